@@ -1,0 +1,2 @@
+backup_SRCS :=
+backup_TESTS :=

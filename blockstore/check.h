@@ -1,0 +1,29 @@
+/*
+ * Offline check: opens a store without changing it, replays its log in memory and recounts all
+ * references, lengths and space from the volumes' maps.
+ *
+ * Threads: the caller's own; nothing else may have the device. Takes the device over.
+ */
+#ifndef BS_CHECK_H
+#define BS_CHECK_H
+
+#include "blockstore/store.h"
+
+struct bs_check_options {
+	uint64_t memory; /* as in bs_open_options */
+	bool read_data;  /* also read all content and compare it with its digest */
+	/* One line for each difference; also called with done/total blocks (line NULL). */
+	void (*report)(void *arg, const char *line, uint64_t done, uint64_t total);
+	void *arg;
+};
+
+struct bs_check_result {
+	uint64_t problems;
+	uint64_t volumes, snapshots, contents, map_pages, stored_bytes;
+};
+
+/* 0 when the check could be made, whatever it found. */
+int bs_check_run(struct bs_device *dev, const struct bs_check_options *opts,
+		 struct bs_check_result *out, struct vs_error *err) vs_must_check;
+
+#endif

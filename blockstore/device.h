@@ -1,0 +1,89 @@
+/*
+ * A place to keep bytes: file, block device, or the simulated device of tests/sim.
+ *
+ * Ownership: the caller owns a struct bs_devio and its buffers from bs_device_submit until done.
+ * Threads: one thread (the engine's) submits, polls and closes; done runs inside bs_device_poll on
+ * that thread, never inside submit. Requests in flight are not ordered among each other; a flush
+ * makes durable every write whose done was called before the flush was submitted.
+ * Errors: devio.status is 0 or VS_E_* (VS_E_IO, VS_E_NOSPC).
+ * Offsets, lengths and buffer addresses are multiples of 4096.
+ */
+#ifndef BS_DEVICE_H
+#define BS_DEVICE_H
+
+#include "common/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+enum bs_devop { BS_DEV_READ, BS_DEV_WRITE, BS_DEV_FLUSH, BS_DEV_DISCARD };
+
+#define BS_DEV_IOV_MAX 8
+#define BS_DEV_ALIGN 4096
+
+struct bs_devio {
+	enum bs_devop op;
+	uint64_t offset;
+	uint64_t length; /* of the data; for DISCARD of the range; 0 for FLUSH */
+	struct iovec iov[BS_DEV_IOV_MAX];
+	int iovcnt;
+	void (*done)(struct bs_devio *io);
+	void *arg;
+	int status;             /* out */
+	struct bs_devio *next;  /* private to the device from submit to done */
+	uint64_t priv[12];      /* private to the device */
+};
+
+struct bs_device;
+
+struct bs_device_ops {
+	/* Queues io; it may start only at kick. Bounded by the device's depth: more wait inside. */
+	void (*submit)(struct bs_device *dev, struct bs_devio *io);
+	void (*kick)(struct bs_device *dev);
+	/* Runs done of what has completed; returns how many. Does not block. */
+	unsigned (*poll)(struct bs_device *dev);
+	/* Blocks until something may have completed (used at open, check and close only). */
+	void (*wait)(struct bs_device *dev);
+	void (*close)(struct bs_device *dev);
+};
+
+struct bs_device {
+	const struct bs_device_ops *ops;
+	uint64_t size; /* bytes, multiple of 4096 */
+	int event_fd;  /* readable when poll has work; -1: none (simulated) */
+	bool read_only;
+	char name[256]; /* for messages */
+};
+
+#define BS_DEVICE_READ_ONLY 1u
+#define BS_DEVICE_CREATE 2u /* create a file of `size` bytes when there is none */
+
+/*
+ * Opens a regular file or a block device exclusively (flock; O_EXCL on block devices): VS_E_BUSY
+ * when another process has it. size is used with BS_DEVICE_CREATE only.
+ */
+int bs_device_open(const char *path, unsigned flags, uint64_t size, struct bs_device **out,
+		   struct vs_error *err) vs_must_check;
+
+static inline void bs_device_submit(struct bs_device *dev, struct bs_devio *io)
+{
+	dev->ops->submit(dev, io);
+}
+static inline void bs_device_kick(struct bs_device *dev)
+{
+	dev->ops->kick(dev);
+}
+static inline unsigned bs_device_poll(struct bs_device *dev)
+{
+	return dev->ops->poll(dev);
+}
+static inline void bs_device_close(struct bs_device *dev)
+{
+	dev->ops->close(dev);
+}
+/* Submits and waits: for open, init and check, while nothing else is in flight. */
+int bs_device_sync(struct bs_device *dev, enum bs_devop op, uint64_t offset, void *buf,
+		   uint64_t length) vs_must_check;
+
+#endif

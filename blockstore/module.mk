@@ -1,0 +1,2 @@
+blockstore_SRCS :=
+blockstore_TESTS :=

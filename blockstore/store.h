@@ -1,0 +1,83 @@
+/*
+ * The store: open, close, figures, events. Front ends include io.h, management volume.h.
+ *
+ * Ownership: bs_store_open gives a store that bs_store_close takes back; every port and volume
+ * handle must be closed before. Threads: all functions here may be called from any thread but the
+ * engine's own, and wait for the engine. Errors: VS_E_*, with one line for people in err.
+ */
+#ifndef BS_STORE_H
+#define BS_STORE_H
+
+#include "blockstore/device.h"
+#include "common/uuid.h"
+
+#include <stddef.h>
+
+#define BS_BLOCK 4096u
+#define BS_NAME_MAX 64 /* with the terminating NUL */
+
+enum bs_coding { BS_CODING_PLAIN = 0, BS_CODING_LZ4 = 1, BS_CODING_ZSTD = 2 };
+
+struct bs_store;
+
+struct bs_init_options {
+	uint64_t segment_size;      /* bytes, power of two, 64 KiB to 64 MiB; 0: 8 MiB */
+	enum bs_coding compression; /* default of new volumes; BS_CODING_PLAIN is "none" */
+	bool force;                 /* overwrite what holds data */
+};
+
+/* Formats a device. VS_E_EXIST when it holds data (any non-zero byte in its first and last MiB). */
+int bs_store_init(struct bs_device *dev, const struct bs_init_options *opts, struct vs_error *err)
+	vs_must_check;
+
+enum bs_severity { BS_INFO, BS_WARNING, BS_ERROR };
+
+struct bs_open_options {
+	uint64_t memory; /* bytes for caches, tables and index, at least 256 MiB; 0: default */
+	bool read_only;
+	const char *witness_path; /* file that remembers the last durable unit; NULL: none */
+	/* Called on the engine's thread; must not block. */
+	void (*event)(void *arg, enum bs_severity severity, const char *kind, const char *message);
+	void *event_arg;
+};
+
+/*
+ * Opens and recovers a store, then starts its engine thread. Takes the device over, also on
+ * failure. VS_E_NOTSTORE, VS_E_VERSION (later format), VS_E_FEATURE (unknown incompatible feature),
+ * VS_E_BUSY (another node owns it), VS_E_CORRUPT. A store with an unknown read-only compatible
+ * feature, or whose log is damaged in the middle, opens read-only and says so in an event.
+ */
+int bs_store_open(struct bs_device *dev, const struct bs_open_options *opts, struct bs_store **out,
+		  struct vs_error *err) vs_must_check;
+/* Writes a checkpoint and closes. Never fails in a way that loses acknowledged writes. */
+int bs_store_close(struct bs_store *s, struct vs_error *err);
+
+struct bs_store_info {
+	struct vs_uuid uuid;
+	char device[256];
+	uint32_t format_version;
+	uint64_t segment_size;
+	bool read_only, failed;
+	uint64_t capacity_bytes;       /* what data and its metadata may fill */
+	uint64_t physical_used_bytes;  /* live bytes, metadata included */
+	uint64_t logical_used_bytes;   /* mapped blocks of all volumes (not snapshots) */
+	uint64_t unique_content_bytes; /* distinct content before compression */
+	uint64_t stored_content_bytes; /* the same after compression */
+	uint64_t referenced_bytes;     /* content counted once per reference of a map page */
+	uint64_t reclaimable_bytes;    /* dead bytes in segments not yet cleaned */
+	uint64_t reserved_bytes;       /* kept back for metadata, deletion and cleaner */
+	uint64_t volumes, snapshots;
+	/* since open */
+	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, device_flushes;
+	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, segments_cleaned;
+	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner; /* written, by cause */
+	uint64_t free_segments, segments;
+};
+
+void bs_store_info(struct bs_store *s, struct bs_store_info *out);
+/* Returns when everything acknowledged before the call survives power loss. */
+int bs_store_flush(struct bs_store *s, struct vs_error *err) vs_must_check;
+/* Waits until deletions and trims given before are worked off (tests, `df` after a deletion). */
+int bs_store_drain(struct bs_store *s, struct vs_error *err) vs_must_check;
+
+#endif

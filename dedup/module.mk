@@ -1,0 +1,2 @@
+dedup_SRCS :=
+dedup_TESTS :=

@@ -1,0 +1,2 @@
+mgmt_SRCS :=
+mgmt_TESTS :=

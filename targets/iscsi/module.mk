@@ -1,0 +1,2 @@
+iscsi_SRCS :=
+iscsi_TESTS :=

@@ -1,0 +1,2 @@
+nbd_SRCS :=
+nbd_TESTS :=

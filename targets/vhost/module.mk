@@ -1,0 +1,2 @@
+vhost_SRCS :=
+vhost_TESTS :=

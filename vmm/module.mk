@@ -1,0 +1,2 @@
+vmm_SRCS :=
+vmm_TESTS :=
