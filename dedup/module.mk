@@ -1,2 +1,2 @@
-dedup_SRCS :=
-dedup_TESTS :=
+dedup_SRCS := dedup/digest.c dedup/index.c
+dedup_TESTS := tests/unit/test_dedup.c

@@ -1,0 +1,226 @@
+#include "dedup/digest.h"
+#include "dedup/index.h"
+
+#include "common/bytes.h"
+#include "common/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static uint64_t rng_state = 0x9e3779b97f4a7c15u;
+
+static uint64_t rng(void)
+{
+	rng_state ^= rng_state << 13;
+	rng_state ^= rng_state >> 7;
+	rng_state ^= rng_state << 17;
+	return rng_state;
+}
+
+static void random_digest(struct dd_digest *d)
+{
+	for (int i = 0; i < 4; i++)
+		vs_put_le64(d->b + 8 * i, rng());
+}
+
+static void expect_hex(const struct dd_digest *d, const char *hex)
+{
+	char text[65];
+
+	vs_format_hex(d->b, 32, text);
+	assert_string_equal(text, hex);
+}
+
+/* FIPS 180-4 examples and NIST's long message. */
+static void digest_known_vectors(void **state)
+{
+	static const char abc448[] = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+	struct dd_hasher *h;
+	struct dd_digest d;
+	char a[1000];
+
+	(void)state;
+	assert_int_equal(dd_hasher_new(&h, NULL), 0);
+	dd_hash(h, "", 0, &d);
+	expect_hex(&d, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	dd_hash(h, "abc", 3, &d);
+	expect_hex(&d, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	dd_hash(h, abc448, sizeof(abc448) - 1, &d);
+	expect_hex(&d, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+	memset(a, 'a', sizeof(a));
+	dd_hash_begin(h);
+	for (int i = 0; i < 1000; i++)
+		dd_hash_add(h, a, sizeof(a));
+	dd_hash_end(h, &d);
+	expect_hex(&d, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+	dd_hasher_free(h);
+}
+
+static void digest_pieces_equal_whole(void **state)
+{
+	struct dd_hasher *h;
+	struct dd_digest whole, pieces;
+	uint8_t buf[4096];
+
+	(void)state;
+	assert_int_equal(dd_hasher_new(&h, NULL), 0);
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = (uint8_t)rng();
+	dd_hash(h, buf, sizeof(buf), &whole);
+	for (int round = 0; round < 100; round++) {
+		size_t at = 0;
+
+		dd_hash_begin(h);
+		while (at < sizeof(buf)) {
+			size_t n = rng() % 700 + 1;
+
+			n = VS_MIN(n, sizeof(buf) - at);
+			dd_hash_add(h, buf + at, n);
+			at += n;
+		}
+		dd_hash_end(h, &pieces);
+		assert_true(dd_digest_equal(&whole, &pieces));
+	}
+	buf[17] ^= 1;
+	dd_hash(h, buf, sizeof(buf), &pieces);
+	assert_false(dd_digest_equal(&whole, &pieces));
+	dd_hasher_free(h);
+}
+
+static void index_budget(void **state)
+{
+	struct dd_index *ix;
+	struct vs_error err;
+	struct dd_digest d;
+
+	(void)state;
+	assert_int_equal(dd_index_new(&ix, 4095, &err), VS_E_INVAL);
+	assert_int_equal(dd_index_new(&ix, UINT64_MAX, &err), VS_E_INVAL);
+	assert_int_equal(dd_index_new(&ix, 8191, &err), 0); /* 4096 bytes: 512 entries */
+	for (int i = 0; i < 20000; i++) {
+		random_digest(&d);
+		dd_index_insert(ix, &d, (uint64_t)i + 1);
+		assert_true(dd_index_count(ix) <= 512);
+	}
+	assert_int_equal(dd_index_count(ix), 512);
+	dd_index_clear(ix);
+	assert_int_equal(dd_index_count(ix), 0);
+	dd_index_free(ix);
+}
+
+static bool holds(const struct dd_index *ix, const struct dd_digest *d, uint64_t slot)
+{
+	uint64_t got[8];
+	unsigned n = dd_index_lookup(ix, d, got, 8);
+
+	while (n > 0)
+		if (got[--n] == slot)
+			return true;
+	return false;
+}
+
+/* Buckets stay under eight entries here, so nothing may be lost. */
+static void index_finds_all_when_roomy(void **state)
+{
+	enum { N = 5000 };
+	struct dd_digest *d = calloc(N, sizeof(*d));
+	struct dd_index *ix;
+
+	(void)state;
+	assert_non_null(d);
+	assert_int_equal(dd_index_new(&ix, 8u << 20, NULL), 0);
+	for (uint64_t i = 0; i < N; i++) {
+		random_digest(&d[i]);
+		dd_index_insert(ix, &d[i], i + 1);
+		dd_index_insert(ix, &d[i], i + 1); /* again: replaces */
+	}
+	assert_int_equal(dd_index_count(ix), N);
+	for (uint64_t i = 0; i < N; i++)
+		assert_true(holds(ix, &d[i], i + 1));
+	for (uint64_t i = 0; i < N; i += 2)
+		dd_index_remove(ix, &d[i], i + 1);
+	assert_int_equal(dd_index_count(ix), N / 2);
+	for (uint64_t i = 0; i < N; i++)
+		assert_int_equal(holds(ix, &d[i], i + 1), i % 2);
+	dd_index_clear(ix);
+	assert_false(holds(ix, &d[1], 2));
+	dd_index_free(ix);
+	free(d);
+}
+
+/* A bucket against a list that moves to the front and drops from the end. */
+static void index_bucket_is_a_list_by_age(void **state)
+{
+	struct dd_index *ix;
+	struct dd_digest d;
+	uint64_t model[8] = {0}, got[8];
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(dd_index_new(&ix, 1u << 16, NULL), 0);
+	random_digest(&d);
+	for (int round = 0; round < 20000; round++) {
+		uint64_t slot = (rng() % 12 + 1) << (rng() % 2 * 40);
+		unsigned at, max = (unsigned)(rng() % 9);
+
+		for (at = 0; at < n && model[at] != slot; at++)
+			;
+		if (rng() % 4) {
+			if (at == n && n < 8)
+				n++;
+			else if (at == n)
+				at--;
+			memmove(&model[1], &model[0], at * sizeof(model[0]));
+			model[0] = slot;
+			dd_index_insert(ix, &d, slot);
+		} else {
+			if (at < n) {
+				n--;
+				memmove(&model[at], &model[at + 1], (n - at) * sizeof(model[0]));
+			}
+			dd_index_remove(ix, &d, slot);
+		}
+		assert_int_equal(dd_index_count(ix), n);
+		assert_int_equal(dd_index_lookup(ix, &d, got, max), VS_MIN(n, max));
+		assert_memory_equal(got, model, VS_MIN(n, max) * sizeof(got[0]));
+	}
+	dd_index_free(ix);
+}
+
+/* Equal bucket, other tag: no candidate. */
+static void index_tag_keeps_digests_apart(void **state)
+{
+	struct dd_digest a, b;
+	struct dd_index *ix;
+	uint64_t got[8];
+
+	(void)state;
+	assert_int_equal(dd_index_new(&ix, 4096, NULL), 0);
+	random_digest(&a);
+	b = a;
+	b.b[8] ^= 1;
+	dd_index_insert(ix, &a, 7);
+	assert_int_equal(dd_index_lookup(ix, &b, got, 8), 0);
+	dd_index_remove(ix, &b, 7);
+	dd_index_insert(ix, &b, 9);
+	assert_int_equal(dd_index_lookup(ix, &a, got, 8), 1);
+	assert_int_equal(got[0], 7);
+	dd_index_free(ix);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(digest_known_vectors),
+	    cmocka_unit_test(digest_pieces_equal_whole),
+	    cmocka_unit_test(index_budget),
+	    cmocka_unit_test(index_finds_all_when_roomy),
+	    cmocka_unit_test(index_bucket_is_a_list_by_age),
+	    cmocka_unit_test(index_tag_keeps_digests_apart),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
