@@ -12,7 +12,7 @@
 #   TESTS=PATTERN           what `make check` runs: shell patterns against the names it prints
 MODULES  := common dedup blockstore backup nbd iscsi vhost vmm mgmt
 DIRS     := common dedup blockstore backup targets/nbd targets/iscsi targets/vhost vmm mgmt mgmt/cli \
-            tests/sim tests/conformance tests/e2e tests/bench tests/fuzz
+            tests/sim tests/load tests/conformance tests/e2e tests/bench tests/fuzz
 WERROR   ?= 1
 SAN      ?=
 FUZZ     ?=
@@ -62,7 +62,7 @@ include $(foreach d,$(DIRS),$(wildcard $(d)/module.mk))
 obj       = $(patsubst %.c,$(B)/obj/%.o,$(1))
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 ALL_SRCS := $(foreach m,$(MODULES),$($(m)_SRCS)) $(vstored_SRCS) $(vstore_SRCS) $(sim_SRCS) \
-            $(benches_SRCS) $(tools_SRCS)
+            $(load_SRCS) $(benches_SRCS) $(tools_SRCS)
 TESTS_C  := $(foreach m,$(MODULES),$($(m)_TESTS))
 TESTBINS := $(patsubst %.c,$(B)/%,$(TESTS_C))
 FUZZBINS := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ_SRCS))
@@ -83,7 +83,7 @@ $(foreach m,$(MODULES),$(eval $(call archive,$(m))))
 
 PROGRAMS := $(if $(vstored_SRCS),$(B)/vstored) $(if $(vstore_SRCS),$(B)/vstore)
 SIM      := $(if $(sim_SRCS),$(B)/tests/sim/sim)
-TOOLS    := $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS))
+TOOLS    := $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)) $(if $(load_SRCS),$(B)/tests/load/load)
 
 programs: $(PROGRAMS)
 
@@ -101,8 +101,12 @@ $(SIM): $(call obj,$(sim_SRCS)) $(ALL_ARCH)
 	@mkdir -p $(@D)
 	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(ALL_LDLIBS) -lcmocka
 
+$(B)/tests/load/load: $(call obj,$(load_SRCS)) $(call LIBS,common)
+	@mkdir -p $(@D)
+	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ -liscsi
+
 # Programs that only tests and benchmarks use, one source each.
-$(TOOLS): $(B)/%: $(B)/obj/%.o $(ALL_ARCH)
+$(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)): $(B)/%: $(B)/obj/%.o $(ALL_ARCH)
 	@mkdir -p $(@D)
 	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $< $(ALL_ARCH) $(ALL_LDLIBS) -liscsi
 

@@ -1,0 +1,142 @@
+#include "tests/load/link.h"
+#include "tests/load/load.h"
+
+#include "common/bytes.h"
+#include "common/loop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bench {
+	struct load_rng rng;
+	struct link *link;
+	const struct load_options *o;
+	enum link_op op;
+	uint64_t blocks, next, completed, issued, stamp, busy_ns;
+	uint64_t latency[64 * 8]; /* counts by power of two and eighth */
+	unsigned outstanding;
+	bool failed;
+	struct bench_slot {
+		struct link_req req;
+		struct bench *b;
+		uint64_t start;
+	} slots[LOAD_MAX_DEPTH];
+};
+
+static unsigned bucket(uint64_t ns)
+{
+	unsigned top = 63 - (unsigned)__builtin_clzl(ns | 8);
+
+	return top * 8 + (unsigned)(ns >> (top - 3) & 7);
+}
+
+static uint64_t bucket_ns(unsigned b)
+{
+	return (UINT64_C(8) + b % 8) << (b / 8 - 3);
+}
+
+static void bench_done(struct link_req *req, int status)
+{
+	struct bench_slot *s = req->arg;
+
+	s->b->outstanding--;
+	s->b->completed++;
+	s->b->latency[bucket(vs_now_ns() - s->start)]++;
+	s->b->failed |= status < 0;
+	s->req.arg = NULL;
+}
+
+static void bench_submit(struct bench *b, struct bench_slot *s)
+{
+	uint64_t at = b->o->sequential ? b->next++ % b->blocks : load_rng_next(&b->rng) % b->blocks;
+
+	s->req.op = b->op;
+	s->req.offset = at * b->o->block;
+	s->req.length = (uint32_t)b->o->block;
+	s->req.arg = s;
+	/* The buffer is noise; a stamp in each 4 KiB makes it differ from all others. */
+	for (uint64_t i = 0; b->op == LINK_WRITE && i < b->o->block; i += 4096) {
+		uint64_t stamp[2] = {b->stamp, ++b->issued};
+
+		memcpy(s->req.data + i, stamp, sizeof(stamp));
+	}
+	b->outstanding++;
+	s->start = vs_now_ns();
+	link_submit(b->link, &s->req);
+}
+
+static int run_bench(struct bench *b)
+{
+	uint64_t start = vs_now_ns(), end = start + b->o->seconds * 1000000000u, submitted = 0;
+	bool stopping = false;
+
+	while (!stopping || b->outstanding) {
+		stopping = stopping || b->failed || (b->o->seconds && vs_now_ns() >= end) ||
+			   (b->o->count && submitted >= b->o->count);
+		for (unsigned i = 0; !stopping && i < b->o->depth; i++) {
+			if (b->slots[i].req.arg)
+				continue;
+			if (b->o->count && submitted >= b->o->count)
+				break;
+			submitted++;
+			bench_submit(b, &b->slots[i]);
+		}
+		if (b->outstanding && link_turn(b->link) < 0)
+			return -1;
+	}
+	b->busy_ns = vs_now_ns() - start;
+	return b->failed ? -1 : 0;
+}
+
+static double percentile_us(const struct bench *b, double share)
+{
+	uint64_t seen = 0;
+
+	for (unsigned i = 24; i < VS_ARRAY_LEN(b->latency); i++) {
+		seen += b->latency[i];
+		if ((double)seen >= share * (double)b->completed)
+			return (double)bucket_ns(i) / 1000;
+	}
+	return 0;
+}
+
+int load_bench(const char *url, bool write, const struct load_options *o)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	double seconds;
+
+	if (!b || !(b->link = link_open(url)))
+		return 1;
+	b->rng = load_rng_seeded(o->seed);
+	b->o = o;
+	b->op = write ? LINK_WRITE : LINK_READ;
+	b->blocks = VS_MIN(o->span, b->link->size) / o->block;
+	b->stamp = vs_now_ns() ^ o->seed << 32;
+	for (unsigned i = 0; i < o->depth; i++) {
+		struct bench_slot *s = &b->slots[i];
+
+		s->b = b;
+		s->req.done = bench_done;
+		s->req.data = aligned_alloc(4096, o->block);
+		for (uint64_t n = 0; s->req.data && n < o->block; n += 8) {
+			uint64_t x = load_rng_next(&b->rng);
+
+			memcpy(s->req.data + n, &x, 8);
+		}
+		if (!s->req.data)
+			return 1;
+	}
+	if (run_bench(b) < 0) {
+		fprintf(stderr, "%s: the load ended early\n", url);
+		return 1;
+	}
+	link_close(b->link);
+	seconds = (double)b->busy_ns / 1e9;
+	printf("{\"requests\": %lu, \"seconds\": %.3f, \"per_second\": %.0f, "
+	       "\"bytes_per_second\": %.0f, \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
+	       b->completed, seconds, (double)b->completed / seconds,
+	       (double)(b->completed * o->block) / seconds, percentile_us(b, 0.5),
+	       percentile_us(b, 0.99));
+	return 0;
+}
