@@ -1,0 +1,1 @@
+tools_SRCS += tests/e2e/blocks.c
