@@ -103,7 +103,7 @@ $(SIM): $(call obj,$(sim_SRCS)) $(ALL_ARCH)
 
 $(B)/tests/load/load: $(call obj,$(load_SRCS)) $(call LIBS,common)
 	@mkdir -p $(@D)
-	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ -liscsi
+	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ -liscsi -lcrypto
 
 # Programs that only tests and benchmarks use, one source each.
 $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)): $(B)/%: $(B)/obj/%.o $(ALL_ARCH)

@@ -12,6 +12,7 @@ static int usage(void)
 	fputs("load write URL JOURNAL   random writes and flushes; the journal says what was "
 	      "acknowledged\n"
 	      "load verify URL JOURNAL  the disk holds what the journal says\n"
+	      "load digest URL          SHA-256 of the whole disk\n"
 	      "load read|fill URL       how many a second; noise, each block unlike any other\n"
 	      "  --span SIZE  --block SIZE  --depth N  --seconds N  --count N  --seed N  "
 	      "--sequential\n"
@@ -47,6 +48,8 @@ int main(int argc, char **argv)
 		return load_write(argv[1], argv[2], &o);
 	if (argc == 3 && strcmp(argv[0], "verify") == 0)
 		return load_verify(argv[1], argv[2]);
+	if (argc == 2 && strcmp(argv[0], "digest") == 0)
+		return load_digest(argv[1], &o);
 	if (argc == 2 && (strcmp(argv[0], "read") == 0 || strcmp(argv[0], "fill") == 0))
 		return load_bench(argv[1], argv[0][0] == 'f', &o);
 	return usage();

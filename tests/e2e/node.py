@@ -1,0 +1,234 @@
+"""A private node for tests: vstored with a state folder of its own and ports that were free.
+
+    with Node() as node:
+        node.vstore("volume", "create", "v", "--size", "1G")
+        node.json("df")["physical_used_bytes"]
+
+It ends only what it started. The state folder is removed at the end unless the test failed and
+VSTORE_KEEP is set.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.environ.get("VSTORE_BUILD", os.path.join(ROOT, "build"))
+VSTORED = os.path.join(BUILD, "vstored")
+VSTORE = os.path.join(BUILD, "vstore")
+LOAD = os.path.join(BUILD, "tests", "load", "load")
+BLOCKS = os.path.join(BUILD, "tests", "e2e", "blocks")
+IQN = "iqn.2026-11.org.example:test"
+READY_WITHIN = 120  # seconds; a bound on waiting, not a verdict on speed
+
+if os.path.dirname(HERE) not in sys.path:
+    sys.path.insert(0, os.path.dirname(HERE))  # tap.py
+
+
+class CommandFailed(Exception):
+    def __init__(self, command, status, out, err):
+        super().__init__(f"{' '.join(command)}: exit status {status}: {err.strip() or out.strip()}")
+        self.status, self.out, self.err = status, out, err
+
+
+def run(*command, status=0, stdin=None, **more):
+    """Runs a command to its end; anything but the expected exit status raises."""
+    done = subprocess.run(command, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL if stdin is None else stdin, **more)
+    if done.returncode != status:
+        raise CommandFailed(command, done.returncode, done.stdout, done.stderr)
+    return done.stderr if status else done.stdout
+
+
+def refused(*command, **more):
+    """Runs a command that must fail on its own account, with one line on stderr; returns it."""
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **more)
+    shown = " ".join(command)
+    assert done.returncode in (1, 2), f"{shown}: exit status {done.returncode}: {done.stderr}"
+    assert len(done.stderr.splitlines()) == 1, f"{shown}: not one line: {done.stderr!r}"
+    return done.stderr.strip()
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while piece := f.read(4 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def nonzero_bytes(path):
+    """Bytes in 4 KiB blocks that are not zero."""
+    return blocks(path)["nonzero"] * 4096
+
+
+def blocks(path, *old):
+    return json.loads(run(BLOCKS, path, *old))
+
+
+def load(*args):
+    """One run of the load generator; its last line is JSON."""
+    return json.loads(run(LOAD, *args).splitlines()[-1])
+
+
+class Node:
+    def __init__(self, size="20G", memory="256M", nbd=True, iscsi=True, init=True, options=()):
+        self.state = tempfile.mkdtemp(prefix="vstore-", dir=os.environ.get("VSTORE_TMP", "/var/tmp"))
+        self.store = os.path.join(self.state, "store.img")
+        self.socket = os.path.join(self.state, "vstored.sock")
+        self.log = os.path.join(self.state, "vstored.log")
+        self.memory, self.options = memory, list(options)
+        self.listen = {"iscsi": "127.0.0.1:0" if iscsi else "off",
+                       "nbd": "127.0.0.1:0" if nbd else "off"}
+        self.process = None
+        self.size = size if init else None
+
+    # ---- life
+
+    def __enter__(self):
+        try:
+            if self.size:
+                run(VSTORE, "init", self.store, "--size", self.size)
+            return self.start()
+        except BaseException:
+            self.end()
+            shutil.rmtree(self.state, ignore_errors=True)
+            raise
+
+    def __exit__(self, kind, value, trace):
+        failed = kind is not None and not (kind is SystemExit and value.code == 0)
+        try:
+            if self.process and not failed:
+                self.stop()
+        finally:
+            self.end()
+            if failed:
+                self.show_log()
+            if not failed or not os.environ.get("VSTORE_KEEP"):
+                shutil.rmtree(self.state, ignore_errors=True)
+
+    def command(self):
+        command = [VSTORED, "--config", os.path.join(self.state, "vstore.conf"),
+                   "--state", self.state, "--store", self.store, "--memory", self.memory]
+        for kind, address in self.listen.items():
+            command += [f"--{kind}", address]
+        return command + self.options
+
+    def start(self):
+        """Starts and waits until the daemon itself says that it is ready (sd_notify)."""
+        config = os.path.join(self.state, "vstore.conf")
+        if not os.path.exists(config):
+            open(config, "w").close()
+        notify = os.path.join(self.state, "notify")
+        if os.path.exists(notify):
+            os.unlink(notify)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(self.log, "ab") as log:
+            ready.bind(notify)
+            ready.settimeout(0.2)
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=dict(os.environ, NOTIFY_SOCKET=notify))
+            self.wait_ready(ready)
+        for front_end in self.json("status")["front_ends"]:
+            if front_end["kind"] in self.listen:
+                self.listen[front_end["kind"]] = front_end["address"]  # the same after a restart
+        return self
+
+    def wait_ready(self, ready):
+        for _ in range(READY_WITHIN * 5):
+            try:
+                if "READY=1" in ready.recv(4096).decode().splitlines():
+                    return
+            except TimeoutError:
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"vstored ended with {self.process.returncode}:\n"
+                                       + self.log_text()) from None
+        raise RuntimeError("vstored does not become ready:\n" + self.log_text())
+
+    def stop(self):
+        """A clean stop: SIGTERM, exit status 0."""
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait()
+        self.process = None
+        if status != 0:
+            raise RuntimeError(f"vstored ended with {status}:\n" + self.log_text())
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def end(self):
+        """Whatever happened: the daemon and its guests are gone afterwards."""
+        pids = []
+        try:
+            if self.process and self.process.poll() is None:
+                pids = [vm["pid"] for vm in self.json("vm", "list") if vm.get("pid")]
+        except (CommandFailed, ValueError):
+            pass
+        if self.process:
+            self.kill()
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def log_text(self):
+        with open(self.log, errors="replace") as f:
+            return f.read()
+
+    def show_log(self):
+        if os.path.exists(self.log):
+            for line in self.log_text().splitlines()[-40:]:
+                print("# vstored: " + line)
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/status") as f:
+            for line in f:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+        raise RuntimeError("no VmRSS")
+
+    # ---- the command line
+
+    def vstore(self, *args, **more):
+        return run(VSTORE, "--socket", self.socket, "--yes", "--quiet", *args, **more)
+
+    def json(self, *args):
+        return json.loads(run(VSTORE, "--socket", self.socket, "--yes", "--json", *args))
+
+    def refused(self, *args):
+        """A command that must fail with exactly one line on stderr; returns that line."""
+        return refused(VSTORE, "--socket", self.socket, "--yes", *args)
+
+    def check(self):
+        """`vstore check` of the stopped store; raises when it finds anything."""
+        assert not self.alive()
+        return run(VSTORE, "check", self.store)
+
+    # ---- front ends
+
+    def target(self, *volumes, iqn=IQN):
+        """Exports volumes as LUNs 0, 1, ... and returns their URLs."""
+        args = []
+        for lun, volume in enumerate(volumes):
+            args += ["--volume", f"{volume}:{lun}"]
+        self.vstore("target", "create", iqn, *args)
+        return [self.iscsi_url(lun, iqn) for lun in range(len(volumes))]
+
+    def iscsi_url(self, lun=0, iqn=IQN):
+        return f"iscsi://{self.listen['iscsi']}/{iqn}/{lun}"
+
+    def nbd_url(self, export):
+        return f"nbd://{self.listen['nbd']}/{export}"
