@@ -34,11 +34,11 @@ int vhost_server_open(struct bs_store *store, unsigned threads, struct vhost_ser
 void vhost_server_close(struct vhost_server *srv);
 
 struct vhost_disk_opts {
-	const char *volume;      /* NAME or NAME@SNAP (served read-only) */
+	const char *volume;	 /* NAME or NAME@SNAP (served read-only) */
 	const char *socket_path; /* up to 107 bytes; a stale socket there is replaced */
-	uid_t uid;               /* owner of the socket, mode 0600; (uid_t)-1: leave */
-	gid_t gid;               /* (gid_t)-1: leave */
-	unsigned queues;         /* 1 to VHOST_QUEUES_MAX: the most that the front end may use */
+	uid_t uid;		 /* owner of the socket, mode 0600; (uid_t)-1: leave */
+	gid_t gid;		 /* (gid_t)-1: leave */
+	unsigned queues;	 /* 1 to VHOST_QUEUES_MAX: the most that the front end may use */
 	bool read_only;
 	/*
 	 * vhost-user has no code for "no space": such a request is held and tried again every
@@ -67,7 +67,7 @@ struct vhost_disk_status {
 	bool connected;
 	unsigned queues_running;
 	unsigned in_flight, held; /* requests */
-	int held_reason;          /* 0 or VS_E_* */
+	int held_reason;	  /* 0 or VS_E_* */
 	/* since start */
 	uint64_t connections;
 	uint64_t reads, read_bytes, writes, written_bytes, flushes, discards, errors;

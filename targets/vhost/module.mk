@@ -1,2 +1,3 @@
-vhost_SRCS :=
+vhost_SRCS := $(addprefix targets/vhost/,blk_format.c disk.c inflight.c mem.c msg_format.c queue.c request.c ring.c server.c \
+              session.c)
 vhost_TESTS :=
