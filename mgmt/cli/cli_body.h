@@ -1,0 +1,24 @@
+/*
+ * From options to the members of a request. What was not given stays out, so that the daemon's
+ * defaults rule. Text that is no UTF-8 stays out too, and the daemon says what is missing. One
+ * thread.
+ */
+#ifndef CLI_BODY_H
+#define CLI_BODY_H
+
+#include "mgmt/cli/cli.h"
+
+void cli_body_text(const struct cli *c, json_t *body, const char *option, const char *key);
+void cli_body_u64(const struct cli *c, json_t *body, const char *option, const char *key);
+void cli_body_flag(const struct cli *c, json_t *body, const char *option, const char *key);
+/* All values of an option that may be repeated. */
+void cli_body_list(const struct cli *c, json_t *body, const char *option, const char *key);
+/* A file's absolute path; 0, or the exit status after printing. */
+int cli_body_path(const struct cli *c, json_t *body, const char *option, const char *key);
+/* Sets body[key] from a secret's file; 0, or the exit status after printing. */
+int cli_body_secret(const char *path, json_t *body, const char *key);
+/* {user, secret} of --PREFIX-user and --PREFIX-secret-file; 0, or the exit status after printing.
+ */
+int cli_body_chap(const struct cli *c, const char *prefix, json_t *body);
+
+#endif
