@@ -135,10 +135,10 @@ JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 up:
 	@packaging/install-deps build run
 	@$(MAKE) $(JOBS) --no-print-directory programs
-	@STATE="$(STATE)" STORE="$(STORE)" packaging/up
+	@STATE="$(STATE)" STORE="$(STORE)" PREFIX="$(PREFIX)" packaging/up
 
 down:
-	@STATE="$(STATE)" packaging/down
+	@STATE="$(STATE)" PREFIX="$(PREFIX)" packaging/down
 
 check:
 	@packaging/install-deps build run test
