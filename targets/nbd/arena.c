@@ -1,0 +1,67 @@
+#include "targets/nbd/arena.h"
+
+#include "common/bytes.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+
+int nbd_arena_init(struct nbd_arena *a)
+{
+	void *p =
+	    mmap(NULL, NBD_ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memset(a, 0, sizeof(*a));
+	if (p == MAP_FAILED)
+		return VS_E_NOMEM;
+	a->base = p;
+	return 0;
+}
+
+void nbd_arena_destroy(struct nbd_arena *a)
+{
+	if (a->base)
+		(void)munmap(a->base, NBD_ARENA_BYTES);
+	a->base = NULL;
+}
+
+static bool used(const struct nbd_arena *a, unsigned unit)
+{
+	return a->used[unit / 64] >> unit % 64 & 1;
+}
+
+static void set(struct nbd_arena *a, unsigned unit, unsigned n, bool on)
+{
+	for (; n; n--, unit++) {
+		VS_ASSERT(used(a, unit) != on);
+		a->used[unit / 64] ^= UINT64_C(1) << unit % 64;
+	}
+}
+
+void *nbd_arena_take(struct nbd_arena *a, size_t len)
+{
+	unsigned n = (unsigned)VS_DIV_UP(len, NBD_ARENA_UNIT), run = 0;
+
+	VS_ASSERT(n >= 1 && n <= NBD_ARENA_UNITS);
+	/* The lowest run that fits: an idle connection touches few pages, and those stay warm. */
+	for (unsigned i = 0; i < NBD_ARENA_UNITS; i++) {
+		if (i % 64 == 0 && a->used[i / 64] == UINT64_MAX) {
+			run = 0;
+			i += 63;
+			continue;
+		}
+		run = used(a, i) ? 0 : run + 1;
+		if (run == n) {
+			set(a, i + 1 - n, n, true);
+			return a->base + (size_t)(i + 1 - n) * NBD_ARENA_UNIT;
+		}
+	}
+	return NULL;
+}
+
+void nbd_arena_give(struct nbd_arena *a, void *p, size_t len)
+{
+	size_t unit = (size_t)((uint8_t *)p - a->base) / NBD_ARENA_UNIT;
+
+	set(a, (unsigned)unit, (unsigned)VS_DIV_UP(len, NBD_ARENA_UNIT), false);
+}
