@@ -88,7 +88,7 @@ void cli_command_arity(const char *args, size_t *min, size_t *max)
 
 		*min += args[0] != '[';
 		*max += 1;
-		if (n > 3 && memcmp(args + n - 3, "...", 3) == 0)
+		if (memmem(args, n, "...", 3))
 			*max = CLI_ARGS_MAX;
 		args += n;
 		args += strspn(args, " ");

@@ -91,6 +91,7 @@ static void arity_is_read_from_the_description(void **state)
 	assert_int_equal(max, CLI_ARGS_MAX);
 	cli_command_arity("[COMMAND...]", &min, &max);
 	assert_int_equal(min, 0);
+	assert_int_equal(max, CLI_ARGS_MAX);
 }
 
 static int noop(struct cli *c)
