@@ -31,10 +31,10 @@ static const char *in(const char *where, const char *name)
 {
 	static char path[4][PATH_MAX];
 	static unsigned turn;
-	char *p = path[turn++ % 4];
+	char joined[PATH_MAX]; /* where may be one of the four */
 
-	snprintf(p, PATH_MAX, "%s/%s", where, name);
-	return p;
+	snprintf(joined, sizeof(joined), "%s/%s", where, name);
+	return memcpy(path[turn++ % 4], joined, sizeof(joined));
 }
 
 static void *page_alloc(size_t n)
