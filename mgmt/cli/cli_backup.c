@@ -75,7 +75,7 @@ static int show(struct cli *c)
 				 show_fields);
 }
 
-static int delete (struct cli *c)
+static int delete_backup(struct cli *c)
 {
 	const char *id = c->args.pos[0];
 	json_t *answer;
@@ -143,7 +143,7 @@ const struct cli_command cli_backup_commands[] = {
      },
      list},
     {"show", "REPO:ID", "show a backup", NULL, show},
-    {"delete", "REPO:ID", "delete a backup; 'repo gc' then frees its data", NULL, delete},
+    {"delete", "REPO:ID", "delete a backup; 'repo gc' then frees its data", NULL, delete_backup},
     {"verify", "REPO:ID", "read a backup's data and compare it with its digests",
      (const struct cli_option[]){CLI_OPTION_DETACH, {0}}, verify},
     {0},

@@ -12,7 +12,7 @@ static const struct cli_field list_fields[] = {
     {0},
 };
 
-static int export(struct cli *c)
+static int export_volume(struct cli *c)
 {
 	json_t *body = json_pack("{s:s}", "name", c->args.pos[0]), *answer;
 
@@ -40,7 +40,7 @@ const struct cli_command cli_nbd_commands[] = {
 	 {"read-only", CLI_FLAG, NULL, "refuse writes", 0},
 	 {0},
      },
-     export},
+     export_volume},
     {"list", "", "list what is served over NBD", NULL, list},
     {"unexport", "NAME[@SNAP]", "serve it no longer", NULL, unexport},
     {0},

@@ -39,7 +39,7 @@ static int list(struct cli *c)
 	return cli_fields_list(c, answer, list_fields);
 }
 
-static int delete (struct cli *c)
+static int delete_snapshot(struct cli *c)
 {
 	const char *name = c->args.pos[0];
 	json_t *answer;
@@ -114,7 +114,7 @@ static int diff(struct cli *c)
 const struct cli_command cli_snapshot_commands[] = {
     {"create", "NAME@SNAP...", "take snapshots, several at one instant", NULL, create},
     {"list", "[NAME]", "list snapshots, of all volumes or one", NULL, list},
-    {"delete", "NAME@SNAP", "delete a snapshot", NULL, delete},
+    {"delete", "NAME@SNAP", "delete a snapshot", NULL, delete_snapshot},
     {"diff", "NAME@A NAME[@B]", "list the byte ranges that differ", NULL, diff},
     {"rollback", "NAME@SNAP", "make a volume what it was; newer snapshots stay", NULL, rollback},
     {0},

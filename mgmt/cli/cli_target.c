@@ -43,7 +43,6 @@ static const struct cli_field lun_fields[] = {
     {"lun", "LUN", CLI_AS_COUNT},
     {"volume", "VOLUME", CLI_AS_TEXT},
     {"read_only", "READ-ONLY", CLI_AS_YES_NO},
-    {"initiator", "ONLY FOR", CLI_AS_TEXT},
     {"naa", "NAA", CLI_AS_TEXT},
     {0},
 };
@@ -157,60 +156,47 @@ static int map(struct cli *c)
 
 	if (!body)
 		return CLI_USAGE;
-	cli_body_text(c, body, "initiator", "initiator");
 	return done_with(c, cli_call(c, "POST", body, "/v1/targets/%s/luns", c->args.pos[0]),
 			 "changed");
 }
 
-/* The LUN that shows volume (to initiator), as text; false after printing why. */
-static bool find_lun(struct cli *c, const char *volume, const char *initiator, char *out,
-		     size_t len)
+/* The lowest LUN that is mapped as wanted ({volume, lun?}) says; false after printing why. */
+static bool find_lun(struct cli *c, const json_t *wanted, uint64_t *number)
 {
 	json_t *target = cli_call(c, "GET", NULL, "/v1/targets/%s", c->args.pos[0]);
-	const json_t *luns = json_object_get(target, "luns"), *lun = NULL;
+	const json_t *luns = json_object_get(target, "luns"), *lun;
 	bool found = false;
 	size_t i;
 
 	for (i = 0; !found && i < json_array_size(luns); i++) {
 		lun = json_array_get(luns, i);
-		found = strcmp(cli_text(lun, "volume"), volume) == 0 &&
-			strcmp(cli_text(lun, "initiator"), initiator ? initiator : "") == 0;
+		*number = cli_u64(lun, "lun");
+		found = strcmp(cli_text(lun, "volume"), cli_text(wanted, "volume")) == 0 &&
+			(!json_object_get(wanted, "lun") || *number == cli_u64(wanted, "lun"));
 	}
-	if (found)
-		(void)snprintf(out, len, "%" PRIu64, cli_u64(lun, "lun"));
-	else if (target)
-		(void)cli_fail("target %s: volume %s is not mapped%s%s; see 'vstore target show'",
-			       c->args.pos[0], volume, initiator ? " for " : "",
-			       initiator ? initiator : "");
+	if (!found && target)
+		(void)cli_fail("target %s: %s is not mapped; see 'vstore target show'",
+			       c->args.pos[0], cli_args_text(&c->args, "volume"));
 	json_decref(target);
 	return found;
 }
 
 static int unmap(struct cli *c)
 {
-	const char *text = cli_args_text(&c->args, "volume");
-	const char *initiator = cli_args_text(&c->args, "initiator");
-	json_t *lun = parse_lun(c, text);
-	char number[24];
-	bool found = false;
+	json_t *wanted = parse_lun(c, cli_args_text(&c->args, "volume"));
+	char text[24];
+	uint64_t lun;
+	bool found;
 
-	if (!lun)
+	if (!wanted)
 		return CLI_USAGE;
-	if (json_object_get(lun, "lun")) {
-		(void)snprintf(number, sizeof(number), "%" PRIu64, cli_u64(lun, "lun"));
-		found = true;
-	} else {
-		found = find_lun(c, text, initiator, number, sizeof(number));
-	}
-	json_decref(lun);
+	found = find_lun(c, wanted, &lun);
+	json_decref(wanted);
 	if (!found)
 		return CLI_FAILED;
+	(void)snprintf(text, sizeof(text), "%" PRIu64, lun);
 	return done_with(
-	    c,
-	    initiator
-		? cli_call(c, "DELETE", NULL, "/v1/targets/%s/luns/%s?initiator=%s", c->args.pos[0],
-			   number, initiator)
-		: cli_call(c, "DELETE", NULL, "/v1/targets/%s/luns/%s", c->args.pos[0], number),
+	    c, cli_call(c, "DELETE", NULL, "/v1/targets/%s/luns/%s", c->args.pos[0], text),
 	    "changed");
 }
 
@@ -241,7 +227,7 @@ static int show(struct cli *c)
 	return status;
 }
 
-static int delete (struct cli *c)
+static int delete_target(struct cli *c)
 {
 	const char *iqn = c->args.pos[0];
 	json_t *answer;
@@ -281,11 +267,10 @@ const struct cli_command cli_target_commands[] = {
 	 {0},
      },
      set},
-    {"delete", "IQN", "delete a target; its volumes stay", NULL, delete},
+    {"delete", "IQN", "delete a target; its volumes stay", NULL, delete_target},
     {"map", "IQN", "show a volume through a target",
      (const struct cli_option[]){
 	 {"volume", CLI_TEXT, "NAME[:LUN]", "the volume (LUN: lowest free)", CLI_REQUIRED},
-	 {"initiator", CLI_TEXT, "IQN", "only this initiator sees it", 0},
 	 {"read-only", CLI_FLAG, NULL, "refuse writes", 0},
 	 {0},
      },
@@ -293,7 +278,6 @@ const struct cli_command cli_target_commands[] = {
     {"unmap", "IQN", "take a volume out of a target",
      (const struct cli_option[]){
 	 {"volume", CLI_TEXT, "NAME[:LUN]", "the volume", CLI_REQUIRED},
-	 {"initiator", CLI_TEXT, "IQN", "the one that it was mapped for", 0},
 	 {0},
      },
      unmap},

@@ -161,7 +161,7 @@ static int shutdown_vm(struct cli *c)
 	return cli_done(c, vm, "VM %s was asked to shut down", name);
 }
 
-static int delete (struct cli *c)
+static int delete_vm(struct cli *c)
 {
 	bool disks = cli_args_has(&c->args, "with-disks");
 	const char *name = c->args.pos[0];
@@ -253,6 +253,6 @@ const struct cli_command cli_vm_commands[] = {
 	 {"with-disks", CLI_FLAG, NULL, "delete the volumes that are its disks too", 0},
 	 {0},
      },
-     delete},
+     delete_vm},
     {0},
 };

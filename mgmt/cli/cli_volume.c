@@ -120,7 +120,7 @@ static int set(struct cli *c)
 			 "changed");
 }
 
-static int delete (struct cli *c)
+static int delete_volume(struct cli *c)
 {
 	const char *name = c->args.pos[0], *mode = "refuse";
 	bool with = cli_args_has(&c->args, "with-snapshots");
@@ -178,7 +178,7 @@ const struct cli_command cli_volume_commands[] = {
 	 {"keep-snapshots", CLI_FLAG, NULL, "keep them: they can still be cloned", 0},
 	 {0},
      },
-     delete},
+     delete_volume},
     {"clone", "NAME@SNAP NEW", "make a writable volume of a snapshot", NULL, clone},
     {"import", "SOURCE NAME", "make a volume of a disk image, a block device or - (stdin)",
      (const struct cli_option[]){
