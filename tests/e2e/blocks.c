@@ -119,7 +119,7 @@ static bool set_new(struct set *s, size_t slots)
 
 int main(int argc, char **argv)
 {
-	struct set old, now;
+	static struct set old, now;
 	struct counts c = {0}, ignored = {0};
 
 	if (argc < 2) {

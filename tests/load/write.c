@@ -109,10 +109,11 @@ static int run_writer(struct writer *w, const struct load_options *o)
 
 int load_write(const char *url, const char *path, const struct load_options *o)
 {
-	struct writer *w = calloc(1, sizeof(*w));
+	static struct writer only;
+	struct writer *w = &only;
 	bool lost;
 
-	if (!w || !(w->link = link_open(url)))
+	if (!(w->link = link_open(url)))
 		return 1;
 	if (journal_load(&w->journal, path) < 0 &&
 	    journal_new(&w->journal, o->seed, VS_MIN(o->span, w->link->size) / JOURNAL_BLOCK) < 0)
