@@ -1,0 +1,562 @@
+#include "backup/index.h"
+
+#include "common/bytes.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_BITS_MIN 12u
+#define TABLE_BITS_MAX 30u
+#define FILL_PERCENT 70u
+#define SEGMENTS_MAX 65536u
+#define PACKS_MAX (1u << 22) /* listed; 64 TiB at 16 MiB each */
+
+/* One loaded index object. */
+struct segment {
+	struct dd_digest name;
+	struct bk_index_layout l;
+	struct bk_index_pack *packs;
+	bool *found;  /* one per pack: it is there with the right length */
+	uint8_t *obj; /* the whole object, or NULL: read from the remote */
+	bool hashed;  /* its entries are in the table under base + their number */
+	uint32_t base;
+	bool listed; /* seen by the last listing */
+};
+
+struct listed_pack {
+	struct dd_digest name;
+	uint64_t size;
+};
+
+/*
+ * slots[]: tag << 32 | record + 1, 0 is empty; open addressing, probed upwards from the place that
+ * the tag's top bits give. Equal digests in several objects have a slot each.
+ */
+struct bk_index {
+	struct bk_remote *r;
+	pthread_rwlock_t lock; /* guards everything below */
+	uint64_t *slots;
+	unsigned bits;
+	uint64_t used, table_max, objects_max, objects_bytes;
+	struct segment *segments;
+	size_t nsegments, room;
+	uint64_t next_record, entries;
+	struct listed_pack *listed;
+	size_t nlisted, listed_room;
+};
+
+int bk_index_new(struct bk_remote *r, uint64_t memory, struct bk_index **out, struct vs_error *err)
+{
+	struct bk_index *ix = calloc(1, sizeof(*ix));
+
+	*out = NULL;
+	if (!ix)
+		return vs_fail(err, VS_E_NOMEM, "no memory for the index of %s", r->url);
+	ix->r = r;
+	ix->table_max = memory / 2;
+	ix->objects_max = memory / 4;
+	ix->bits = TABLE_BITS_MIN;
+	ix->slots = calloc(UINT64_C(1) << ix->bits, sizeof(*ix->slots));
+	if (!ix->slots || pthread_rwlock_init(&ix->lock, NULL) != 0) {
+		free(ix->slots);
+		free(ix);
+		return vs_fail(err, VS_E_NOMEM, "no memory for the index of %s", r->url);
+	}
+	*out = ix;
+	return 0;
+}
+
+static void drop_segments(struct bk_index *ix)
+{
+	size_t i;
+
+	for (i = 0; i < ix->nsegments; i++) {
+		free(ix->segments[i].packs);
+		free(ix->segments[i].found);
+		free(ix->segments[i].obj);
+	}
+	ix->nsegments = 0;
+	ix->next_record = ix->entries = ix->used = ix->objects_bytes = 0;
+	memset(ix->slots, 0, sizeof(*ix->slots) << ix->bits);
+}
+
+void bk_index_free(struct bk_index *ix)
+{
+	if (!ix)
+		return;
+	drop_segments(ix);
+	free(ix->segments);
+	free(ix->slots);
+	free(ix->listed);
+	pthread_rwlock_destroy(&ix->lock);
+	free(ix);
+}
+
+static uint32_t tag_of(const struct dd_digest *d)
+{
+	return vs_get_be32(d->b + 12);
+}
+
+static void table_put(uint64_t *slots, unsigned bits, uint64_t slot)
+{
+	uint64_t mask = (UINT64_C(1) << bits) - 1, at = slot >> 32 >> (32 - bits);
+
+	while (slots[at])
+		at = (at + 1) & mask;
+	slots[at] = slot;
+}
+
+/* Makes room for n more entries; false when the bound or memory does not allow it. */
+static bool table_grow(struct bk_index *ix, uint64_t n)
+{
+	unsigned bits = ix->bits;
+	uint64_t *slots, i;
+
+	while ((ix->used + n) * 100 > (UINT64_C(1) << bits) * FILL_PERCENT)
+		if (++bits > TABLE_BITS_MAX || sizeof(*slots) << bits > ix->table_max)
+			return false;
+	if (bits == ix->bits)
+		return true;
+	slots = calloc(UINT64_C(1) << bits, sizeof(*slots));
+	if (!slots)
+		return false;
+	for (i = 0; i < UINT64_C(1) << ix->bits; i++)
+		if (ix->slots[i])
+			table_put(slots, bits, ix->slots[i]);
+	free(ix->slots);
+	ix->slots = slots;
+	ix->bits = bits;
+	return true;
+}
+
+static int segment_read(const struct bk_index *ix, const struct segment *s, uint64_t at, void *buf,
+			size_t len, struct vs_error *err)
+{
+	char name[BK_NAME_MAX];
+
+	if (s->obj) {
+		memcpy(buf, s->obj + at, len);
+		return 0;
+	}
+	bk_index_name(&s->name, name);
+	return bk_remote_get(ix->r, name, at, buf, len, err);
+}
+
+static int segment_entry(const struct bk_index *ix, const struct segment *s, uint32_t i,
+			 struct bk_index_entry *e, struct vs_error *err)
+{
+	uint8_t rec[BK_INDEX_ENTRY_SIZE];
+	int rc = segment_read(ix, s, s->l.entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE, rec,
+			      sizeof(rec), err);
+
+	if (rc == 0)
+		bk_index_get_entry(rec, e);
+	return rc;
+}
+
+static bool pack_listed(const struct bk_index *ix, const struct bk_index_pack *p)
+{
+	size_t lo = 0, hi = ix->nlisted;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = memcmp(ix->listed[mid].name.b, p->name.b, sizeof(p->name.b));
+
+		if (c == 0)
+			return ix->listed[mid].size == p->size;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+static int segment_append(struct bk_index *ix, const struct segment *s, struct vs_error *err)
+{
+	if (ix->nsegments >= SEGMENTS_MAX)
+		return vs_fail(err, VS_E_LIMIT, "%s has more than %u index objects", ix->r->url,
+			       SEGMENTS_MAX);
+	if (ix->nsegments == ix->room) {
+		size_t room = ix->room ? ix->room * 2 : 16;
+		struct segment *all = reallocarray(ix->segments, room, sizeof(*all));
+
+		if (!all)
+			return vs_fail(err, VS_E_NOMEM, "no memory for the index of %s",
+				       ix->r->url);
+		ix->segments = all;
+		ix->room = room;
+	}
+	ix->segments[ix->nsegments++] = *s;
+	return 0;
+}
+
+/* Takes a decoded object in. present: its packs were just written by the caller. */
+static int segment_add(struct bk_index *ix, const struct dd_digest *name, const uint8_t *obj,
+		       const struct bk_index_layout *l, bool present, struct vs_error *err)
+{
+	struct segment s = {.name = *name, .l = *l, .listed = true};
+	struct bk_index_entry e;
+	uint32_t i;
+	int rc;
+
+	s.packs = calloc(l->packs + 1, sizeof(*s.packs));
+	s.found = calloc(l->packs + 1, sizeof(*s.found));
+	if (s.packs && s.found && ix->objects_bytes + l->size <= ix->objects_max)
+		s.obj = malloc(l->size);
+	rc = s.packs && s.found
+		 ? segment_append(ix, &s, err)
+		 : vs_fail(err, VS_E_NOMEM, "no memory for the index of %s", ix->r->url);
+	if (rc) {
+		free(s.packs);
+		free(s.found);
+		free(s.obj);
+		return rc;
+	}
+	for (i = 0; i < l->packs; i++) {
+		bk_index_get_pack(obj + l->packs_at + (uint64_t)i * BK_INDEX_PACK_SIZE,
+				  &s.packs[i]);
+		s.found[i] = present || pack_listed(ix, &s.packs[i]);
+	}
+	if (s.obj) {
+		memcpy(s.obj, obj, l->size);
+		ix->objects_bytes += l->size;
+	}
+	if (ix->next_record + l->entries < UINT32_MAX && table_grow(ix, l->entries)) {
+		s.hashed = true;
+		s.base = (uint32_t)ix->next_record;
+		for (i = 0; i < l->entries; i++) {
+			bk_index_get_entry(obj + l->entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE,
+					   &e);
+			table_put(ix->slots, ix->bits,
+				  (uint64_t)tag_of(&e.digest) << 32 | (s.base + i + 1));
+		}
+		ix->used += l->entries;
+		ix->next_record += l->entries;
+	}
+	ix->segments[ix->nsegments - 1] = s;
+	ix->entries += l->entries;
+	return 0;
+}
+
+int bk_index_add(struct bk_index *ix, const struct dd_digest *name, const uint8_t *obj,
+		 uint64_t size, struct vs_error *err)
+{
+	char text[BK_NAME_MAX];
+	struct bk_index_layout l;
+	int rc;
+
+	bk_index_name(name, text);
+	rc = bk_index_decode(obj, size, &l, text, err);
+	if (rc)
+		return rc;
+	pthread_rwlock_wrlock(&ix->lock);
+	rc = segment_add(ix, name, obj, &l, true, err);
+	pthread_rwlock_unlock(&ix->lock);
+	return rc;
+}
+
+/* What one refresh gathers. */
+struct refresh {
+	struct bk_index *ix;
+	struct dd_digest *fresh; /* index objects not loaded yet */
+	size_t nfresh, room;
+};
+
+static struct segment *segment_by_name(struct bk_index *ix, const struct dd_digest *name)
+{
+	size_t i;
+
+	for (i = 0; i < ix->nsegments; i++)
+		if (dd_digest_equal(&ix->segments[i].name, name))
+			return &ix->segments[i];
+	return NULL;
+}
+
+static int see_index(void *arg, const char *name, uint64_t size)
+{
+	struct refresh *f = arg;
+	struct dd_digest d;
+	struct segment *s;
+
+	(void)size;
+	if (bk_index_name_parse(name, &d) != 0)
+		return 0;
+	s = segment_by_name(f->ix, &d);
+	if (s) {
+		s->listed = true;
+		return 0;
+	}
+	if (f->nfresh == f->room) {
+		size_t room = f->room ? f->room * 2 : 64;
+		struct dd_digest *all = reallocarray(f->fresh, room, sizeof(*all));
+
+		if (room > SEGMENTS_MAX * 2 || !all)
+			return all ? VS_E_LIMIT : VS_E_NOMEM;
+		f->fresh = all;
+		f->room = room;
+	}
+	f->fresh[f->nfresh++] = d;
+	return 0;
+}
+
+static int see_pack(void *arg, const char *name, uint64_t size)
+{
+	struct bk_index *ix = arg;
+	struct listed_pack p = {.size = size};
+
+	if (bk_pack_name_parse(name, &p.name) != 0)
+		return 0;
+	if (ix->nlisted == ix->listed_room) {
+		size_t room = ix->listed_room ? ix->listed_room * 2 : 256;
+		struct listed_pack *all;
+
+		if (room > PACKS_MAX)
+			return VS_E_LIMIT;
+		all = reallocarray(ix->listed, room, sizeof(*all));
+		if (!all)
+			return VS_E_NOMEM;
+		ix->listed = all;
+		ix->listed_room = room;
+	}
+	ix->listed[ix->nlisted++] = p;
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct dd_digest));
+}
+
+/* Reads one index object, checks its name against its bytes, takes it in. */
+static int load_object(struct bk_index *ix, const struct dd_digest *d, struct dd_hasher *h,
+		       struct vs_error *err)
+{
+	char name[BK_NAME_MAX], what[BK_NAME_MAX + 512];
+	struct bk_index_layout l;
+	struct dd_digest is;
+	uint64_t size;
+	uint8_t *obj;
+	int rc;
+
+	bk_index_name(d, name);
+	rc = bk_remote_load(ix->r, name, BK_OBJECT_MAX, &obj, &size, err);
+	if (rc)
+		return rc;
+	snprintf(what, sizeof(what), "%s/%s", ix->r->url, name);
+	dd_hash(h, obj, size, &is);
+	rc = bk_index_decode(obj, size, &l, what, err);
+	if (rc == 0 && !dd_digest_equal(&is, d))
+		rc = vs_fail(err, VS_E_CORRUPT, "%s: its content is damaged (digest)", what);
+	if (rc == 0)
+		rc = segment_add(ix, d, obj, &l, false, err);
+	free(obj);
+	return rc;
+}
+
+static int list_all(struct refresh *f, struct vs_error *err)
+{
+	struct bk_index *ix = f->ix;
+	bool gone = false;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < ix->nsegments; i++)
+		ix->segments[i].listed = false;
+	rc = bk_remote_list(ix->r, "index/", see_index, f, err);
+	for (i = 0; rc == 0 && i < ix->nsegments; i++)
+		gone = gone || !ix->segments[i].listed;
+	if (rc == 0 && gone) { /* somebody cleaned up: begin anew */
+		drop_segments(ix);
+		f->nfresh = 0;
+		rc = bk_remote_list(ix->r, "index/", see_index, f, err);
+	}
+	ix->nlisted = 0;
+	if (rc == 0)
+		rc = bk_remote_list(ix->r, "packs/", see_pack, ix, err);
+	if (rc == VS_E_LIMIT || rc == VS_E_NOMEM)
+		return vs_fail(err, rc, "%s holds more objects than can be listed", ix->r->url);
+	return rc;
+}
+
+int bk_index_refresh(struct bk_index *ix, void (*each_bad)(void *arg, const struct vs_error *e),
+		     void *arg, struct vs_error *err)
+{
+	struct refresh f = {.ix = ix};
+	struct vs_error one = {0};
+	struct dd_hasher *h;
+	size_t i;
+	uint32_t k;
+	int rc = dd_hasher_new(&h, err);
+
+	if (rc)
+		return rc;
+	pthread_rwlock_wrlock(&ix->lock);
+	rc = list_all(&f, err);
+	if (rc == 0 && ix->nlisted)
+		qsort(ix->listed, ix->nlisted, sizeof(*ix->listed), by_name);
+	for (i = 0; rc == 0 && i < ix->nsegments; i++)
+		for (k = 0; k < ix->segments[i].l.packs; k++)
+			ix->segments[i].found[k] = pack_listed(ix, &ix->segments[i].packs[k]);
+	for (i = 0; rc == 0 && i < f.nfresh; i++) {
+		rc = load_object(ix, &f.fresh[i], h, &one);
+		if (rc == VS_E_NOENT) /* merged or cleaned up since the listing */
+			rc = 0;
+		if (rc == VS_E_CORRUPT && each_bad) {
+			each_bad(arg, &one);
+			rc = 0;
+		}
+		if (rc)
+			vs_fail(err, rc, "%s", one.text);
+	}
+	pthread_rwlock_unlock(&ix->lock);
+	dd_hasher_free(h);
+	free(f.fresh);
+	return rc;
+}
+
+/* 1 when entry i of s is the one sought and usable; place is filled. */
+static int match(struct bk_index *ix, const struct segment *s, uint32_t i,
+		 const struct dd_digest *digest, enum bk_kind kind, struct bk_place *place,
+		 struct vs_error *err)
+{
+	uint8_t rec[BK_FRAME_ENTRY];
+	struct bk_index_entry e;
+	int rc = segment_entry(ix, s, i, &e, err);
+
+	if (rc)
+		return rc;
+	if (!dd_digest_equal(&e.digest, digest) || e.kind != kind || e.pack >= s->l.packs ||
+	    e.frame >= s->l.frames || !s->found[e.pack])
+		return 0;
+	if (!place)
+		return 1;
+	rc = segment_read(ix, s, s->l.frames_at + (uint64_t)e.frame * BK_FRAME_ENTRY, rec,
+			  sizeof(rec), err);
+	if (rc)
+		return rc;
+	place->pack = s->packs[e.pack].name;
+	place->pos = e.pos;
+	bk_frame_get(rec, &place->frame);
+	if (!bk_frame_ok(&place->frame, kind, s->packs[e.pack].size) ||
+	    e.pos >= place->frame.raw / bk_kind_bytes(kind))
+		return 0; /* damaged since it was loaded */
+	return 1;
+}
+
+static struct segment *segment_of(struct bk_index *ix, uint32_t record)
+{
+	size_t lo = 0, hi = ix->nsegments;
+
+	while (hi - lo > 1) {
+		size_t mid = lo + (hi - lo) / 2;
+		size_t at = mid;
+
+		while (at < hi && !ix->segments[at].hashed)
+			at++;
+		if (at < hi && ix->segments[at].base <= record)
+			lo = at;
+		else
+			hi = mid;
+	}
+	return &ix->segments[lo];
+}
+
+static int find_hashed(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
+		       struct bk_place *place, struct vs_error *err)
+{
+	uint64_t mask = (UINT64_C(1) << ix->bits) - 1;
+	uint32_t tag = tag_of(digest);
+	uint64_t at = (uint64_t)tag >> (32 - ix->bits), slot;
+	int rc;
+
+	for (; (slot = ix->slots[at]) != 0; at = (at + 1) & mask) {
+		uint32_t record = (uint32_t)slot - 1;
+		struct segment *s;
+
+		if (slot >> 32 != tag)
+			continue;
+		s = segment_of(ix, record);
+		rc = match(ix, s, record - s->base, digest, kind, place, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Binary search in an object that did not fit the table. */
+static int find_in_place(struct bk_index *ix, const struct segment *s,
+			 const struct dd_digest *digest, enum bk_kind kind, struct bk_place *place,
+			 struct vs_error *err)
+{
+	uint32_t lo = 0, hi = s->l.entries;
+	struct bk_index_entry e;
+	int rc, c;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		rc = segment_entry(ix, s, mid, &e, err);
+		if (rc)
+			return rc;
+		c = memcmp(e.digest.b, digest->b, sizeof(e.digest.b));
+		if (c == 0)
+			return match(ix, s, mid, digest, kind, place, err);
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return 0;
+}
+
+int bk_index_find(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
+		  struct bk_place *place, struct vs_error *err)
+{
+	size_t i;
+	int rc;
+
+	pthread_rwlock_rdlock(&ix->lock);
+	rc = find_hashed(ix, digest, kind, place, err);
+	for (i = 0; rc == 0 && i < ix->nsegments; i++)
+		if (!ix->segments[i].hashed)
+			rc = find_in_place(ix, &ix->segments[i], digest, kind, place, err);
+	pthread_rwlock_unlock(&ix->lock);
+	if (rc < 0)
+		return rc;
+	return rc == 1 ? 0 : VS_E_NOENT;
+}
+
+int bk_index_each_pack(struct bk_index *ix,
+		       int (*each)(void *arg, const char *index_name, const struct bk_index_pack *p,
+				   bool found),
+		       void *arg)
+{
+	char name[BK_NAME_MAX];
+	int rc = 0;
+	size_t i;
+	uint32_t k;
+
+	pthread_rwlock_rdlock(&ix->lock);
+	for (i = 0; rc == 0 && i < ix->nsegments; i++) {
+		struct segment *s = &ix->segments[i];
+
+		bk_index_name(&s->name, name);
+		for (k = 0; rc == 0 && k < s->l.packs; k++)
+			rc = each(arg, name, &s->packs[k], s->found[k]);
+	}
+	pthread_rwlock_unlock(&ix->lock);
+	return rc;
+}
+
+uint64_t bk_index_entries(struct bk_index *ix)
+{
+	uint64_t n;
+
+	pthread_rwlock_rdlock(&ix->lock);
+	n = ix->entries;
+	pthread_rwlock_unlock(&ix->lock);
+	return n;
+}
