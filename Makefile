@@ -65,7 +65,7 @@ include $(foreach d,$(DIRS),$(wildcard $(d)/module.mk))
 obj       = $(patsubst %.c,$(B)/obj/%.o,$(1))
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 ALL_SRCS := $(foreach m,$(MODULES),$($(m)_SRCS)) $(vstored_SRCS) $(vstore_SRCS) $(sim_SRCS) \
-            $(load_SRCS) $(benches_SRCS) $(tools_SRCS)
+            $(load_SRCS) $(guest_SRCS) $(benches_SRCS) $(tools_SRCS)
 TESTS_C  := $(foreach m,$(MODULES),$($(m)_TESTS))
 TESTBINS := $(patsubst %.c,$(B)/%,$(TESTS_C))
 FUZZBINS := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ_SRCS))
@@ -86,7 +86,8 @@ $(foreach m,$(MODULES),$(eval $(call archive,$(m))))
 
 PROGRAMS := $(if $(vstored_SRCS),$(B)/vstored) $(if $(vstore_SRCS),$(B)/vstore)
 SIM      := $(if $(sim_SRCS),$(B)/tests/sim/sim)
-TOOLS    := $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)) $(if $(load_SRCS),$(B)/tests/load/load)
+TOOLS    := $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)) $(if $(load_SRCS),$(B)/tests/load/load) \
+            $(if $(guest_SRCS),$(B)/tests/e2e/guest_load)
 
 programs: $(PROGRAMS)
 
@@ -107,6 +108,10 @@ $(SIM): $(call obj,$(sim_SRCS)) $(ALL_ARCH)
 $(B)/tests/load/load: $(call obj,$(load_SRCS)) $(call LIBS,common)
 	@mkdir -p $(@D)
 	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ -liscsi -lcrypto
+
+$(B)/tests/e2e/guest_load: $(call obj,$(guest_SRCS))
+	@mkdir -p $(@D)
+	$(call Q,LINK)$(CC) $(LDFLAGS) -static -o $@ $^
 
 # Programs that only tests and benchmarks use, one source each.
 $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)): $(B)/%: $(B)/obj/%.o $(ALL_ARCH)

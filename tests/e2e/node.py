@@ -9,8 +9,10 @@ VSTORE_KEEP is set.
 """
 
 import hashlib
+import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -76,6 +78,46 @@ def blocks(path, *old):
 def load(*args):
     """One run of the load generator; its last line is JSON."""
     return json.loads(run(LOAD, *args).splitlines()[-1])
+
+
+class UnixHTTP(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=READY_WITHIN)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Console:
+    """The serial console of a guest. It lasts as long as the guest, not as the daemon."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(path)
+        self.text = ""
+
+    def wait_for(self, pattern, seconds=READY_WITHIN):
+        """Reads on until the pattern appears; returns the match and drops what was before it."""
+        self.socket.settimeout(seconds)
+        while not (found := re.search(pattern, self.text)):
+            try:
+                piece = self.socket.recv(65536)
+            except TimeoutError:
+                piece = b""
+            if not piece:
+                raise AssertionError(f"the guest does not say {pattern!r}, but: {self.text[-2000:]}")
+            self.text += piece.decode(errors="replace")
+        self.text = self.text[found.end():]
+        return found
+
+    def send(self, text):
+        self.socket.sendall(text.encode())
+
+    def close(self):
+        self.socket.close()
 
 
 class Node:
@@ -211,6 +253,27 @@ class Node:
     def refused(self, *args):
         """A command that must fail with exactly one line on stderr; returns that line."""
         return refused(VSTORE, "--socket", self.socket, "--yes", *args)
+
+    def api(self, method, path, body=None):
+        """A request to the control socket; returns (status, object)."""
+        connection = UnixHTTP(self.socket)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body),
+                               {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def console(self, vm):
+        return Console(self.api("GET", f"/v1/vms/{vm}/console")[1]["socket"])
+
+    def wait_vm(self, vm, state):
+        for _ in range(4):
+            shown = self.api("GET", f"/v1/vms/{vm}?wait=30&state={state}")[1]
+            if shown["state"] == state:
+                return shown
+        raise AssertionError(f"{vm} does not become {state}: {shown}")
 
     def check(self):
         """`vstore check` of the stopped store; raises when it finds anything."""
