@@ -1,0 +1,277 @@
+#include "blockstore/super_format.h"
+#include "common/bytes.h"
+#include "tests/sim/content.h"
+#include "tests/sim/report.h"
+#include "tests/sim/scenarios.h"
+#include "tests/sim/workload.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PAGE 4096u
+
+static void start(struct world *w)
+{
+	world_format(w);
+	world_open(w);
+}
+
+static struct model_image *volume(struct world *w, uint32_t blocks)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "v%u", ++w->names);
+	sim_require(world_create(w, name, blocks) == 0, "create %s failed", name);
+	return model_find(&w->model, name, "");
+}
+
+/* A page with something in it, outside the superblocks' areas; 0 when none is found. */
+static uint64_t find_used_page(struct world *w, uint64_t size)
+{
+	unsigned char page[PAGE];
+
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		uint64_t first = BS_HEAD_AREA / PAGE, end = (size - BS_TAIL_AREA) / PAGE;
+		uint64_t at = PAGE * (first + sim_below(&w->rng, (uint32_t)(end - first)));
+
+		sim_disk_peek(w->disk, at, page, PAGE);
+		for (unsigned i = 0; i < PAGE; i += 8)
+			if (vs_get_le64(page + i) != 0)
+				return at;
+	}
+	return 0;
+}
+
+/* Every block either reads right or gives an error. Returns how many gave one. */
+static unsigned read_tolerantly(struct world *w, struct model_image *img)
+{
+	unsigned errors = 0;
+
+	for (uint32_t s = 0; s < img->sectors; s += 8) {
+		int status = 1;
+		struct world_req *q = world_read(w, img, s, 8);
+
+		if (!q)
+			return img->sectors / 8;
+		q->status = &status;
+		errors += world_await(w, &status) != 0;
+	}
+	return errors;
+}
+
+/* 3: damage below what was flushed is an error where it is met, and never an older state. */
+void sim_rot(struct world *w)
+{
+	struct vs_error err = {0};
+	struct bs_check_result res = {0};
+	struct model_image *v;
+	struct workload l;
+	unsigned errors = 0;
+	uint64_t at;
+
+	w->cfg.checkpoint_bytes = sim_one_in(&w->rng, 2) ? 8u << 20 : 256u << 10;
+	start(w);
+	workload_default(w, &l);
+	l.depth = 6;
+	l.admin_one_in = 60;
+	l.images = 4;
+	l.max_blocks = 64;
+	l.no_delete = true;
+	v = volume(w, 64);
+	workload_run(w, &l, 120);
+	world_settle(w);
+	world_pin_all(w);
+	sim_require(world_sync(w) == 0, "flush failed");
+	world_verify(w, w->model.now, false);
+	/* One more unit, flushed as well, so that nothing above is the last. */
+	sim_write_much(w, v, 1);
+	sim_require(world_sync(w) == 0, "flush failed");
+	world_die(w, sim_one_in(&w->rng, 2));
+	at = find_used_page(w, 16u << 20);
+	sim_disk_rot(w->disk, at + sim_below(&w->rng, PAGE), sim_below(&w->rng, 8));
+	w->may_fail = true;
+	if (sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err) < 0) {
+		sim_trace("refused: %s", err.text);
+		sim_require(err.code == VS_E_CORRUPT || err.code == VS_E_CHECKSUM ||
+				err.code == VS_E_IO,
+			    "damage at %llu: open says %s", (unsigned long long)at, err.text);
+		return;
+	}
+	for (unsigned i = 0; i < MODEL_IMAGES; i++)
+		if (w->model.images[i].live)
+			errors += read_tolerantly(w, &w->model.images[i]);
+	sim_trace("damage at %llu: %u blocks unreadable", (unsigned long long)at, errors);
+	if (errors && sim_host_check(w->disk, true, &res, &err) == 0)
+		sim_require(res.problems > 0, "%u blocks are unreadable and check finds nothing",
+			    errors);
+}
+
+static void rot_super(struct world *w, uint64_t size, bool whole_slot)
+{
+	unsigned slot = sim_below(&w->rng, 2), copy = sim_below(&w->rng, 2);
+
+	for (unsigned c = 0; c < 2; c++)
+		if (whole_slot || c == copy)
+			sim_disk_rot(w->disk,
+				     bs_super_offset(size, slot, c) + sim_below(&w->rng, 128),
+				     sim_below(&w->rng, 8));
+}
+
+/* What goes on while checkpoints are made. */
+static void busy_with_checkpoints(struct world *w)
+{
+	struct workload l;
+
+	w->cfg.segment_size = 65536;
+	w->cfg.checkpoint_bytes = 65536;
+	w->cfg.gen_mask = 3;
+	start(w);
+	workload_default(w, &l);
+	l.depth = 12;
+	l.admin_one_in = 12;
+	l.images = 6;
+	l.max_blocks = 48;
+	l.hot = 0;
+	workload_run(w, &l, 150);
+	world_settle(w);
+	world_pin_all(w);
+}
+
+/*
+ * 4: the same run again and again, cut after each of its I/Os (a stride of them per seed); a
+ * superblock rots as well.
+ */
+void sim_every_cut(struct world *w)
+{
+	uint64_t seed = w->seed, size = 16u << 20, total, stride;
+	struct world again;
+
+	busy_with_checkpoints(w);
+	total = sim_disk_events(w->disk);
+	stride = VS_MAX((total - w->opened_at) / 12, 1u);
+	for (uint64_t at = w->opened_at + 1 + seed % stride; at < total; at += stride) {
+		bool power = (at + seed) % 2 == 0;
+
+		world_init(&again, seed, size);
+		sim_trace("cut at %llu of %llu", (unsigned long long)at, (unsigned long long)total);
+		again.cut_at = at;
+		busy_with_checkpoints(&again);
+		if (again.host && world_cut(&again)) {
+			world_die(&again, power);
+			if (sim_one_in(&again.rng, 3))
+				rot_super(&again, size, sim_one_in(&again.rng, 2));
+			world_recover(&again, power, false);
+			world_recount(&again, true);
+		}
+		world_free(&again);
+	}
+	sim_disk_silence_at(w->disk, 0);
+	world_stop(w);
+}
+
+/* 5: reads held back while what they read is overwritten, cleaned, freed and reused. */
+void sim_stalled_reads(struct world *w)
+{
+	struct model_image *v;
+	struct workload l;
+
+	w->cfg.segment_size = 65536;
+	w->cfg.gen_mask = 3;
+	w->cfg.cache_blocks = 4;
+	w->cfg.checkpoint_bytes = 131072;
+	w->cfg.max_contents = 4096;
+	w->may_nospc = true;
+	w->trims_may_drop = true;
+	start(w);
+	workload_default(w, &l);
+	l.admin_one_in = 40;
+	l.images = 5;
+	l.depth = 16;
+	l.weight[WORK_READ] = 5;
+	v = volume(w, 128);
+	sim_write_much(w, v, 128);
+	for (unsigned i = 0; i < 4; i++) {
+		struct sim_rule rule = {.op = BS_DEV_READ, .fate = SIM_FATE_STALL, .count = 3};
+
+		world_settle(w);
+		for (unsigned k = 0; k < 6 && v->live; k++)
+			(void)world_read(w, v, 8 * sim_below(&w->rng, v->sectors / 8), 8);
+		(void)sim_disk_add_rule(w->disk, &rule);
+		for (unsigned k = 0; k < 150; k++) {
+			if (w->in_flight < 12 && model_count(&w->model, false))
+				workload_step(w, &l);
+			else
+				world_turns(w, 3);
+		}
+		sim_disk_clear_rules(w->disk);
+		sim_disk_release(w->disk);
+		if (!v->live)
+			break;
+	}
+	world_settle(w);
+	world_verify(w, w->model.now, false);
+	world_recount(w, true);
+}
+
+static void add_faults(struct world *w)
+{
+	unsigned n = sim_between(&w->rng, 1, 3);
+
+	while (n--) {
+		struct sim_rule rule = {.skip = sim_below(&w->rng, 60),
+					.count = sim_between(&w->rng, 1, 2)};
+
+		switch (sim_below(&w->rng, 4)) {
+		case 0:
+			rule.op = BS_DEV_FLUSH;
+			rule.skip /= 6;
+			break;
+		case 1:
+			rule.op = BS_DEV_READ;
+			break;
+		default:
+			rule.op = BS_DEV_WRITE;
+			break;
+		}
+		(void)sim_disk_add_rule(w->disk, &rule);
+	}
+}
+
+static void lying_flushes(struct world *w, const struct workload *l)
+{
+	struct sim_rule rule = {
+	    .op = BS_DEV_FLUSH, .fate = SIM_FATE_LIE, .skip = sim_below(&w->rng, 8), .count = 1000};
+
+	(void)sim_disk_add_rule(w->disk, &rule);
+	w->may_lie = true;
+	workload_run(w, l, 150);
+	sim_disk_silence_at(w->disk, 0);
+	world_crash(w, true, false);
+}
+
+/* 10: errors on single requests, failed flushes; then flushes that lie. No success is false. */
+void sim_bad_disk(struct world *w)
+{
+	struct workload l;
+
+	start(w);
+	workload_default(w, &l);
+	l.images = 5;
+	l.max_blocks = 64;
+	workload_run(w, &l, 60);
+	for (unsigned i = 0; i < 3; i++) {
+		world_settle(w);
+		w->may_fail = true;
+		add_faults(w);
+		workload_run(w, &l, 120);
+		sim_disk_clear_rules(w->disk);
+		world_die(w, sim_one_in(&w->rng, 2));
+		w->may_fail = false;
+		world_recover(w, true, false);
+		workload_run(w, &l, 30);
+		world_settle(w);
+		world_recount(w, true);
+	}
+	if (sim_one_in(&w->rng, 3))
+		lying_flushes(w, &l);
+}

@@ -1,0 +1,95 @@
+/*
+ * One run of the real engine on a simulated disk: its clock, its chance, its ports. Nothing here
+ * knows about the model. Single-threaded; calls are made in the order that the driver chooses.
+ */
+#ifndef SIM_HOST_H
+#define SIM_HOST_H
+
+#include "blockstore/check.h"
+#include "blockstore/io.h"
+#include "tests/sim/simdev.h"
+
+#define SIM_PORTS 3
+
+struct sim_host_config {
+	uint64_t segment_size;
+	unsigned frames, cache_blocks, units, fibers;
+	uint32_t unit_max;
+	uint64_t checkpoint_bytes;
+	uint32_t ref_cap;
+	uint16_t gen_mask;
+	uint64_t max_contents;
+	unsigned ports, depth[SIM_PORTS];
+};
+
+struct sim_host;
+
+int sim_host_format(struct sim_disk *disk, struct sim_clock *clock, uint64_t segment_size,
+		    struct vs_error *err) vs_must_check;
+/* Recovers. A device that falls silent meanwhile makes it fail. */
+int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct sim_host_config *cfg,
+		  uint64_t seed, struct sim_host **out, struct vs_error *err) vs_must_check;
+/* Clean stop; all requests and administration must be done, all handles closed. */
+int sim_host_close(struct sim_host *h, struct vs_error *err) vs_must_check;
+/* Forgets everything; the disk must have been killed or cut before. */
+void sim_host_abandon(struct sim_host *h);
+
+/* Runs part `i` (0: the engine, i: port i-1): whether anything was done. */
+unsigned sim_host_parts(const struct sim_host *h);
+bool sim_host_poll(struct sim_host *h, unsigned part);
+/* When the engine wants to be called again at the latest; UINT64_MAX: no need. */
+uint64_t sim_host_wake(const struct sim_host *h);
+void sim_host_submit(struct sim_host *h, unsigned port, struct bs_req *req);
+
+enum sim_admin_kind {
+	SIM_CREATE,   /* name, size */
+	SIM_RESIZE,   /* name, size, flag: force */
+	SIM_RENAME,   /* name, to */
+	SIM_DELETE,   /* name, mode */
+	SIM_SNAPSHOT, /* fulls, nfulls */
+	SIM_UNSNAP,   /* name */
+	SIM_ROLLBACK, /* name */
+	SIM_CLONE,    /* name, to */
+	SIM_OPEN,     /* name; volume, out */
+	SIM_CLOSE,    /* volume */
+	SIM_LIST,     /* infos, out; ninfos, in and out */
+	SIM_DIFF,     /* volume (NULL: nothing), volume2; diff, out; ndiff, in and out */
+	SIM_SYNC,     /* as bs_store_flush */
+	SIM_DRAIN,    /* as bs_store_drain */
+	SIM_ADMIN_KINDS
+};
+
+#define SIM_GROUP 4
+
+struct sim_admin {
+	enum sim_admin_kind kind;
+	char name[BS_FULL_NAME_MAX], to[BS_NAME_MAX];
+	uint64_t size;
+	bool force;
+	enum bs_delete_mode mode;
+	char fulls[SIM_GROUP][BS_FULL_NAME_MAX];
+	unsigned nfulls;
+	struct bs_volume *volume, *volume2;
+	struct bs_volume_info *infos;
+	size_t ninfos;
+	struct bs_diff_entry *diff;
+	size_t ndiff;
+
+	void (*done)(struct sim_admin *a); /* on the engine's turn */
+	void *arg;
+	int status; /* out */
+	struct vs_error err;
+};
+
+/* Owned by the caller until done. */
+void sim_host_admin(struct sim_host *h, struct sim_admin *a);
+
+void sim_host_info(struct sim_host *h, struct bs_store_info *out);
+/* Events of severity warning and error since open. */
+unsigned sim_host_complaints(const struct sim_host *h);
+
+/* Offline check of a copy of the disk, as it would be after a kill. */
+int sim_host_check(const struct sim_disk *disk, bool read_data, struct bs_check_result *out,
+		   struct vs_error *err) vs_must_check;
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * How a simulation says that it found something: one line on stdout and the end of the process,
+ * which the parent turns into the failed test and the command that replays it.
+ */
+#ifndef SIM_REPORT_H
+#define SIM_REPORT_H
+
+#include <stdbool.h>
+
+#define SIM_EXIT_FOUND 3
+
+extern bool sim_verbose;
+
+_Noreturn void sim_found(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A line of the run's trace, with --verbose only. */
+void sim_trace_(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#define sim_trace(...)                           \
+	do {                                     \
+		if (sim_verbose)                 \
+			sim_trace_(__VA_ARGS__); \
+	} while (0)
+
+#define sim_require(cond, ...)                  \
+	do {                                    \
+		if (!(cond))                    \
+			sim_found(__VA_ARGS__); \
+	} while (0)
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * Parts of cases: trees of clones, races, bad disks.
+ */
+#ifndef SIM_SCENARIOS_H
+#define SIM_SCENARIOS_H
+
+#include "tests/sim/world.h"
+
+/* Whole cases. */
+void sim_rot(struct world *w);
+void sim_every_cut(struct world *w);
+void sim_stalled_reads(struct world *w);
+void sim_bad_disk(struct world *w);
+
+/* Several compare-and-writes that expect the same: exactly one may succeed. */
+void sim_compare_race(struct world *w, struct model_image *v);
+/* A snapshot of some volume, or a clone of some snapshot. */
+void sim_grow_tree(struct world *w);
+/* Deletes a volume or a snapshot; the other stays. */
+void sim_prune_tree(struct world *w);
+/* The diff of all pairs of some snapshots equals brute force. */
+void sim_diff_all(struct world *w);
+/* Writes unique blocks one after another; each must succeed. */
+void sim_write_much(struct world *w, struct model_image *v, uint32_t blocks);
+
+#endif

@@ -1,0 +1,188 @@
+#include "tests/sim/simdisk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_MAX 512u /* unflushed writes; beyond it the oldest are destaged */
+
+struct sim_disk *sim_disk_new(uint64_t size, uint64_t seed)
+{
+	static const unsigned spreads[] = {1, 4, 50, 1000};
+	struct sim_disk *d = calloc(1, sizeof(*d));
+
+	VS_ASSERT(d && size % BS_DEV_ALIGN == 0);
+	d->size = size;
+	d->rng = sim_rng_from(seed);
+	d->spread = spreads[sim_below(&d->rng, VS_ARRAY_LEN(spreads))];
+	d->cache_tail = &d->cache;
+	sim_image_init(&d->now, size);
+	sim_image_init(&d->stable, size);
+	return d;
+}
+
+void sim_disk_drop_first(struct sim_disk *d)
+{
+	struct sim_cached *c = d->cache;
+
+	d->cache = c->next;
+	if (!d->cache)
+		d->cache_tail = &d->cache;
+	d->cached--;
+	free(c->data);
+	free(c);
+}
+
+void sim_disk_free(struct sim_disk *d)
+{
+	if (!d)
+		return;
+	if (d->device)
+		d->device->disk = NULL;
+	while (d->cache)
+		sim_disk_drop_first(d);
+	sim_image_free(&d->now);
+	sim_image_free(&d->stable);
+	free(d);
+}
+
+static void cache_add(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
+{
+	struct sim_cached *c = calloc(1, sizeof(*c));
+
+	VS_ASSERT(c);
+	c->offset = offset;
+	c->length = length;
+	c->number = ++d->completed;
+	if (data) {
+		c->data = malloc(length);
+		VS_ASSERT(c->data);
+		memcpy(c->data, data, length);
+	}
+	*d->cache_tail = c;
+	d->cache_tail = &c->next;
+	d->cached++;
+}
+
+struct sim_disk *sim_disk_copy(const struct sim_disk *from)
+{
+	struct sim_disk *d = calloc(1, sizeof(*d));
+
+	VS_ASSERT(d);
+	d->size = from->size;
+	d->rng = from->rng;
+	d->spread = from->spread;
+	d->cache_tail = &d->cache;
+	sim_image_copy(&d->now, &from->now);
+	sim_image_copy(&d->stable, &from->stable);
+	for (const struct sim_cached *c = from->cache; c; c = c->next) {
+		cache_add(d, c->offset, c->data, c->length);
+		d->completed = c->number;
+	}
+	d->completed = from->completed;
+	return d;
+}
+
+uint64_t sim_disk_sum(const struct sim_disk *d)
+{
+	return sim_image_sum(&d->now);
+}
+
+void sim_disk_destage_first(struct sim_disk *d)
+{
+	const struct sim_cached *c = d->cache;
+
+	if (!c->lost)
+		sim_image_write(&d->stable, c->offset, c->data, c->length);
+	sim_disk_drop_first(d);
+}
+
+/* Flushed up to and including write `number`. Lost ones stay: they are read until power goes. */
+void sim_disk_destage_to(struct sim_disk *d, uint64_t number)
+{
+	struct sim_cached **p = &d->cache;
+
+	while (*p && (*p)->number <= number) {
+		struct sim_cached *c = *p;
+
+		if (c->lost) {
+			p = &c->next;
+			continue;
+		}
+		sim_image_write(&d->stable, c->offset, c->data, c->length);
+		*p = c->next;
+		d->cached--;
+		free(c->data);
+		free(c);
+	}
+	if (!*p)
+		d->cache_tail = p;
+}
+
+void sim_disk_put(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
+{
+	sim_image_write(&d->now, offset, data, length);
+	cache_add(d, offset, data, length);
+	while (d->cached > CACHE_MAX)
+		sim_disk_destage_first(d);
+}
+
+/* The sectors of a request that reached the disk when it was interrupted. */
+void sim_disk_put_torn(struct sim_disk *d, uint64_t offset, const unsigned char *data,
+		       uint64_t length)
+{
+	uint64_t sectors = length / SIM_SECTOR, head;
+
+	switch (sim_below(&d->rng, 5)) {
+	case 0:
+		return;
+	case 1:
+		sim_disk_put(d, offset, data, length);
+		return;
+	case 2:
+		head = sim_below(&d->rng, (uint32_t)sectors + 1);
+		if (head)
+			sim_disk_put(d, offset, data, head * SIM_SECTOR);
+		return;
+	case 3:
+		head = sim_below(&d->rng, (uint32_t)sectors);
+		sim_disk_put(d, offset + head * SIM_SECTOR, data + head * SIM_SECTOR,
+			     (sectors - head) * SIM_SECTOR);
+		return;
+	default:
+		for (uint64_t i = 0; i < sectors; i++)
+			if (sim_one_in(&d->rng, 2))
+				sim_disk_put(d, offset + i * SIM_SECTOR, data + i * SIM_SECTOR,
+					     SIM_SECTOR);
+	}
+}
+
+unsigned char *sim_disk_gather(const struct bs_devio *io)
+{
+	unsigned char *data = malloc(io->length ? io->length : 1);
+	uint64_t at = 0;
+
+	VS_ASSERT(data);
+	for (int i = 0; i < io->iovcnt; i++) {
+		memcpy(data + at, io->iov[i].iov_base, io->iov[i].iov_len);
+		at += io->iov[i].iov_len;
+	}
+	return data;
+}
+
+void sim_disk_limit(struct sim_disk *d, uint64_t bytes)
+{
+	d->limit = bytes;
+}
+
+void sim_disk_rot(struct sim_disk *d, uint64_t offset, unsigned bit)
+{
+	while (d->cache)
+		sim_disk_destage_first(d);
+	sim_image_flip(&d->now, offset, bit);
+	sim_image_flip(&d->stable, offset, bit);
+}
+
+void sim_disk_peek(const struct sim_disk *d, uint64_t offset, void *buf, uint64_t length)
+{
+	sim_image_read(&d->now, offset, buf, length);
+}
