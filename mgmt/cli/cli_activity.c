@@ -115,18 +115,20 @@ static void print_events(const struct cli *c, const json_t *events)
 	(void)fflush(stdout);
 }
 
-static int follow(struct cli *c, json_t *events)
+static void last_id(const json_t *events, char after[24])
 {
-	char after[24] = "0";
-	const json_t *last;
+	const json_t *last = json_array_get(events, json_array_size(events) - 1);
 
-	while (events) {
+	if (last)
+		(void)snprintf(after, 24, "%" PRIu64, cli_u64(last, "id"));
+}
+
+/* Prints events and then what happens after them, or after the id given when there are none. */
+static int follow(struct cli *c, json_t *events, char after[24])
+{
+	while (events && !ferror(stdout)) {
 		print_events(c, events);
-		if (ferror(stdout))
-			break;
-		last = json_array_get(events, json_array_size(events) - 1);
-		if (last)
-			(void)snprintf(after, sizeof(after), "%" PRIu64, cli_u64(last, "id"));
+		last_id(events, after);
 		json_decref(events);
 		events = cli_call(c, "GET", NULL, "/v1/events?after=%s&wait=30&limit=" EVENTS_MAX,
 				  after);
@@ -135,19 +137,44 @@ static int follow(struct cli *c, json_t *events)
 	return CLI_FAILED;
 }
 
+/* All events since then: the daemon gives a page at a time. */
+static json_t *all_since(struct cli *c, const char *since)
+{
+	char when[32], after[24];
+	json_t *events, *page;
+	size_t n;
+
+	events = cli_call(c, "GET", NULL, "/v1/events?since=%s&limit=" EVENTS_MAX,
+			  since_when(since, when, sizeof(when)));
+	n = json_array_size(events);
+	while (events && n == strtoul(EVENTS_MAX, NULL, 10)) {
+		last_id(events, after);
+		page = cli_call(c, "GET", NULL, "/v1/events?after=%s&limit=" EVENTS_MAX, after);
+		n = json_array_size(page);
+		if (!page || json_array_extend(events, page) < 0) {
+			json_decref(events);
+			events = NULL;
+		}
+		json_decref(page);
+	}
+	return events;
+}
+
 static int event_list(struct cli *c)
 {
 	const char *since = cli_args_text(&c->args, "since");
-	char when[32];
-	json_t *events;
+	json_t *events = cli_call(c, "GET", NULL, "/v1/events");
+	char after[24] = "0";
 
-	if (since)
-		events = cli_call(c, "GET", NULL, "/v1/events?since=%s&limit=" EVENTS_MAX,
-				  since_when(since, when, sizeof(when)));
-	else
-		events = cli_call(c, "GET", NULL, "/v1/events");
+	if (!events)
+		return CLI_FAILED;
+	last_id(events, after);
+	if (since) {
+		json_decref(events);
+		events = all_since(c, since);
+	}
 	if (cli_args_has(&c->args, "follow"))
-		return follow(c, events);
+		return follow(c, events, after);
 	return cli_fields_list(c, events, event_fields);
 }
 
