@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "mgmt/cli/cli_http.h"
+#include "mgmt/cli/cli_table.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,13 +13,24 @@
 
 #define PATH_TEXT_MAX 1900 /* bytes of an encoded path of the API */
 
+/* One line whatever it quotes: names may come with newlines and worse. */
+static void say(const char *fmt, va_list ap)
+{
+	char *text = NULL;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	cli_table_safe(text ? text : "out of memory", stderr);
+	free(text);
+}
+
 int cli_fail(const char *fmt, ...)
 {
 	va_list ap;
 
 	(void)fputs("vstore: ", stderr);
 	va_start(ap, fmt);
-	(void)vfprintf(stderr, fmt, ap);
+	say(fmt, ap);
 	va_end(ap);
 	(void)fputc('\n', stderr);
 	return CLI_FAILED;
@@ -26,18 +38,18 @@ int cli_fail(const char *fmt, ...)
 
 int cli_usage(const struct cli *c, const char *fmt, ...)
 {
+	const char *group = c->group ? c->group->name : "";
+	const char *verb = c->command ? c->command->verb : "";
 	va_list ap;
 
 	(void)fputs("vstore: ", stderr);
 	if (c->command)
-		(void)fprintf(stderr, "%s%s%s: ", c->group->name, c->command->verb[0] ? " " : "",
-			      c->command->verb);
+		(void)fprintf(stderr, "%s%s%s: ", group, verb[0] ? " " : "", verb);
 	va_start(ap, fmt);
-	(void)vfprintf(stderr, fmt, ap);
+	say(fmt, ap);
 	va_end(ap);
-	(void)fprintf(stderr, "; see 'vstore%s%s%s%s --help'\n", c->group ? " " : "",
-		      c->group ? c->group->name : "", c->command && c->command->verb[0] ? " " : "",
-		      c->command ? c->command->verb : "");
+	(void)fprintf(stderr, "; see 'vstore%s%s%s%s --help'\n", group[0] ? " " : "", group,
+		      verb[0] ? " " : "", verb);
 	return CLI_USAGE;
 }
 
@@ -47,7 +59,7 @@ void cli_warn(const char *fmt, ...)
 
 	(void)fputs("vstore: warning: ", stderr);
 	va_start(ap, fmt);
-	(void)vfprintf(stderr, fmt, ap);
+	say(fmt, ap);
 	va_end(ap);
 	(void)fputc('\n', stderr);
 }

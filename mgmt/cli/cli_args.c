@@ -136,7 +136,7 @@ int cli_args_check(const struct cli_args *args, const struct cli_command *comman
 		   struct vs_error *err)
 {
 	const struct cli_option *o;
-	size_t min, max;
+	size_t min, max, i;
 	char word[64];
 
 	cli_command_arity(command->args, &min, &max);
@@ -146,6 +146,9 @@ int cli_args_check(const struct cli_args *args, const struct cli_command *comman
 	}
 	if (args->npos > max)
 		return vs_fail(err, VS_E_INVAL, "'%.64s' is one argument too many", args->pos[max]);
+	for (i = 0; i < args->npos; i++)
+		if (args->pos[i][0] == '\0')
+			return vs_fail(err, VS_E_INVAL, "an argument is empty");
 	for (o = command->options; o && o->name; o++)
 		if ((o->flags & CLI_REQUIRED) && !cli_args_has(args, o->name))
 			return vs_fail(err, VS_E_INVAL, "--%s %s is missing", o->name, o->arg);

@@ -85,6 +85,7 @@ int cli_http_open(const char *socket, struct cli_http **out, struct vs_error *er
 	curl_easy_setopt(h->curl, CURLOPT_UNIX_SOCKET_PATH, h->socket);
 	curl_easy_setopt(h->curl, CURLOPT_PROTOCOLS_STR, "http");
 	curl_easy_setopt(h->curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(h->curl, CURLOPT_PATH_AS_IS, 1L); /* ".." is a name like others */
 	curl_easy_setopt(h->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h->curl, CURLOPT_ERRORBUFFER, h->curl_error);
 	curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, take);

@@ -149,6 +149,8 @@ static void takes_options_anywhere(void **state)
 	assert_string_equal(parse(&a, "x --size 1 - --help"), "help");
 	assert_string_equal(parse(&a, "x --size 1 -"), "");
 	assert_string_equal(a.pos[0], "-");
+	a = (struct cli_args){.pos = {""}, .npos = 1};
+	assert_int_equal(cli_args_check(&a, &command, NULL), VS_E_INVAL);
 	assert_string_equal(parse(&a, "x --size 1 -- --force"), "");
 	assert_string_equal(a.pos[0], "--force");
 	assert_false(cli_args_has(&a, "force"));
