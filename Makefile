@@ -2,7 +2,7 @@
 #   NAME_SRCS   sources of the folder, linked into build/libNAME.a
 #   NAME_TESTS  unit tests, one program each, TAP on stdout; also run under ASan+UBSan and TSan
 #   CHECK_RUNS  += "NAME=COMMAND": further programs for `make check`, TAP on stdout; words of the
-#               command are separated by commas
+#               command are separated by commas; SOAK_RUNS the same for `make soak`
 # Variables:
 #   WERROR=0                turns warnings back into warnings
 #   SAN=address,undefined   (or thread) builds under build/address-undefined with that sanitizer
@@ -138,6 +138,7 @@ install-deps:
 	@packaging/install-deps build run test
 
 # All processors, unless the caller said how many.
+SOAK_RUNS += $(if $(sim_SRCS),sim/soak=$(SIM),--seeds,100000-200000)
 JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 up:
@@ -164,7 +165,7 @@ check-list:
 	$(foreach t,$(TESTS_C),echo unit asan/$(notdir $(t:.c=)) build/address-undefined/$(t:.c=);) \
 	$(foreach t,$(TESTS_C),echo unit tsan/$(notdir $(t:.c=)) build/thread/$(t:.c=);) \
 	$(foreach f,$(FUZZ_SRCS),echo fuzz fuzz/$(patsubst tests/fuzz/fuzz_%.c,%,$(f)) build/fuzz/$(patsubst tests/fuzz/%.c,%,$(f));) \
-	$(foreach r,$(CHECK_RUNS),echo run $(firstword $(subst =, ,$(r))) $(subst $(comma), ,$(patsubst $(firstword $(subst =, ,$(r)))=%,%,$(r)));) :
+	$(foreach r,$(CHECK_RUNS) $(if $(SOAK),$(SOAK_RUNS)),echo run $(firstword $(subst =, ,$(r))) $(subst $(comma), ,$(patsubst $(firstword $(subst =, ,$(r)))=%,%,$(r)));) :
 
 check-layers:
 	@tests/check-layers
