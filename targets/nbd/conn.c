@@ -203,20 +203,45 @@ static void timed_out(struct vs_timer *t)
 	nbd_conn_kill(c);
 }
 
-static void free_conn(struct nbd_conn *c)
+void nbd_conn_opening(struct nbd_conn *c, struct nbd_export *e, struct bs_volume *v,
+		      void (*done)(struct vs_post *post))
+{
+	c->opening = (struct nbd_opening){
+	    .export = e,
+	    .volume = v,
+	    .loop = c->worker->loop,
+	    .post = {.call = done, .arg = c},
+	};
+	c->inflight++;
+	nbd_opener_submit(c->worker->opener, &c->opening);
+}
+
+static void volume_closed(struct vs_post *post)
+{
+	struct nbd_conn *c = post->arg;
+
+	c->inflight--;
+	nbd_exports_release(c->worker->exports, c->export);
+	c->export = NULL;
+	nbd_conn_dirty(c);
+}
+
+/* Frees a dead connection that nothing is in flight of, once its volume is closed. */
+static void reap(struct nbd_conn *c)
 {
 	struct nbd_worker *w = c->worker;
 
+	if (c->volume) {
+		nbd_conn_opening(c, c->export, c->volume, volume_closed);
+		c->volume = NULL;
+		return;
+	}
 	if (c->prev)
 		c->prev->next = c->next;
 	else
 		w->conns = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-	if (c->volume)
-		bs_volume_close(c->volume);
-	if (c->export)
-		nbd_exports_release(w->exports, c->export);
 	nbd_arena_destroy(&c->arena);
 	free(c);
 	w->closed(w);
@@ -253,7 +278,7 @@ bool nbd_conn_idle(struct vs_idle *idle)
 		c->is_dirty = false;
 		again |= work(c);
 		if (c->phase == NBD_DEAD && c->inflight == 0 && !c->is_dirty)
-			free_conn(c);
+			reap(c);
 	}
 	return again || w->dirty;
 }

@@ -8,8 +8,8 @@
  *
  * Invariants: a request is in use from the decoding of its header until its last reply byte is
  * sent; a piece from the taking of its memory until its done (writes) or until its data is sent
- * (reads). inflight counts the pieces that the engine has. A dead connection has no descriptor and
- * no output; it is freed by the worker when inflight is 0.
+ * (reads). inflight counts the pieces that the engine has and the opening under way. A dead
+ * connection has no descriptor and no output; it is freed by the worker when inflight is 0.
  */
 #ifndef NBD_CONN_H
 #define NBD_CONN_H
@@ -19,6 +19,7 @@
 #include "targets/nbd/arena.h"
 #include "targets/nbd/export.h"
 #include "targets/nbd/nbd_format.h"
+#include "targets/nbd/opener.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,7 +40,7 @@ struct nbd_conn;
 struct nbd_worker {
 	struct vs_loop *loop;
 	struct bs_port *port;
-	struct bs_store *store;
+	struct nbd_opener *opener;
 	struct nbd_exports *exports;
 	struct nbd_conn *conns;
 	struct nbd_conn *dirty; /* have something to send, to resume or to be freed */
@@ -122,9 +123,12 @@ struct nbd_conn {
 		bool more;			  /* the last receive may have left something */
 		char meta_name[BS_FULL_NAME_MAX]; /* the export base:allocation was selected for */
 		bool meta;
+		struct nbd_go go; /* of the option that waits for opening */
+		bool waiting;	  /* for opening */
 		struct nbd_out out;
 	} hs;
 
+	struct nbd_opening opening;
 	struct nbd_export *export;
 	struct bs_volume *volume;
 	struct nbd_limits limits; /* size is refreshed for each request */
@@ -160,6 +164,9 @@ void nbd_conn_send(struct nbd_conn *c, struct nbd_out *out);
 /* The worker's idle call; register it before the port is opened, so that it runs after the port's.
  */
 bool nbd_conn_idle(struct vs_idle *idle);
+/* Opens or closes: calls done on this thread with c->opening's result; done counts it out. */
+void nbd_conn_opening(struct nbd_conn *c, struct nbd_export *e, struct bs_volume *v,
+		      void (*done)(struct vs_post *post));
 /* Receives up to n pieces of memory: bytes, 0 when there are none now, or less: it is over. */
 long nbd_conn_receive(struct nbd_conn *c, struct iovec *iov, int n);
 

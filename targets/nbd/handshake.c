@@ -69,77 +69,123 @@ static void begin_transmission(struct nbd_conn *c)
 	nbd_transmit_start(c);
 }
 
-/* An export, and a handle of its volume, that the client has asked for. */
-struct target {
-	struct nbd_export *export;
-	struct bs_volume *volume;
-};
-
-static int target_open(struct nbd_conn *c, const struct nbd_string *name, struct target *t)
+static void set_limits(struct nbd_conn *c, bool block_size)
 {
-	struct nbd_worker *w = c->worker;
-	int status;
+	bool read_only = c->export->read_only || bs_volume_read_only(c->volume);
+	uint32_t sector = bs_volume_sector(c->volume);
+	struct nbd_limits *l = &c->limits;
 
-	t->volume = NULL;
-	t->export = nbd_exports_acquire(w->exports, name);
-	if (!t->export)
-		return VS_E_NOENT;
-	status = bs_volume_open(w->store, t->export->name, &t->volume, NULL);
-	if (status == 0 && vs_uuid_equal(bs_volume_uuid(t->volume), &t->export->uuid))
-		return 0;
-	if (status == 0)
-		bs_volume_close(t->volume);
-	nbd_exports_release(w->exports, t->export);
-	return status ? status : VS_E_NOENT;
-}
-
-static void target_close(struct nbd_conn *c, struct target *t)
-{
-	bs_volume_close(t->volume);
-	nbd_exports_release(c->worker->exports, t->export);
-}
-
-static void target_limits(const struct nbd_conn *c, const struct target *t, bool block_size,
-			  struct nbd_limits *out)
-{
-	bool read_only = t->export->read_only || bs_volume_read_only(t->volume);
-	uint32_t sector = bs_volume_sector(t->volume);
-
-	out->size = bs_volume_size(t->volume);
+	l->size = bs_volume_size(c->volume);
 	/* A client that has not asked may send what the engine can take. */
-	out->align = block_size ? VS_MAX(sector, 512u) : 512;
-	out->max_length = NBD_MAX_LENGTH;
-	out->flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_CAN_MULTI_CONN;
-	out->flags |= read_only ? NBD_FLAG_READ_ONLY
-				: NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
-				      NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+	l->align = block_size ? VS_MAX(sector, 512u) : 512;
+	l->max_length = NBD_MAX_LENGTH;
+	l->flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_CAN_MULTI_CONN;
+	l->flags |= read_only ? NBD_FLAG_READ_ONLY
+			      : NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
+				    NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
 	if (c->structured)
-		out->flags |= NBD_FLAG_SEND_DF;
-	out->status = c->structured && c->hs.meta && strcmp(c->hs.meta_name, t->export->name) == 0;
+		l->flags |= NBD_FLAG_SEND_DF;
+	l->status = c->structured && c->hs.meta && strcmp(c->hs.meta_name, c->export->name) == 0;
 }
 
-static void attach(struct nbd_conn *c, const struct target *t, const struct nbd_limits *limits)
+static void reply_target_error(struct nbd_conn *c, int status)
 {
-	c->export = t->export;
-	c->volume = t->volume;
-	c->limits = *limits;
+	if (c->hs.option.option == NBD_OPT_EXPORT_NAME)
+		nbd_conn_kill(c); /* the protocol has no error reply there */
+	else if (status == VS_E_NOENT)
+		reply_error(c, NBD_REP_ERR_UNKNOWN, "no such export");
+	else if (status == VS_E_CLOSED)
+		reply_error(c, NBD_REP_ERR_SHUTDOWN, vs_err_text(status));
+	else
+		reply_error(c, NBD_REP_ERR_POLICY, vs_err_text(status));
+}
+
+static void info_closed(struct vs_post *post)
+{
+	struct nbd_conn *c = post->arg;
+
+	c->inflight--;
+	nbd_exports_release(c->worker->exports, c->export);
+	c->export = NULL;
+	c->hs.waiting = false;
+	nbd_conn_dirty(c);
+}
+
+static void reply_info(struct nbd_conn *c)
+{
+	uint32_t option = c->hs.option.option;
+	uint8_t *buf = reply_begin(c, REPLY_BYTES);
+	size_t len;
+
+	set_limits(c, c->hs.go.want_block_size);
+	len = nbd_info_export_encode(buf, option, c->limits.size, c->limits.flags);
+	if (c->hs.go.want_name)
+		len += nbd_info_name_encode(buf + len, option, c->export->name);
+	len += nbd_info_block_size_encode(buf + len, option, c->limits.align, BS_BLOCK,
+					  c->limits.max_length);
+	len += nbd_option_reply_encode(buf + len, option, NBD_REP_ACK, 0);
+	reply_end(c, len);
+}
+
+static void reply_export_name(struct nbd_conn *c)
+{
+	set_limits(c, false);
+	reply_end(c,
+		  nbd_export_name_encode(reply_begin(c, REPLY_BYTES), c->limits.size,
+					 c->limits.flags, c->hs.client_flags & NBD_FLAG_NO_ZEROES));
+}
+
+/* EXPORT_NAME, INFO and GO go on here when the volume is open. */
+static void target_opened(struct vs_post *post)
+{
+	struct nbd_conn *c = post->arg;
+	uint32_t option = c->hs.option.option;
+
+	c->inflight--;
+	c->hs.waiting = false;
+	nbd_conn_dirty(c);
+	if (c->opening.status) {
+		nbd_exports_release(c->worker->exports, c->opening.export);
+		if (c->phase == NBD_HANDSHAKE)
+			reply_target_error(c, c->opening.status);
+		return;
+	}
+	c->export = c->opening.export;
+	c->volume = c->opening.volume;
+	if (atomic_load(&c->export->gone)) /* unexported meanwhile, before this was its client */
+		nbd_conn_drain(c);
+	if (c->phase != NBD_HANDSHAKE)
+		return;
+	if (option == NBD_OPT_EXPORT_NAME)
+		reply_export_name(c);
+	else
+		reply_info(c);
+	if (option != NBD_OPT_INFO) {
+		begin_transmission(c);
+		return;
+	}
+	c->hs.waiting = true;
+	nbd_conn_opening(c, c->export, c->volume, info_closed);
+	c->volume = NULL;
+}
+
+static void target_open(struct nbd_conn *c, const struct nbd_string *name)
+{
+	struct nbd_export *e = nbd_exports_acquire(c->worker->exports, name);
+
+	if (!e) {
+		reply_target_error(c, VS_E_NOENT);
+		return;
+	}
+	c->hs.waiting = true;
+	nbd_conn_opening(c, e, NULL, target_opened);
 }
 
 static void opt_export_name(struct nbd_conn *c, const uint8_t *data, uint32_t n)
 {
 	const struct nbd_string name = {(const char *)data, n};
-	struct nbd_limits limits;
-	struct target t;
 
-	if (target_open(c, &name, &t)) {
-		nbd_conn_kill(c); /* the protocol has no error reply here */
-		return;
-	}
-	target_limits(c, &t, false, &limits);
-	attach(c, &t, &limits);
-	reply_end(c, nbd_export_name_encode(reply_begin(c, REPLY_BYTES), limits.size, limits.flags,
-					    c->hs.client_flags & NBD_FLAG_NO_ZEROES));
-	begin_transmission(c);
+	target_open(c, &name);
 }
 
 static void opt_abort(struct nbd_conn *c, const uint8_t *data, uint32_t n)
@@ -175,50 +221,12 @@ static void opt_starttls(struct nbd_conn *c, const uint8_t *data, uint32_t n)
 		reply_error(c, NBD_REP_ERR_POLICY, "this server has no TLS");
 }
 
-static void reply_target_error(struct nbd_conn *c, int status)
-{
-	if (status == VS_E_NOENT)
-		reply_error(c, NBD_REP_ERR_UNKNOWN, "no such export");
-	else if (status == VS_E_CLOSED)
-		reply_error(c, NBD_REP_ERR_SHUTDOWN, vs_err_text(status));
-	else
-		reply_error(c, NBD_REP_ERR_POLICY, vs_err_text(status));
-}
-
 static void opt_info_go(struct nbd_conn *c, const uint8_t *data, uint32_t n)
 {
-	uint32_t option = c->hs.option.option;
-	struct nbd_limits limits;
-	struct nbd_go go;
-	struct target t;
-	uint8_t *buf;
-	size_t len;
-	int status;
-
-	if (nbd_go_decode(data, n, &go)) {
+	if (nbd_go_decode(data, n, &c->hs.go))
 		reply_error(c, NBD_REP_ERR_INVALID, "malformed option data");
-		return;
-	}
-	status = target_open(c, &go.name, &t);
-	if (status) {
-		reply_target_error(c, status);
-		return;
-	}
-	target_limits(c, &t, go.want_block_size, &limits);
-	buf = reply_begin(c, REPLY_BYTES);
-	len = nbd_info_export_encode(buf, option, limits.size, limits.flags);
-	if (go.want_name)
-		len += nbd_info_name_encode(buf + len, option, t.export->name);
-	len += nbd_info_block_size_encode(buf + len, option, limits.align, BS_BLOCK,
-					  limits.max_length);
-	len += nbd_option_reply_encode(buf + len, option, NBD_REP_ACK, 0);
-	reply_end(c, len);
-	if (option == NBD_OPT_INFO) {
-		target_close(c, &t);
-		return;
-	}
-	attach(c, &t, &limits);
-	begin_transmission(c);
+	else
+		target_open(c, &c->hs.go.name);
 }
 
 static void opt_structured_reply(struct nbd_conn *c, const uint8_t *data, uint32_t n)
@@ -368,7 +376,7 @@ void nbd_handshake_start(struct nbd_conn *c)
 void nbd_handshake_input(struct nbd_conn *c)
 {
 	for (;;) {
-		c->blocked = c->out_head != NULL;
+		c->blocked = c->out_head || c->hs.waiting;
 		if (c->blocked)
 			return; /* one option at a time: its reply leaves first */
 		c->hs.more = false;

@@ -51,6 +51,7 @@ struct nbd_server {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a worker's state */
 	struct bs_store *store;
+	struct nbd_opener *opener;
 	struct nbd_exports exports;
 	unsigned max_connections;
 	atomic_uint connections;
@@ -236,7 +237,7 @@ static int worker_start(struct nbd_server *srv, bool last, struct vs_error *err)
 	if (last)
 		srv->acceptor = k;
 	k->srv = srv;
-	k->w.store = srv->store;
+	k->w.opener = srv->opener;
 	k->w.exports = &srv->exports;
 	k->w.closed = conn_closed;
 	k->w.arg = k;
@@ -328,6 +329,8 @@ int nbd_server_start(const struct nbd_server_options *opts, struct nbd_server **
 				 MAX_THREADS, MAX_CONNECTIONS);
 	else
 		status = listen_all(srv, opts, err);
+	if (status == 0)
+		status = nbd_opener_start(srv->store, &srv->opener, err);
 	while (status == 0 && srv->nworkers < threads)
 		status = worker_start(srv, srv->nworkers + 1 == threads, err);
 	if (status) {
@@ -352,6 +355,7 @@ void nbd_server_stop(struct nbd_server *srv)
 	for (unsigned i = 0; i < srv->nworkers; i++)
 		if (srv->workers[i]->started)
 			(void)pthread_join(srv->workers[i]->thread, NULL);
+	nbd_opener_stop(srv->opener); /* before the loops that it posts to */
 	for (unsigned i = 0; i < srv->nworkers; i++)
 		worker_free(srv->workers[i]);
 	for (unsigned i = 0; i < srv->nlisteners; i++) {
