@@ -3,7 +3,8 @@
  *
  * A host owns a folder with one subfolder per machine (its sockets, pid file and log) and a thread
  * that talks QMP to all of them. Whoever owns the machines' disks serves them on the sockets named
- * in the definition before vm_start, and keeps them until the machine's state is stopped or crashed.
+ * in the definition before vm_start, and keeps them until the machine's state is stopped or
+ * crashed.
  *
  * Ownership: definitions are copied. Threads: any but the host's own; the calls wait for the
  * outcome, each with a bound. Callbacks run on the host's thread and must not block nor call back.
@@ -21,12 +22,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define VM_NAME_MAX 64     /* with NUL */
+#define VM_NAME_MAX 64	   /* with NUL */
 #define VM_VOLUME_MAX 128  /* VOLUME@SNAP with NUL */
 #define VM_PATH_MAX 1024   /* of files, with NUL */
 #define VM_SOCKET_MAX 108  /* of Unix sockets, with NUL */
 #define VM_APPEND_MAX 2048 /* kernel command line, with NUL */
 #define VM_DISKS_MAX 16u
+#define VM_DISK_QUEUES 4u /* a disk's server must allow so many queues */
 #define VM_NICS_MAX 8u
 #define VM_CPUS_MAX 255u
 #define VM_MEMORY_MIN (UINT64_C(16) << 20)
@@ -44,7 +46,7 @@ struct vm_disk {
 
 struct vm_nic {
 	char network[VM_NAME_MAX]; /* "user": QEMU's own user-mode network */
-	char mac[18];              /* aa:bb:cc:dd:ee:ff; "": derived from the machine's UUID */
+	char mac[18];		   /* aa:bb:cc:dd:ee:ff; "": derived from the machine's UUID */
 };
 
 struct vm_definition {
@@ -70,8 +72,8 @@ struct vm_definition {
  * disk or nic may be the bare name; unknown keys and values out of range are VS_E_INVAL. Pure.
  */
 json_t *vm_definition_encode(const struct vm_definition *def); /* NULL: out of memory */
-int vm_definition_decode(const json_t *json, struct vm_definition *def, struct vs_error *err)
-	vs_must_check;
+int vm_definition_decode(const json_t *json, struct vm_definition *def,
+			 struct vs_error *err) vs_must_check;
 /* What decode checks, for definitions made otherwise. */
 int vm_definition_check(const struct vm_definition *def, struct vs_error *err) vs_must_check;
 const char *vm_firmware_name(enum vm_firmware f);
@@ -93,8 +95,8 @@ struct vm_host_options {
 	void *arg;
 };
 
-int vm_host_open(const struct vm_host_options *opts, struct vm_host **out, struct vs_error *err)
-	vs_must_check;
+int vm_host_open(const struct vm_host_options *opts, struct vm_host **out,
+		 struct vs_error *err) vs_must_check;
 /* Leaves running machines alone: vm_adopt finds them again. */
 void vm_host_close(struct vm_host *h);
 /* Whom disk sockets must belong to so that QEMU can connect. */
@@ -105,8 +107,8 @@ int vm_disk_socket(struct vm_host *h, const char *name, unsigned index, char pat
 		   struct vs_error *err) vs_must_check;
 
 /* Starts QEMU and returns when the guest runs. VS_E_BUSY when the machine is not stopped. */
-int vm_start(struct vm_host *h, const struct vm_definition *def, struct vs_error *err)
-	vs_must_check;
+int vm_start(struct vm_host *h, const struct vm_definition *def,
+	     struct vs_error *err) vs_must_check;
 /*
  * After the daemon's start: whether the machine's QEMU still runs, without touching it. Its disks
  * should be served again before vm_adopt, so that a guest waits as briefly as possible.
@@ -116,8 +118,8 @@ bool vm_alive(struct vm_host *h, const struct vm_definition *def);
  * Takes over a QEMU that an earlier daemon started. VS_E_NOENT when there is none. One whose guest
  * powered off meanwhile is ended and reported as stopped, one whose process died as crashed.
  */
-int vm_adopt(struct vm_host *h, const struct vm_definition *def, struct vs_error *err)
-	vs_must_check;
+int vm_adopt(struct vm_host *h, const struct vm_definition *def,
+	     struct vs_error *err) vs_must_check;
 int vm_shutdown(struct vm_host *h, const char *name, struct vs_error *err) vs_must_check; /* asks */
 /* Ends QEMU, by force when it does not answer within 5 s; its process is gone on return. */
 int vm_stop(struct vm_host *h, const char *name, struct vs_error *err) vs_must_check;
@@ -125,8 +127,8 @@ int vm_reset(struct vm_host *h, const char *name, struct vs_error *err) vs_must_
 int vm_suspend(struct vm_host *h, const char *name, struct vs_error *err) vs_must_check; /* pause */
 int vm_resume(struct vm_host *h, const char *name, struct vs_error *err) vs_must_check;
 /* Waits until the machine is stopped or crashed; VS_E_TIMEDOUT after seconds. */
-int vm_wait_stopped(struct vm_host *h, const char *name, unsigned seconds, struct vs_error *err)
-	vs_must_check;
+int vm_wait_stopped(struct vm_host *h, const char *name, unsigned seconds,
+		    struct vs_error *err) vs_must_check;
 /* Any other QMP command. arguments is borrowed (may be NULL); *result is the caller's. */
 int vm_qmp(struct vm_host *h, const char *name, const char *command, const json_t *arguments,
 	   json_t **result, struct vs_error *err) vs_must_check;
@@ -134,10 +136,10 @@ int vm_qmp(struct vm_host *h, const char *name, const char *command, const json_
 int vm_remove(struct vm_host *h, const char *name, struct vs_error *err) vs_must_check;
 
 struct vm_status {
-	enum vm_state state; /* VM_STOPPED for machines that the host does not know */
-	enum vm_accel accel; /* kvm or tcg while it runs */
-	pid_t pid;           /* 0: none */
-	int64_t started_ns;  /* Unix time; 0: not running */
+	enum vm_state state;	     /* VM_STOPPED for machines that the host does not know */
+	enum vm_accel accel;	     /* kvm or tcg while it runs */
+	pid_t pid;		     /* 0: none */
+	int64_t started_ns;	     /* Unix time; 0: not running */
 	char console[VM_SOCKET_MAX]; /* serial port: bytes both ways, one client at a time */
 	char vnc[VM_SOCKET_MAX];
 	char reason[160]; /* of the last change */
