@@ -18,7 +18,7 @@ static int connect_console(const char *path, struct vs_error *err)
 
 	if (strlen(path) >= sizeof(sun.sun_path))
 		return vs_fail(err, VS_E_TOOBIG, "console %s: the path is too long", path);
-	strcpy(sun.sun_path, path);
+	memcpy(sun.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return vs_fail_errno(err, "console %s", path);

@@ -75,7 +75,7 @@ int cli_http_open(const char *socket, struct cli_http **out, struct vs_error *er
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return vs_fail(err, VS_E_NOMEM, "control socket: out of memory");
-	strcpy(h->socket, socket);
+	memcpy(h->socket, socket, strlen(socket) + 1);
 	h->curl = curl_easy_init();
 	h->headers = curl_slist_append(NULL, "Content-Type: application/json");
 	if (!h->curl || !h->headers) {

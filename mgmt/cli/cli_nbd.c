@@ -70,7 +70,7 @@ static int connect_to(struct cli_nbd *n, const char *socket_path, struct vs_erro
 	if (strlen(socket_path) >= sizeof(sun.sun_path))
 		return vs_fail(err, VS_E_TOOBIG, "data socket %s: the path is too long",
 			       socket_path);
-	strcpy(sun.sun_path, socket_path);
+	memcpy(sun.sun_path, socket_path, strlen(socket_path) + 1);
 	n->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (n->fd < 0 || connect(n->fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
 		return vs_fail_errno(err, "data socket %s", socket_path);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct cell {
-	char *text;
+	size_t text; /* where in the table's */
 	enum cli_colour colour;
 };
 
@@ -15,6 +15,8 @@ struct cli_table {
 	bool right[CLI_TABLE_COLUMNS];
 	struct cell *cells;
 	size_t n, room;
+	char *text; /* of all cells, each with its NUL */
+	size_t text_len, text_room;
 	bool failed;
 };
 
@@ -34,13 +36,10 @@ struct cli_table *cli_table_new(size_t columns)
 
 void cli_table_free(struct cli_table *t)
 {
-	size_t i;
-
 	if (!t)
 		return;
-	for (i = 0; i < t->n; i++)
-		free(t->cells[i].text);
 	free(t->cells);
+	free(t->text);
 	free(t);
 }
 
@@ -50,28 +49,38 @@ void cli_table_right(struct cli_table *t, size_t column)
 		t->right[column] = true;
 }
 
+/* Makes room for need elements of size bytes; what was there moves along. */
+static bool grow(void **array, size_t *room, size_t need, size_t size)
+{
+	size_t wanted = *room ? *room : 64;
+	void *bigger;
+
+	if (need <= *room)
+		return true;
+	while (wanted < need)
+		wanted *= 2;
+	bigger = reallocarray(*array, wanted, size);
+	if (!bigger)
+		return false;
+	*array = bigger;
+	*room = wanted;
+	return true;
+}
+
 void cli_table_cell(struct cli_table *t, const char *text, enum cli_colour colour)
 {
-	struct cell *bigger;
-	size_t room;
+	size_t len = strlen(text) + 1;
 
 	if (!t || t->failed)
 		return;
-	if (t->n == t->room) {
-		room = t->room ? t->room * 2 : 64;
-		bigger = reallocarray(t->cells, room, sizeof(*bigger));
-		if (!bigger) {
-			t->failed = true;
-			return;
-		}
-		t->cells = bigger;
-		t->room = room;
-	}
-	t->cells[t->n] = (struct cell){.text = strdup(text), .colour = colour};
-	if (!t->cells[t->n].text)
+	if (!grow((void **)&t->cells, &t->room, t->n + 1, sizeof(*t->cells)) ||
+	    !grow((void **)&t->text, &t->text_room, t->text_len + len, 1)) {
 		t->failed = true;
-	else
-		t->n++;
+		return;
+	}
+	memcpy(t->text + t->text_len, text, len);
+	t->cells[t->n++] = (struct cell){.text = t->text_len, .colour = colour};
+	t->text_len += len;
 }
 
 size_t cli_table_width(const char *text)
@@ -102,7 +111,8 @@ static void print_cell(const struct cli_table *t, size_t i, size_t width, bool c
 {
 	const struct cell *c = &t->cells[i];
 	size_t column = i % t->columns;
-	size_t pad = width - cli_table_width(c->text);
+	const char *text = t->text + c->text;
+	size_t pad = width - cli_table_width(text);
 	bool last = column + 1 == t->columns;
 
 	if (column)
@@ -111,7 +121,7 @@ static void print_cell(const struct cli_table *t, size_t i, size_t width, bool c
 		(void)fprintf(out, "%*s", (int)pad, "");
 	if (colours)
 		(void)fputs(colour_codes[c->colour], out);
-	cli_table_safe(c->text, out);
+	cli_table_safe(text, out);
 	if (colours && c->colour != CLI_PLAIN)
 		(void)fputs("\033[0m", out);
 	if (!t->right[column] && !last)
@@ -128,7 +138,7 @@ int cli_table_print(const struct cli_table *t, bool colours, FILE *out)
 	if (!t || t->failed)
 		return VS_E_NOMEM;
 	for (i = 0; i < t->n; i++) {
-		n = cli_table_width(t->cells[i].text);
+		n = cli_table_width(t->text + t->cells[i].text);
 		if (n > width[i % t->columns])
 			width[i % t->columns] = n;
 	}
