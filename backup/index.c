@@ -11,6 +11,7 @@
 #define TABLE_BITS_MAX 30u
 #define FILL_PERCENT 70u
 #define SEGMENTS_MAX 65536u
+#define WINDOW 64u	     /* records read at once when searching in place */
 #define PACKS_MAX (1u << 22) /* listed; 64 TiB at 16 MiB each */
 
 /* One loaded index object. */
@@ -486,28 +487,51 @@ static int find_hashed(struct bk_index *ix, const struct dd_digest *digest, enum
 	return 0;
 }
 
-/* Binary search in an object that did not fit the table. */
+/* Where between records lo and hi a digest should stand, as digests are spread evenly. */
+static uint32_t guess(uint64_t key, uint64_t lo_key, uint64_t hi_key, uint32_t lo, uint32_t hi)
+{
+	if (key <= lo_key || hi_key <= lo_key)
+		return lo;
+	return lo +
+	       (uint32_t)((unsigned __int128)(key - lo_key) * (hi - lo - 1) / (hi_key - lo_key));
+}
+
+/*
+ * Search in an object that did not fit the table: reads a window of records where the digest should
+ * be, two or three times as a rule; bisects when that does not help.
+ */
 static int find_in_place(struct bk_index *ix, const struct segment *s,
 			 const struct dd_digest *digest, enum bk_kind kind, struct bk_place *place,
 			 struct vs_error *err)
 {
-	uint32_t lo = 0, hi = s->l.entries;
-	struct bk_index_entry e;
-	int rc, c;
+	uint64_t key = vs_get_be64(digest->b), lo_key = 0, hi_key = UINT64_MAX;
+	uint8_t window[WINDOW * BK_INDEX_ENTRY_SIZE], *at;
+	uint32_t lo = 0, hi = s->l.entries, from, n;
+	unsigned rounds = 0;
+	int rc;
 
 	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		rc = segment_entry(ix, s, mid, &e, err);
+		from = rounds++ < 4 ? guess(key, lo_key, hi_key, lo, hi) : lo + (hi - lo) / 2;
+		from = from < lo + WINDOW / 2 ? lo : from - WINDOW / 2;
+		n = VS_MIN(WINDOW, hi - from);
+		rc = segment_read(ix, s, s->l.entries_at + (uint64_t)from * BK_INDEX_ENTRY_SIZE,
+				  window, (size_t)n * BK_INDEX_ENTRY_SIZE, err);
 		if (rc)
 			return rc;
-		c = memcmp(e.digest.b, digest->b, sizeof(e.digest.b));
-		if (c == 0)
-			return match(ix, s, mid, digest, kind, place, err);
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
+		at = window + (size_t)(n - 1) * BK_INDEX_ENTRY_SIZE;
+		if (memcmp(digest, window, sizeof(*digest)) < 0) {
+			hi = from;
+			hi_key = vs_get_be64(window);
+		} else if (memcmp(digest, at, sizeof(*digest)) > 0) {
+			lo = from + n;
+			lo_key = vs_get_be64(at);
+		} else {
+			at = bsearch(digest, window, n, BK_INDEX_ENTRY_SIZE, by_name);
+			if (!at)
+				return 0;
+			from += (uint32_t)((size_t)(at - window) / BK_INDEX_ENTRY_SIZE);
+			return match(ix, s, from, digest, kind, place, err);
+		}
 	}
 	return 0;
 }
