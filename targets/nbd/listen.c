@@ -136,7 +136,7 @@ int nbd_listen_unix(const char *path, int *fd, struct vs_error *err)
 
 int nbd_listen_name(int fd, char *text, size_t len)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {0};
 	socklen_t n = sizeof(ss);
 	char host[HOST_MAX], port[8];
 

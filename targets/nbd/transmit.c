@@ -1,4 +1,4 @@
-#include "targets/nbd/conn.h"
+#include "targets/nbd/request.h"
 
 #include "common/bytes.h"
 #include "common/log.h"
@@ -6,293 +6,6 @@
 #include <string.h>
 
 #define TURN_BYTES (256 << 10) /* received from one client before others have their turn */
-#define STATUS_EXTENTS 500u    /* most of one BLOCK_STATUS reply; they fit an arena unit */
-#define STATUS_CALLS 64u       /* questions to the engine for one BLOCK_STATUS */
-
-_Static_assert(STATUS_EXTENTS *NBD_EXTENT_BYTES <= NBD_ARENA_UNIT, "extents fit their unit");
-_Static_assert(BS_STATUS_MAX <= NBD_ARENA_UNIT, "mapped[] fits its unit");
-_Static_assert(sizeof(((struct nbd_out *)0)->head) >= NBD_DATA_CHUNK_BYTES, "heads fit");
-
-static struct nbd_request *take_request(struct nbd_conn *c)
-{
-	struct nbd_request *r = c->free_requests;
-
-	if (!r)
-		return NULL;
-	c->free_requests = r->next_free;
-	r->pieces = 0;
-	r->issued = r->stream = r->started = false;
-	r->status = 0;
-	r->error = NBD_OK;
-	return r;
-}
-
-static void give_request(struct nbd_request *r)
-{
-	r->next_free = r->conn->free_requests;
-	r->conn->free_requests = r;
-}
-
-/* mem_len 0: a piece without data. NULL when the pieces or the memory are used up for now. */
-static struct nbd_piece *take_piece(struct nbd_conn *c, struct nbd_request *r, size_t mem_len)
-{
-	struct nbd_piece *p = c->free_pieces;
-
-	if (!p)
-		return NULL;
-	p->mem = mem_len ? nbd_arena_take(&c->arena, mem_len) : NULL;
-	if (mem_len && !p->mem)
-		return NULL;
-	c->free_pieces = p->next_free;
-	p->mem_len = mem_len;
-	p->request = r;
-	r->pieces++;
-	return p;
-}
-
-static void give_piece(struct nbd_piece *p)
-{
-	struct nbd_conn *c = p->conn;
-
-	if (p->mem)
-		nbd_arena_give(&c->arena, p->mem, p->mem_len);
-	p->next_free = c->free_pieces;
-	c->free_pieces = p;
-}
-
-static void request_sent(struct nbd_out *out)
-{
-	give_request(out->owner);
-}
-
-static void piece_sent(struct nbd_out *out)
-{
-	give_piece(out->owner);
-}
-
-/* Queues the request's last reply; the request is over when it is sent. */
-static void answer(struct nbd_request *r)
-{
-	enum nbd_error error = r->error ? r->error : nbd_error_from(r->status);
-	bool payload = r->h.type == NBD_CMD_READ || r->h.type == NBD_CMD_BLOCK_STATUS;
-	struct nbd_out *o = &r->out;
-
-	o->len = 0;
-	o->sent = request_sent;
-	o->owner = r;
-	if (!r->conn->structured || (!error && !payload)) {
-		o->head_len = (uint32_t)nbd_simple_encode(o->head, r->h.cookie, error);
-	} else if (!error) {
-		o->head_len = (uint32_t)nbd_done_encode(o->head, r->h.cookie);
-	} else {
-		const char *text = r->status ? vs_err_text(r->status) : "";
-
-		o->data = text;
-		o->len = (uint32_t)strlen(text);
-		o->head_len =
-		    (uint32_t)nbd_error_encode(o->head, r->h.cookie, error, (uint16_t)o->len);
-	}
-	nbd_conn_send(r->conn, o);
-}
-
-static void answer_if_over(struct nbd_request *r)
-{
-	if (r->issued && r->pieces == 0)
-		answer(r);
-}
-
-static void send_data(struct nbd_piece *p, const void *data, uint32_t len)
-{
-	p->out.data = data;
-	p->out.len = len;
-	p->out.sent = piece_sent;
-	p->out.owner = p;
-	nbd_conn_send(p->conn, &p->out);
-}
-
-static void read_done(struct nbd_piece *p)
-{
-	struct nbd_request *r = p->request;
-	uint32_t len = (uint32_t)p->req.length;
-	bool last = r->issued && r->pieces == 0 && !r->status && !r->error;
-
-	if (p->req.status) {
-		give_piece(p);
-		answer_if_over(r);
-		return;
-	}
-	if (p->conn->structured)
-		p->out.head_len =
-		    (uint32_t)nbd_data_encode(p->out.head, r->h.cookie, p->req.offset, len, last);
-	else
-		p->out.head_len = (uint32_t)nbd_simple_encode(p->out.head, r->h.cookie, NBD_OK);
-	send_data(p, p->mem, len);
-	if (last)
-		give_request(r);
-	else
-		answer_if_over(r);
-}
-
-static void stream_over(struct nbd_conn *c, struct nbd_request *r)
-{
-	c->cur = NULL;
-	c->rx = NBD_RX_HEADER;
-	if (r->started && !c->structured) {
-		give_request(r);
-		return;
-	}
-	r->issued = true;
-	answer(r);
-}
-
-/* The next piece of a read whose reply is a single run of data. */
-static void stream_done(struct nbd_piece *p)
-{
-	struct nbd_request *r = p->request;
-	struct nbd_conn *c = p->conn;
-	uint32_t len = (uint32_t)p->req.length;
-
-	if (c->phase != NBD_TRANSMIT || (p->req.status && r->started && !c->structured)) {
-		/* The run cannot be finished and nothing else can be said within it. */
-		give_piece(p);
-		give_request(r);
-		c->cur = NULL;
-		nbd_conn_kill(c);
-		return;
-	}
-	if (p->req.status && !r->started) {
-		give_piece(p);
-		stream_over(c, r);
-		return;
-	}
-	if (p->req.status)
-		memset(p->mem, 0, len); /* padding: the error chunk follows the run */
-	p->out.head_len = 0;
-	if (!r->started && c->structured)
-		p->out.head_len = (uint32_t)nbd_data_encode(p->out.head, r->h.cookie, r->h.offset,
-							    r->h.length, false);
-	else if (!r->started)
-		p->out.head_len = (uint32_t)nbd_simple_encode(p->out.head, r->h.cookie, NBD_OK);
-	r->started = true;
-	c->cur_off += len;
-	c->cur_left -= len;
-	send_data(p, p->mem, len);
-	if (c->cur_left == 0)
-		stream_over(c, r);
-}
-
-static void status_flush(struct nbd_piece *p)
-{
-	uint8_t *to = p->mem + NBD_ARENA_UNIT + (size_t)p->extents * NBD_EXTENT_BYTES;
-
-	if (p->run == 0)
-		return;
-	(void)nbd_extent_encode(to, p->run, p->state);
-	p->extents++;
-	p->run = 0;
-}
-
-/* Adds what the engine said to the extents. Returns whether the reply is complete. */
-static bool status_collect(struct nbd_piece *p)
-{
-	const struct nbd_cmd_header *h = &p->request->h;
-	uint64_t end = h->offset + h->length;
-	unsigned most = h->flags & NBD_CMD_FLAG_REQ_ONE ? 1 : STATUS_EXTENTS;
-
-	for (uint64_t i = 0; i < p->req.length / BS_BLOCK; i++) {
-		uint64_t block_end = p->req.offset + (i + 1) * BS_BLOCK;
-		uint32_t state = p->mem[i] ? 0 : NBD_STATE_HOLE | NBD_STATE_ZERO;
-
-		if (p->run && state != p->state) {
-			status_flush(p);
-			if (p->extents == most)
-				return true;
-		}
-		p->state = state;
-		p->run += (uint32_t)(VS_MIN(block_end, end) - p->pos);
-		p->pos = VS_MIN(block_end, end);
-	}
-	return p->pos == end || ++p->calls == STATUS_CALLS;
-}
-
-static void submit(struct nbd_piece *p, enum bs_op op, uint64_t offset, uint64_t length);
-
-static void status_ask(struct nbd_piece *p)
-{
-	const struct nbd_cmd_header *h = &p->request->h;
-	uint64_t from = VS_ALIGN_DOWN(p->pos, BS_BLOCK);
-	uint64_t to = VS_ALIGN_UP(h->offset + h->length, BS_BLOCK);
-
-	p->request->pieces = 1;
-	p->req.mapped = p->mem;
-	submit(p, BS_STATUS, from, VS_MIN(to - from, (uint64_t)BS_STATUS_MAX * BS_BLOCK));
-}
-
-static void status_done(struct nbd_piece *p)
-{
-	struct nbd_request *r = p->request;
-
-	if (p->req.status || p->conn->phase == NBD_DEAD) {
-		give_piece(p);
-		answer_if_over(r);
-		return;
-	}
-	if (!status_collect(p)) {
-		status_ask(p);
-		return;
-	}
-	status_flush(p);
-	p->out.head_len = (uint32_t)nbd_status_encode(p->out.head, r->h.cookie, p->extents);
-	send_data(p, p->mem + NBD_ARENA_UNIT, p->extents * NBD_EXTENT_BYTES);
-	give_request(r);
-}
-
-static void change_done(struct nbd_piece *p)
-{
-	struct nbd_request *r = p->request;
-
-	give_piece(p);
-	answer_if_over(r);
-}
-
-static void piece_done(struct bs_req *req)
-{
-	struct nbd_piece *p = req->arg;
-	struct nbd_request *r = p->request;
-
-	p->conn->inflight--;
-	nbd_conn_dirty(p->conn);
-	r->pieces--;
-	if (!r->status)
-		r->status = req->status;
-	if (r->stream)
-		stream_done(p);
-	else if (req->op == BS_READ)
-		read_done(p);
-	else if (req->op == BS_STATUS)
-		status_done(p);
-	else
-		change_done(p);
-}
-
-static void submit(struct nbd_piece *p, enum bs_op op, uint64_t offset, uint64_t length)
-{
-	struct nbd_conn *c = p->conn;
-	bool fua = p->request->h.flags & NBD_CMD_FLAG_FUA;
-
-	p->iov = (struct iovec){p->mem, length};
-	p->req.op = op;
-	p->req.flags = fua && op != BS_READ && op != BS_STATUS && op != BS_FLUSH ? BS_FUA : 0;
-	p->req.volume = c->volume;
-	p->req.offset = offset;
-	p->req.length = length;
-	p->req.iov = p->mem ? &p->iov : NULL;
-	p->req.iovcnt = p->mem ? 1 : 0;
-	p->req.done = piece_done;
-	p->req.arg = p;
-	c->inflight++;
-	bs_submit(c->worker->port, &p->req);
-}
 
 /* What a state of reception has come to. */
 enum outcome { AGAIN, NEED_INPUT, BLOCKED };
@@ -332,18 +45,18 @@ static enum outcome rx_header(struct nbd_conn *c)
 
 	if (staged(c) < NBD_REQUEST_BYTES)
 		return NEED_INPUT;
-	r = take_request(c);
+	r = nbd_request_take(c);
 	if (!r)
 		return BLOCKED;
 	if (nbd_request_decode(c->stage + c->stage_pos, &r->h)) {
 		vs_debug("nbd: a client of %s was disconnected: bad request", c->export->name);
-		give_request(r);
+		nbd_request_give(r);
 		nbd_conn_kill(c);
 		return AGAIN;
 	}
 	c->stage_pos += NBD_REQUEST_BYTES;
 	if (r->h.type == NBD_CMD_DISC) {
-		give_request(r);
+		nbd_request_give(r);
 		nbd_conn_drain(c);
 		return AGAIN;
 	}
@@ -351,7 +64,7 @@ static enum outcome rx_header(struct nbd_conn *c)
 	r->error = nbd_request_check(&c->limits, &r->h);
 	if (r->error && (r->h.type != NBD_CMD_WRITE || r->h.length == 0)) {
 		r->issued = true;
-		answer(r);
+		nbd_request_answer(r);
 		return AGAIN;
 	}
 	c->cur = r;
@@ -369,7 +82,7 @@ static enum outcome rx_payload(struct nbd_conn *c)
 
 	if (!p) {
 		n = NBD_PIECE_BYTES - (uint32_t)(c->cur_off % NBD_PIECE_BYTES);
-		p = take_piece(c, c->cur, VS_MIN(c->cur_left, n));
+		p = nbd_piece_take(c, c->cur, VS_MIN(c->cur_left, n));
 		if (!p)
 			return BLOCKED;
 		c->fill = p;
@@ -383,7 +96,7 @@ static enum outcome rx_payload(struct nbd_conn *c)
 		return NEED_INPUT;
 	c->fill = NULL;
 	advance(c, c->filled);
-	submit(p, BS_WRITE, c->cur_off - c->filled, c->filled);
+	nbd_piece_submit(p, BS_WRITE, c->cur_off - c->filled, c->filled);
 	return AGAIN;
 }
 
@@ -398,7 +111,7 @@ static enum outcome rx_skip(struct nbd_conn *c)
 		return NEED_INPUT;
 	}
 	advance(c, n);
-	answer(r);
+	nbd_request_answer(r);
 	return AGAIN;
 }
 
@@ -419,17 +132,15 @@ static enum outcome rx_issue(struct nbd_conn *c)
 		mem = 2 * NBD_ARENA_UNIT; /* mapped[], extents */
 	if (r->h.type == NBD_CMD_READ)
 		mem = len = r->h.length <= NBD_WHOLE_BYTES ? len : VS_MIN(len, NBD_PIECE_BYTES);
-	p = take_piece(c, r, mem);
+	p = nbd_piece_take(c, r, mem);
 	if (!p)
 		return BLOCKED;
 	advance(c, len);
 	if (r->h.type == NBD_CMD_BLOCK_STATUS) {
-		p->pos = r->h.offset;
-		p->run = p->extents = p->calls = 0;
-		status_ask(p);
+		nbd_piece_submit_status(p);
 	} else {
-		submit(p, r->h.type == NBD_CMD_READ ? BS_READ : ops[r->h.type], c->cur_off - len,
-		       len);
+		nbd_piece_submit(p, r->h.type == NBD_CMD_READ ? BS_READ : ops[r->h.type],
+				 c->cur_off - len, len);
 	}
 	return AGAIN;
 }
@@ -442,9 +153,9 @@ static enum outcome rx_stream(struct nbd_conn *c)
 	/* Replies to earlier requests must be queued before the run begins. */
 	if (c->inflight)
 		return BLOCKED;
-	p = take_piece(c, c->cur, len);
+	p = nbd_piece_take(c, c->cur, len);
 	if (p)
-		submit(p, BS_READ, c->cur_off, len);
+		nbd_piece_submit(p, BS_READ, c->cur_off, len);
 	return BLOCKED;
 }
 
@@ -456,6 +167,8 @@ static enum outcome (*const states[])(struct nbd_conn *c) = {
 /* Receives the rest of a payload into its place and what follows it into the stage. */
 static long receive(struct nbd_conn *c)
 {
+	bool skip = c->rx == NBD_RX_SKIP;
+	uint32_t rest = c->fill ? c->cur_left - c->filled : skip ? c->cur_left : 0;
 	struct iovec iov[2];
 	long got, direct;
 	int n = 0;
@@ -463,21 +176,21 @@ static long receive(struct nbd_conn *c)
 	memmove(c->stage, c->stage + c->stage_pos, staged(c));
 	c->stage_len -= c->stage_pos;
 	c->stage_pos = 0;
-	if (c->rx == NBD_RX_PAYLOAD)
+	if (c->fill)
 		iov[n++] = (struct iovec){c->fill->mem + c->filled, c->fill->mem_len - c->filled};
-	else if (c->rx == NBD_RX_SKIP)
-		iov[n++] = (struct iovec){c->worker->scratch,
-					  VS_MIN(c->cur_left, sizeof(c->worker->scratch))};
+	else if (skip)
+		iov[n++] =
+		    (struct iovec){c->worker->scratch, VS_MIN(rest, sizeof(c->worker->scratch))};
 	/* Behind a part of a payload comes more payload, not a header. */
-	if (n == 0 || iov[0].iov_len == c->cur_left - (c->rx == NBD_RX_PAYLOAD ? c->filled : 0))
+	if (n == 0 || iov[0].iov_len == rest)
 		iov[n++] = (struct iovec){c->stage + c->stage_len, NBD_STAGE_BYTES - c->stage_len};
 	got = nbd_conn_receive(c, iov, n);
 	if (got <= 0)
 		return got;
-	direct = c->rx == NBD_RX_HEADER ? 0 : VS_MIN(got, (long)iov[0].iov_len);
-	if (c->rx == NBD_RX_PAYLOAD)
+	direct = rest ? VS_MIN(got, (long)iov[0].iov_len) : 0;
+	if (c->fill)
 		c->filled += (uint32_t)direct;
-	else if (c->rx == NBD_RX_SKIP)
+	else if (skip)
 		c->cur_left -= (uint32_t)direct;
 	c->stage_len += (uint32_t)(got - direct);
 	return got;
@@ -507,11 +220,11 @@ void nbd_transmit_start(struct nbd_conn *c)
 {
 	for (unsigned i = NBD_REQUESTS; i-- > 0;) {
 		c->requests[i].conn = c;
-		give_request(&c->requests[i]);
+		nbd_request_give(&c->requests[i]);
 	}
 	for (unsigned i = NBD_PIECES; i-- > 0;) {
 		c->pieces[i].conn = c;
-		give_piece(&c->pieces[i]);
+		nbd_piece_give(&c->pieces[i]);
 	}
 	vs_loop_cancel(c->worker->loop, &c->timer);
 	c->rx = NBD_RX_HEADER;
@@ -525,19 +238,19 @@ bool nbd_transmit_abandon(struct nbd_conn *c)
 	c->cur = NULL;
 	if (c->fill) {
 		r->pieces--;
-		give_piece(c->fill);
+		nbd_piece_give(c->fill);
 		c->fill = NULL;
 	}
 	if (!r)
 		return true;
 	if (r->stream) {
 		if (r->pieces == 0) /* otherwise its done gives it back */
-			give_request(r);
+			nbd_request_give(r);
 		return false;
 	}
 	if (!r->error)
 		r->error = NBD_ESHUTDOWN;
 	r->issued = true;
-	answer_if_over(r);
+	nbd_request_answer_if_over(r);
 	return true;
 }
