@@ -3,11 +3,20 @@
 
 #include "common/text.h"
 #include "mgmt/cli/cli_body.h"
+#include "mgmt/cli/cli_direct.h"
 #include "mgmt/cli/cli_fields.h"
 #include "mgmt/cli/cli_task.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OPTION_REPO_URL                                                         \
+	{                                                                       \
+		.name = "repo-url", .value = CLI_TEXT, .arg = "URL",            \
+		.help = "of this repository, without a daemon; a backup is ID", \
+	}
 
 static const struct cli_field list_fields[] = {
     {"id", "BACKUP", CLI_AS_TEXT},
@@ -55,10 +64,15 @@ static int create(struct cli *c)
 static int list(struct cli *c)
 {
 	const char *repo = cli_args_text(&c->args, "repo");
+	const char *url = cli_args_text(&c->args, "repo-url");
 	const char *volume = c->args.npos ? c->args.pos[0] : NULL;
 	json_t *answer;
 
-	if (repo && volume)
+	if (repo && url)
+		return cli_usage(c, "--repo and --repo-url exclude each other");
+	if (url)
+		answer = cli_direct_list(url, volume);
+	else if (repo && volume)
 		answer = cli_call(c, "GET", NULL, "/v1/backups?repo=%s&volume=%s", repo, volume);
 	else if (repo)
 		answer = cli_call(c, "GET", NULL, "/v1/backups?repo=%s", repo);
@@ -71,8 +85,40 @@ static int list(struct cli *c)
 
 static int show(struct cli *c)
 {
-	return cli_fields_object(c, cli_call(c, "GET", NULL, "/v1/backups/%s", c->args.pos[0]),
-				 show_fields);
+	const char *url = cli_args_text(&c->args, "repo-url"), *id = c->args.pos[0];
+
+	return cli_fields_object(
+	    c, url ? cli_direct_show(url, id) : cli_call(c, "GET", NULL, "/v1/backups/%s", id),
+	    show_fields);
+}
+
+/* By the repository's URL, which the daemon knows when it is not given. */
+static int export_backup(struct cli *c)
+{
+	const char *url = cli_args_text(&c->args, "repo-url"), *dest = c->args.pos[1];
+	const char *id = c->args.pos[0], *colon = strchr(id, ':');
+	bool force = cli_args_has(&c->args, "force");
+	json_t *repo = NULL;
+	char name[64];
+	int status;
+
+	if (strcmp(dest, "-") == 0 && (c->json || force))
+		return cli_usage(c, "--json and --force do not go with a stream");
+	if (strcmp(dest, "-") == 0 && isatty(STDOUT_FILENO))
+		return cli_usage(c, "standard output is a terminal: redirect it");
+	if (!url && !colon)
+		return cli_usage(c, "%s: a backup is REPO:ID; with --repo-url, ID", id);
+	if (!url) {
+		(void)snprintf(name, sizeof(name), "%.*s", (int)(colon - id), id);
+		repo = cli_call(c, "GET", NULL, "/v1/repos/%s", name);
+		if (!repo)
+			return CLI_FAILED;
+		url = cli_text(repo, "url");
+		id = colon + 1;
+	}
+	status = cli_direct_export(c, url, id, dest, force);
+	json_decref(repo);
+	return status;
 }
 
 static int delete_backup(struct cli *c)
@@ -139,10 +185,23 @@ const struct cli_command cli_backup_commands[] = {
     {"list", "[NAME]", "list backups, of all volumes or one",
      (const struct cli_option[]){
 	 {"repo", CLI_TEXT, "REPO", "only those in this repository", 0},
+	 OPTION_REPO_URL,
 	 {0},
      },
      list},
-    {"show", "REPO:ID", "show a backup", NULL, show},
+    {"show", "REPO:ID", "show a backup",
+     (const struct cli_option[]){
+	 OPTION_REPO_URL,
+	 {0},
+     },
+     show},
+    {"export", "REPO:ID DEST", "write a backup to a file, a block device or - (stdout, raw)",
+     (const struct cli_option[]){
+	 OPTION_REPO_URL,
+	 {"force", CLI_FLAG, NULL, "replace a file that exists", 0},
+	 {0},
+     },
+     export_backup},
     {"delete", "REPO:ID", "delete a backup; 'repo gc' then frees its data", NULL, delete_backup},
     {"verify", "REPO:ID", "read a backup's data and compare it with its digests",
      (const struct cli_option[]){CLI_OPTION_DETACH, {0}}, verify},
