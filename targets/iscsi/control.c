@@ -1,0 +1,231 @@
+/* The control thread's work on the registry of connections. See internal.h for who owns what. */
+#include "targets/iscsi/control.h"
+
+#include "common/bytes.h"
+#include "common/log.h"
+#include "common/text.h"
+
+#include <stdlib.h>
+
+void iscsi_control_want(struct iscsi_conn *c, unsigned bits)
+{
+	if (atomic_fetch_or(&c->want, bits) == 0)
+		vs_loop_post(c->thread->loop, &c->to_io);
+}
+
+void iscsi_control_tell(struct iscsi_conn *c, unsigned bits)
+{
+	if (atomic_fetch_or(&c->tell, bits) == 0)
+		vs_loop_post(c->srv->loop, &c->to_ctl);
+}
+
+void iscsi_control_add(struct iscsi_conn *c)
+{
+	struct iscsi_server *srv = c->srv;
+
+	c->ctl_next = srv->conns;
+	srv->conns = c;
+	srv->nconns++;
+	atomic_fetch_add(&c->thread->load, 1);
+	iscsi_control_want(c, ISCSI_WANT_START);
+}
+
+void iscsi_control_close(struct iscsi_conn *c)
+{
+	if (c->ctl_closing)
+		return;
+	c->ctl_closing = true;
+	iscsi_control_want(c, ISCSI_WANT_CLOSE);
+}
+
+static void attach_result(struct iscsi_conn *c, enum iscsi_login_status status)
+{
+	c->ctl_attaching = false;
+	c->attach_status = status;
+	iscsi_control_want(c, ISCSI_WANT_ATTACHED);
+}
+
+/* The session that this login takes the place of (RFC 7143, 6.3.5). */
+static struct iscsi_conn *same_nexus(struct iscsi_server *srv, const struct iscsi_conn *c)
+{
+	for (struct iscsi_conn *o = srv->conns; o; o = o->ctl_next)
+		if (o != c && o->ctl_attached && !o->login.discovery &&
+		    strcmp(o->login.initiator, c->login.initiator) == 0 &&
+		    strcmp(o->login.target, c->login.target) == 0 &&
+		    memcmp(o->login.isid, c->login.isid, sizeof(c->login.isid)) == 0)
+			return o;
+	return NULL;
+}
+
+static struct iscsi_conn *with_tsih(struct iscsi_server *srv, uint16_t tsih)
+{
+	struct iscsi_conn *c = srv->conns;
+
+	while (c && !(c->ctl_attached && c->tsih == tsih))
+		c = c->ctl_next;
+	return c;
+}
+
+static uint16_t new_tsih(struct iscsi_server *srv)
+{
+	do {
+		srv->last_tsih++;
+	} while (!srv->last_tsih || with_tsih(srv, srv->last_tsih));
+	return srv->last_tsih;
+}
+
+static void attached(struct iscsi_conn *c)
+{
+	c->tsih = new_tsih(c->srv);
+	c->since_ns = vs_unix_ns();
+	c->ctl_attached = true;
+	attach_result(c, ISCSI_LOGIN_OK);
+}
+
+static void attach(struct iscsi_conn *c)
+{
+	struct iscsi_server *srv = c->srv;
+	struct iscsi_conn *old;
+	struct iscsi_target *t;
+
+	if (srv->stopping || c->ctl_closing) {
+		attach_result(c, ISCSI_LOGIN_UNAVAILABLE);
+		return;
+	}
+	if (c->login.tsih) { /* a second connection of a session */
+		attach_result(c, with_tsih(srv, c->login.tsih) ? ISCSI_LOGIN_TOO_MANY
+							       : ISCSI_LOGIN_NO_SESSION);
+		return;
+	}
+	if (c->login.discovery) {
+		attached(c);
+		return;
+	}
+	old = same_nexus(srv, c);
+	if (old) { /* goes on when that one is gone */
+		iscsi_control_close(old);
+		return;
+	}
+	t = iscsi_target_find(srv, c->login.target);
+	if (!t || !iscsi_target_allows(t, c->login.initiator, c->portal->tag)) {
+		iscsi_target_put(t);
+		attach_result(c, ISCSI_LOGIN_NOT_FOUND);
+		return;
+	}
+	c->attach_map = iscsi_lu_map_new(c, t);
+	if (!c->attach_map) {
+		iscsi_target_put(t);
+		attach_result(c, ISCSI_LOGIN_NO_RESOURCES);
+		return;
+	}
+	c->ctl_map = c->attach_map;
+	c->ctl_target = t;
+	for (unsigned i = 0; i < c->ctl_map->n; i++)
+		atomic_store(&c->ctl_map->luns[i].ua, ISCSI_UA_POWER_ON);
+	attached(c);
+}
+
+static void gone(struct iscsi_conn *c)
+{
+	struct iscsi_server *srv = c->srv;
+	struct iscsi_conn **p = &srv->conns;
+
+	while (*p != c)
+		p = &(*p)->ctl_next;
+	*p = c->ctl_next;
+	srv->nconns--;
+	atomic_fetch_sub(&c->thread->load, 1);
+	iscsi_target_put(c->ctl_target);
+	iscsi_control_want(c, ISCSI_WANT_FREE);
+	for (struct iscsi_conn *o = srv->conns; o; o = o->ctl_next)
+		if (o->ctl_attaching)
+			attach(o);
+	iscsi_control_retry_waiting(srv);
+}
+
+/* Another session of the same target resets a LUN or all of it. */
+static void reset_others(struct iscsi_conn *c, int lun)
+{
+	for (struct iscsi_conn *o = c->srv->conns; o; o = o->ctl_next) {
+		if (o == c || !o->ctl_map || o->ctl_target != c->ctl_target || o->ctl_closing)
+			continue;
+		for (unsigned i = 0; i < o->ctl_map->n; i++) {
+			struct iscsi_lun *l = &o->ctl_map->luns[i];
+
+			if (lun >= 0 && l->lun != (unsigned)lun)
+				continue;
+			atomic_fetch_or(&l->ua, lun >= 0 ? ISCSI_UA_LUN_RESET : ISCSI_UA_BUS_RESET);
+			atomic_store(&l->abort, true);
+		}
+		if (lun == ISCSI_RESET_COLD)
+			iscsi_control_close(o);
+		else
+			iscsi_control_want(o, ISCSI_WANT_ABORT);
+	}
+}
+
+void iscsi_control_told(struct vs_post *p)
+{
+	struct iscsi_conn *c = p->arg;
+	unsigned bits = atomic_exchange(&c->tell, 0);
+
+	if (bits & ISCSI_TELL_ATTACH) {
+		c->ctl_attaching = true;
+		attach(c);
+	}
+	if (bits & ISCSI_TELL_RESET && c->ctl_target)
+		reset_others(c, atomic_load(&c->reset_lun));
+	if (bits & ISCSI_TELL_GONE)
+		gone(c);
+}
+
+/* Gives each session of the target its new LUNs, or ends it. */
+void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
+			    struct iscsi_target *t)
+{
+	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next) {
+		struct iscsi_lun_map *map, *unseen;
+
+		if (!c->ctl_map || c->ctl_target != old || c->ctl_closing)
+			continue;
+		map = iscsi_target_allows(t, c->login.initiator, c->portal->tag)
+			  ? iscsi_lu_map_new(c, t)
+			  : NULL;
+		if (!map) {
+			iscsi_control_close(c);
+			continue;
+		}
+		iscsi_control_inherit(map, c->ctl_map);
+		iscsi_target_put(c->ctl_target);
+		atomic_fetch_add(&t->refs, 1);
+		c->ctl_target = t;
+		c->ctl_map = map;
+		unseen = atomic_exchange(&c->new_map, map);
+		if (unseen)
+			iscsi_lu_map_put(unseen);
+		iscsi_control_want(c, ISCSI_WANT_MAP);
+	}
+}
+
+/* What the initiator has not been told yet stays to be told; that the LUNs changed is new. */
+void iscsi_control_inherit(struct iscsi_lun_map *map, const struct iscsi_lun_map *from)
+{
+	for (unsigned i = 0; i < map->n; i++) {
+		struct iscsi_lun *l = &map->luns[i];
+		unsigned ua = ISCSI_UA_POWER_ON;
+
+		for (unsigned k = 0; k < from->n; k++)
+			if (from->luns[k].lu == l->lu)
+				ua = atomic_load(&from->luns[k].ua);
+		atomic_store(&l->ua, ua | ISCSI_UA_LUNS);
+	}
+}
+
+void iscsi_control_end_attaching(struct iscsi_server *srv)
+{
+	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next) {
+		if (c->ctl_attaching)
+			attach_result(c, ISCSI_LOGIN_UNAVAILABLE);
+		iscsi_control_close(c);
+	}
+}

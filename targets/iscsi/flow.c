@@ -1,0 +1,225 @@
+#include "targets/iscsi/internal.h"
+
+#include "common/bytes.h"
+#include "targets/iscsi/scsi.h"
+
+static void own_piece(struct iscsi_task *t)
+{
+	t->own.offset = 0;
+	t->own.length = VS_MIN(t->want, ISCSI_OWN_BUF);
+	t->own.filled = VS_MIN(t->unsolicited_end, t->own.length);
+	t->next_offset = t->own.length;
+	t->filling = &t->own;
+}
+
+void iscsi_flow_start(struct iscsi_task *t)
+{
+	uint32_t edtl = t->edtl;
+
+	t->state = ISCSI_TASK_ACTIVE;
+	if (!t->failed)
+		scsi_prepare(t);
+	if (!t->failed) {
+		if ((scsi_op_reads(t->op) && !t->flag_read) ||
+		    (scsi_op_writes(t->op) && !t->flag_write))
+			edtl = 0;
+		t->want = VS_MIN(t->dlen, edtl);
+		if (t->op->flow == SCSI_FLOW_WRITE)
+			t->want -= t->want % scsi_sector(t);
+		if (scsi_op_writes(t->op))
+			own_piece(t);
+	}
+	iscsi_flow_advance(t);
+}
+
+static void read_more(struct iscsi_task *t)
+{
+	uint32_t sector = scsi_sector(t);
+
+	while (t->next_offset < t->want && !t->failed) {
+		struct iscsi_piece *p = t->want <= ISCSI_OWN_BUF ? &t->own : iscsi_task_chunk(t);
+
+		if (!p)
+			return;
+		p->offset = t->next_offset;
+		p->length = VS_MIN(t->want - p->offset, ISCSI_CHUNK);
+		p->next = NULL;
+		if (t->pieces)
+			t->last->next = p;
+		else
+			t->pieces = p;
+		t->last = p;
+		t->next_offset += p->length;
+		iscsi_task_submit(t, p, BS_READ, t->lba * sector + p->offset,
+				  VS_ALIGN_UP(p->length, sector), 0);
+	}
+}
+
+static void flow_read(struct iscsi_task *t)
+{
+	if (t->want == 0) {
+		iscsi_task_answer(t);
+		return;
+	}
+	read_more(t);
+	while (t->pieces && t->pieces->ready && !t->failed) {
+		struct iscsi_piece *p = t->pieces;
+
+		t->pieces = p->next;
+		iscsi_task_send(t, p);
+	}
+}
+
+/* The piece that fills next, its data asked for; NULL while there is none to be had. */
+static struct iscsi_piece *next_filling(struct iscsi_task *t)
+{
+	struct iscsi_piece *p = iscsi_task_chunk(t);
+
+	if (!p)
+		return NULL;
+	p->offset = t->next_offset;
+	p->length = VS_MIN(t->want - p->offset, ISCSI_CHUNK);
+	t->next_offset += p->length;
+	t->filling = p;
+	return p;
+}
+
+static void ask(struct iscsi_task *t, const struct iscsi_piece *p)
+{
+	if (!t->r2t_open && !t->out_r2t.queued)
+		iscsi_task_request_data(t, p->offset + p->filled, p->length - p->filled);
+}
+
+static void flow_write(struct iscsi_task *t)
+{
+	uint64_t start = t->lba * scsi_sector(t);
+
+	while (!t->failed) {
+		struct iscsi_piece *p = t->filling;
+
+		if (!p && t->next_offset < t->want)
+			p = next_filling(t);
+		if (!p)
+			break;
+		if (p->filled < p->length) {
+			ask(t, p);
+			return;
+		}
+		t->filling = NULL;
+		if (p->length) {
+			atomic_fetch_add_explicit(&t->conn->written_bytes, p->length,
+						  memory_order_relaxed);
+			iscsi_task_submit(t, p, BS_WRITE, start + p->offset, p->length, 0);
+		}
+	}
+	if (!t->failed && !t->io && !t->filling && t->next_offset == t->want)
+		iscsi_task_answer(t);
+}
+
+/* Parameter lists, and data that is worked on one buffer after the other. */
+static void flow_out(struct iscsi_task *t)
+{
+	struct iscsi_piece *p = &t->own;
+
+	if (t->io)
+		return;
+	if (p->filled < p->length) {
+		ask(t, p);
+		return;
+	}
+	if (t->op->run(t) == SCSI_WAIT || t->failed)
+		return;
+	t->step = 0;
+	if (p->offset + p->length == t->want) {
+		iscsi_task_answer(t);
+		return;
+	}
+	p->offset += p->length;
+	p->length = VS_MIN(t->want - p->offset, ISCSI_OWN_BUF);
+	p->filled = 0;
+	t->again = true;
+}
+
+static void flow_in(struct iscsi_task *t)
+{
+	uint32_t edtl = t->flag_read ? t->edtl : 0;
+
+	if (t->io || t->op->run(t) == SCSI_WAIT || t->failed)
+		return;
+	t->want = VS_MIN(t->dlen, edtl);
+	if (t->want == 0) {
+		iscsi_task_answer(t);
+		return;
+	}
+	t->own.offset = 0;
+	t->own.length = t->want;
+	iscsi_task_send(t, &t->own);
+}
+
+static void flow_none(struct iscsi_task *t)
+{
+	if (t->io || t->op->run(t) == SCSI_WAIT || t->failed)
+		return;
+	iscsi_task_answer(t);
+}
+
+static void (*const flows[])(struct iscsi_task *t) = {
+    [SCSI_FLOW_NONE] = flow_none, [SCSI_FLOW_IN] = flow_in,	  [SCSI_FLOW_OUT] = flow_out,
+    [SCSI_FLOW_READ] = flow_read, [SCSI_FLOW_WRITE] = flow_write,
+};
+
+static void end(struct iscsi_task *t)
+{
+	iscsi_task_drop(t);
+	if (t->io)
+		return;
+	if (t->aborted) {
+		if (!t->outs)
+			iscsi_task_release(t);
+		return;
+	}
+	if (!t->unsolicited && !t->r2t_open)
+		iscsi_task_answer(t);
+}
+
+static void advance(struct iscsi_task *t)
+{
+	if (t->state != ISCSI_TASK_ACTIVE || t->conn->state != ISCSI_CONN_FULL)
+		return;
+	if (!t->failed && !t->aborted && !t->unsolicited)
+		flows[t->op->flow](t);
+	if (t->state == ISCSI_TASK_ACTIVE && (t->failed || t->aborted))
+		end(t);
+}
+
+void iscsi_flow_advance(struct iscsi_task *t)
+{
+	if (t->in_advance) {
+		t->again = true;
+		return;
+	}
+	t->in_advance = true;
+	do {
+		t->again = false;
+		advance(t);
+	} while (t->again);
+	t->in_advance = false;
+}
+
+void iscsi_flow_abort(struct iscsi_task *t)
+{
+	t->aborted = true;
+	iscsi_flow_advance(t);
+}
+
+void iscsi_flow_drop_all(struct iscsi_conn *c)
+{
+	struct iscsi_task *t = c->used_first, *next;
+
+	for (; t; t = next) {
+		next = t->next;
+		t->aborted = true;
+		if (!t->io && !t->outs)
+			iscsi_task_release(t);
+	}
+}

@@ -1,0 +1,116 @@
+#include "targets/iscsi/internal.h"
+
+#include "common/bytes.h"
+#include "common/log.h"
+
+#include <sys/epoll.h>
+
+static void respond(struct iscsi_conn *c, struct iscsi_msg *m, bool transit, uint8_t nsg,
+		    uint16_t tsih, uint16_t status)
+{
+	iscsi_login_response_encode(m->bhs, &c->login_req, c->login_itt, transit, nsg, tsih,
+				    status);
+	if (status != ISCSI_LOGIN_OK) {
+		m->len = 0;
+		c->tx.close_after = true;
+	}
+	iscsi_conn_send_msg(c, m);
+}
+
+static void refuse(struct iscsi_conn *c, struct iscsi_msg *m, uint16_t status)
+{
+	vs_info("iscsi: %s: login of '%s' to '%s' refused (%04x)", c->peer, c->login.initiator,
+		c->login.target, status);
+	c->rx.paused = true;
+	respond(c, m, false, 0, 0, status);
+}
+
+enum iscsi_header iscsi_handshake_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs)
+{
+	struct iscsi_rx *rx = &c->rx;
+
+	if (bhs->opcode != ISCSI_OP_LOGIN_REQUEST) {
+		iscsi_conn_close(c, "sends something else than a login request");
+		return ISCSI_HEADER_CLOSED;
+	}
+	if (bhs->data_len > ISCSI_MSG_DATA - c->text_len) {
+		iscsi_conn_close(c, "login text is too long");
+		return ISCSI_HEADER_CLOSED;
+	}
+	rx->msg = iscsi_conn_msg(c);
+	if (!rx->msg)
+		return ISCSI_HEADER_PAUSE;
+	rx->dst = (uint8_t *)c->text + c->text_len;
+	rx->dst_left = bhs->data_len;
+	return ISCSI_HEADER_OK;
+}
+
+static void attach(struct iscsi_conn *c, struct iscsi_msg *m)
+{
+	c->state = ISCSI_CONN_ATTACHING;
+	c->login_msg = m;
+	c->rx.paused = true;
+	iscsi_control_tell(c, ISCSI_TELL_ATTACH);
+}
+
+void iscsi_handshake_pdu(struct iscsi_conn *c, const struct iscsi_bhs *bhs)
+{
+	struct iscsi_msg *m = c->rx.msg;
+	struct iscsi_text_out out = {.buf = (char *)m->data, .size = ISCSI_MSG_DATA};
+	struct iscsi_login_verdict v;
+	uint32_t len;
+
+	iscsi_login_request_decode(bhs, &c->login_req);
+	c->login_itt = bhs->itt;
+	c->text_len += bhs->data_len;
+	if (!c->login.begun) {
+		c->exp_cmd_sn = bhs->cmd_sn;
+		c->stat_sn = bhs->exp_stat_sn;
+	}
+	if (c->login_req.cont) {
+		if (c->login_req.transit)
+			refuse(c, m, ISCSI_LOGIN_INITIATOR_ERROR);
+		else
+			respond(c, m, false, 0, c->login_req.tsih, ISCSI_LOGIN_OK);
+		return;
+	}
+	len = c->text_len;
+	c->text_len = 0;
+	c->text[len] = '\0';
+	iscsi_login_step(&c->login, &c->login_req, c->text, len, &out, &v);
+	m->len = (uint32_t)out.len;
+	if (v.status != ISCSI_LOGIN_OK)
+		refuse(c, m, v.status);
+	else if (v.transit && v.nsg == ISCSI_STAGE_FULL)
+		attach(c, m);
+	else
+		respond(c, m, v.transit, v.nsg, c->login_req.tsih, ISCSI_LOGIN_OK);
+}
+
+/* The control thread registered the session, or says why not. */
+void iscsi_handshake_attached(struct iscsi_conn *c)
+{
+	struct iscsi_msg *m = c->login_msg;
+	enum iscsi_login_status status = c->attach_status;
+
+	c->map = c->attach_map;
+	c->ctl_wait = false;
+	if (c->state == ISCSI_CONN_DEAD) {
+		iscsi_conn_dirty(c);
+		return;
+	}
+	if (status == ISCSI_LOGIN_OK && !c->login.discovery && iscsi_conn_open_pools(c) < 0)
+		status = ISCSI_LOGIN_NO_RESOURCES;
+	if (status != ISCSI_LOGIN_OK) {
+		c->state = ISCSI_CONN_LOGIN;
+		refuse(c, m, status);
+		return;
+	}
+	c->params = c->login.params;
+	c->params.first_burst = VS_MIN(c->params.first_burst, c->params.max_burst);
+	iscsi_login_wipe(&c->login);
+	c->state = ISCSI_CONN_FULL;
+	respond(c, m, true, ISCSI_STAGE_FULL, c->tsih, ISCSI_LOGIN_OK);
+	iscsi_conn_dirty(c);
+	vs_debug("iscsi: %s: %s logged in to '%s'", c->peer, c->login.initiator, c->login.target);
+}

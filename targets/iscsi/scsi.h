@@ -1,0 +1,107 @@
+/*
+ * SCSI commands on a task: the table of operations and what carries them out. Runs on the session's
+ * thread. Not for others than targets/iscsi/.
+ */
+#ifndef ISCSI_SCSI_H
+#define ISCSI_SCSI_H
+
+#include "targets/iscsi/internal.h"
+#include "targets/iscsi/scsi_format.h"
+
+#define SCSI_MAX_TRANSFER (16u << 20) /* bytes of one read or write */
+#define SCSI_MAX_SAME (256u << 20)    /* bytes of one WRITE SAME */
+#define SCSI_MAX_COMPARE (32u << 10)  /* bytes that one COMPARE AND WRITE compares */
+#define SCSI_MAX_UNMAP (8ull << 30)   /* bytes of one UNMAP */
+#define SCSI_MAX_UNMAP_DESCRIPTORS 256
+
+enum scsi_flow {
+	SCSI_FLOW_NONE,	 /* no data */
+	SCSI_FLOW_IN,	 /* run leaves dlen bytes in the own buffer, at most ISCSI_OWN_BUF */
+	SCSI_FLOW_OUT,	 /* run gets dlen bytes, one own buffer after the other */
+	SCSI_FLOW_READ,	 /* lba and blocks go to the initiator */
+	SCSI_FLOW_WRITE, /* lba and blocks come from it */
+};
+
+enum scsi_result { SCSI_DONE, SCSI_WAIT };
+
+/* flags of struct scsi_op */
+#define SCSI_ANY_LUN 1u	    /* also for LUNs that do not exist */
+#define SCSI_UA_OK 2u	    /* does not report unit attentions (SPC-4, 5.14) */
+#define SCSI_RESERVED_OK 4u /* runs beside another's reservation */
+#define SCSI_NO_MEDIUM 8u   /* needs no open volume */
+#define SCSI_CHANGES 16u    /* changes the medium */
+#define SCSI_WHOLE_LIST 32u /* fails when fewer than dlen bytes come */
+#define SCSI_RANGE 64u	    /* has an LBA and a number of blocks that must be in range */
+
+#define SCSI_NO_SA (-1)
+
+struct scsi_op {
+	uint8_t opcode;
+	int8_t service; /* service action, SCSI_NO_SA: none */
+	uint8_t flow;
+	uint8_t flags;
+	uint8_t usage[16]; /* bits of the CDB that are looked at or may be ignored; from byte 0 */
+	/* Checks the CDB and sets dlen and what the flow needs; may fail the task. NULL: nothing.
+	 */
+	void (*prepare)(struct iscsi_task *t);
+	/* Begins or goes on; called again when all its requests are done. Not for READ, WRITE. */
+	enum scsi_result (*run)(struct iscsi_task *t);
+};
+
+extern const struct scsi_op scsi_ops[];
+extern const size_t scsi_ops_count;
+
+static inline bool scsi_op_reads(const struct scsi_op *op)
+{
+	return op->flow == SCSI_FLOW_IN || op->flow == SCSI_FLOW_READ;
+}
+static inline bool scsi_op_writes(const struct scsi_op *op)
+{
+	return op->flow == SCSI_FLOW_OUT || op->flow == SCSI_FLOW_WRITE;
+}
+
+/* scsi.c */
+void scsi_prepare(struct iscsi_task *t);
+uint32_t scsi_sector(const struct iscsi_task *t);
+uint64_t scsi_capacity(const struct iscsi_task *t); /* blocks */
+bool scsi_lun_read_only(const struct iscsi_lun *l);
+/* Takes the unit attention of highest priority: its ASC, or 0. */
+uint16_t scsi_take_ua(struct iscsi_lun *l);
+void scsi_io_failed(struct iscsi_task *t, const struct bs_req *req);
+/* For run of FLOW_IN: what is in the own buffer, cut to the CDB's allocation length. */
+enum scsi_result scsi_reply(struct iscsi_task *t, size_t len, size_t allocation);
+enum scsi_result scsi_fail(struct iscsi_task *t, uint8_t key, uint16_t asc);
+enum scsi_result scsi_bad_cdb(struct iscsi_task *t);
+
+/* scsi_block.c, scsi_same.c: data commands */
+void scsi_block_prepare(struct iscsi_task *t);
+void scsi_block_prepare_verify(struct iscsi_task *t);
+void scsi_block_prepare_compare(struct iscsi_task *t);
+enum scsi_result scsi_block_verify(struct iscsi_task *t);
+enum scsi_result scsi_block_write_verify(struct iscsi_task *t);
+enum scsi_result scsi_block_compare_write(struct iscsi_task *t);
+enum scsi_result scsi_block_sync(struct iscsi_task *t);
+enum scsi_result scsi_block_prefetch(struct iscsi_task *t);
+void scsi_provision_prepare_same(struct iscsi_task *t);
+enum scsi_result scsi_provision_same(struct iscsi_task *t);
+void scsi_provision_prepare_unmap(struct iscsi_task *t);
+enum scsi_result scsi_provision_unmap(struct iscsi_task *t);
+enum scsi_result scsi_provision_lba_status(struct iscsi_task *t);
+
+/* scsi_inquiry.c, scsi_mode.c, scsi_report.c, scsi_unit.c */
+enum scsi_result scsi_inquiry_run(struct iscsi_task *t);
+enum scsi_result scsi_mode_sense(struct iscsi_task *t);
+void scsi_mode_prepare_select(struct iscsi_task *t);
+enum scsi_result scsi_mode_select(struct iscsi_task *t);
+enum scsi_result scsi_report_luns(struct iscsi_task *t);
+enum scsi_result scsi_report_opcodes(struct iscsi_task *t);
+enum scsi_result scsi_report_tmfs(struct iscsi_task *t);
+enum scsi_result scsi_unit_ready(struct iscsi_task *t);
+enum scsi_result scsi_unit_request_sense(struct iscsi_task *t);
+enum scsi_result scsi_unit_capacity10(struct iscsi_task *t);
+enum scsi_result scsi_unit_capacity16(struct iscsi_task *t);
+enum scsi_result scsi_unit_start_stop(struct iscsi_task *t);
+enum scsi_result scsi_unit_reserve(struct iscsi_task *t);
+enum scsi_result scsi_unit_release(struct iscsi_task *t);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * SCSI's bytes: sense data, fields of CDBs (SPC-4, SBC-3). Pure functions, any thread.
+ */
+#ifndef ISCSI_SCSI_FORMAT_H
+#define ISCSI_SCSI_FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum scsi_status {
+	SCSI_GOOD = 0x00,
+	SCSI_CHECK_CONDITION = 0x02,
+	SCSI_BUSY = 0x08,
+	SCSI_RESERVATION_CONFLICT = 0x18,
+};
+
+enum scsi_key {
+	SCSI_NO_SENSE = 0x0,
+	SCSI_NOT_READY = 0x2,
+	SCSI_MEDIUM_ERROR = 0x3,
+	SCSI_HARDWARE_ERROR = 0x4,
+	SCSI_ILLEGAL_REQUEST = 0x5,
+	SCSI_UNIT_ATTENTION = 0x6,
+	SCSI_DATA_PROTECT = 0x7,
+	SCSI_ABORTED_COMMAND = 0xb,
+	SCSI_MISCOMPARE = 0xe,
+};
+
+/* ASC and ASCQ (SPC-4, annex D). */
+enum scsi_asc {
+	SCSI_NO_ADDITIONAL_SENSE = 0x0000,
+	SCSI_NOT_READY_MANUAL = 0x0403,
+	SCSI_UNEXPECTED_UNSOLICITED_DATA = 0x0c0c,
+	SCSI_WRITE_ERROR = 0x0c00,
+	SCSI_INCORRECT_AMOUNT_OF_DATA = 0x0c0d,
+	SCSI_UNRECOVERED_READ_ERROR = 0x1100,
+	SCSI_PARAMETER_LIST_LENGTH_ERROR = 0x1a00,
+	SCSI_MISCOMPARE_DURING_VERIFY = 0x1d00,
+	SCSI_INVALID_OPCODE = 0x2000,
+	SCSI_LBA_OUT_OF_RANGE = 0x2100,
+	SCSI_INVALID_FIELD_IN_CDB = 0x2400,
+	SCSI_LUN_NOT_SUPPORTED = 0x2500,
+	SCSI_INVALID_FIELD_IN_LIST = 0x2600,
+	SCSI_WRITE_PROTECTED = 0x2700,
+	SCSI_SPACE_ALLOCATION_FAILED = 0x2707,
+	SCSI_POWER_ON = 0x2900,
+	SCSI_BUS_RESET = 0x2902,
+	SCSI_BUS_DEVICE_RESET = 0x2903,
+	SCSI_MODE_CHANGED = 0x2a01,
+	SCSI_CAPACITY_CHANGED = 0x2a09,
+	SCSI_COMMANDS_CLEARED = 0x2f00,
+	SCSI_SAVING_NOT_SUPPORTED = 0x3900,
+	SCSI_REPORTED_LUNS_CHANGED = 0x3f0e,
+	SCSI_INTERNAL_TARGET_FAILURE = 0x4400,
+	SCSI_PROTOCOL_SERVICE_CRC_ERROR = 0x4705,
+	SCSI_DATA_PHASE_ERROR = 0x4b00,
+};
+
+#define SCSI_SENSE_LEN 18
+
+/* Fixed format (SPC-4, 4.5.3). */
+void scsi_sense_encode(uint8_t sense[SCSI_SENSE_LEN], uint8_t key, uint16_t asc);
+/* Sets INFORMATION; values that need more than 32 bits are left out. */
+void scsi_sense_information(uint8_t sense[SCSI_SENSE_LEN], uint64_t value);
+/* Descriptor format, 8 bytes (SPC-4, 4.5.2). */
+void scsi_sense_encode_descriptor(uint8_t sense[8], uint8_t key, uint16_t asc);
+
+/* LBA and number of blocks of the read and write commands' CDBs of 6, 10, 12 and 16 bytes. */
+void scsi_cdb_range(const uint8_t *cdb, uint64_t *lba, uint64_t *blocks);
+/* Length of a CDB by its operation code's group; 0: unknown. */
+unsigned scsi_cdb_len(uint8_t opcode);
+
+/* UNMAP parameter list (SBC-3, 5.28). Number of descriptors, or -1 when it is malformed. */
+int scsi_unmap_count(const uint8_t *list, size_t len);
+void scsi_unmap_descriptor(const uint8_t *list, int i, uint64_t *lba, uint64_t *blocks);
+
+/* A text field of SPC: n bytes, padded with spaces. */
+void scsi_put_text(uint8_t *field, size_t n, const char *text);
+
+#endif

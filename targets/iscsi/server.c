@@ -1,0 +1,357 @@
+#include "targets/iscsi/server.h"
+
+#include "targets/iscsi/control.h"
+#include "targets/iscsi/listener.h"
+
+#include "common/bytes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define DEFAULT_THREADS 2
+#define DEFAULT_CONNECTIONS 64
+#define MAX_CONNECTIONS 4096
+#define PORT_DEPTH 256
+
+static void called(struct vs_post *p)
+{
+	struct iscsi_ctl_call *call = p->arg;
+
+	if (call->run(call)) {
+		sem_post(&call->done);
+		return;
+	}
+	call->next = call->srv->waiting;
+	call->srv->waiting = call;
+}
+
+int iscsi_control_call(struct iscsi_ctl_call *call)
+{
+	call->post = (struct vs_post){.call = called, .arg = call};
+	sem_init(&call->done, 0, 0);
+	vs_loop_post(call->srv->loop, &call->post);
+	while (sem_wait(&call->done) < 0 && errno == EINTR)
+		;
+	sem_destroy(&call->done);
+	return call->rc;
+}
+
+void iscsi_control_retry_waiting(struct iscsi_server *srv)
+{
+	struct iscsi_ctl_call *call = srv->waiting, *next;
+
+	srv->waiting = NULL;
+	for (; call; call = next) {
+		next = call->next;
+		called(&call->post);
+	}
+}
+
+/* ---- threads ---- */
+
+static void *io_thread(void *arg)
+{
+	struct iscsi_thread *t = arg;
+
+	vs_loop_run(t->loop);
+	while (atomic_load(&t->nconns)) /* posts that free the last connections */
+		vs_loop_turn(t->loop, 10);
+	bs_port_close(t->port);
+	t->port = NULL;
+	return NULL;
+}
+
+static void *control_thread(void *arg)
+{
+	struct iscsi_server *srv = arg;
+
+	vs_loop_run(srv->loop);
+	return NULL;
+}
+
+static int start_thread(struct iscsi_thread *t, struct vs_error *err)
+{
+	int rc = vs_loop_new(&t->loop, err);
+
+	if (rc < 0)
+		return rc;
+	rc = bs_port_open(t->srv->store, t->loop, PORT_DEPTH, &t->port, err);
+	if (rc < 0)
+		return rc;
+	t->idle = (struct vs_idle){.idle = iscsi_conn_flush_dirty, .arg = t};
+	vs_loop_add_idle(t->loop, &t->idle);
+	errno = pthread_create(&t->tid, NULL, io_thread, t);
+	if (errno)
+		return vs_fail_errno(err, "cannot start an iSCSI thread");
+	t->started = true;
+	return 0;
+}
+
+static void stop_thread(struct iscsi_thread *t)
+{
+	if (t->started) {
+		vs_loop_stop(t->loop);
+		pthread_join(t->tid, NULL);
+	} else if (t->port) {
+		bs_port_close(t->port);
+	}
+	vs_loop_free(t->loop);
+}
+
+/* ---- start and stop ---- */
+
+static int check_options(const struct iscsi_server_options *o, struct vs_error *err)
+{
+	if (!o->store || !o->portals || o->nportals < 1 || o->nportals > ISCSI_PORTALS)
+		return vs_fail(err, VS_E_INVAL,
+			       "the iSCSI target needs a store and 1 to %d portals", ISCSI_PORTALS);
+	if (o->threads > ISCSI_THREADS || o->max_connections > MAX_CONNECTIONS)
+		return vs_fail(err, VS_E_INVAL,
+			       "the iSCSI target runs at most %d threads and %d connections",
+			       ISCSI_THREADS, MAX_CONNECTIONS);
+	return 0;
+}
+
+static int start(struct iscsi_server *srv, const struct iscsi_server_options *o,
+		 struct vs_error *err)
+{
+	int rc = vs_loop_new(&srv->loop, err);
+
+	for (size_t i = 0; i < o->nportals && rc == 0; i++) {
+		srv->portals[i].srv = srv;
+		srv->nportals = i + 1;
+		rc = iscsi_listener_open(&srv->portals[i], &o->portals[i], err);
+	}
+	for (unsigned i = 0; i < srv->nthreads && rc == 0; i++) {
+		srv->threads[i].srv = srv;
+		srv->threads[i].index = i;
+		rc = start_thread(&srv->threads[i], err);
+	}
+	if (rc < 0)
+		return rc;
+	errno = pthread_create(&srv->tid, NULL, control_thread, srv);
+	if (errno)
+		return vs_fail_errno(err, "cannot start the iSCSI control thread");
+	srv->started = true;
+	return 0;
+}
+
+int iscsi_server_start(const struct iscsi_server_options *opts, struct iscsi_server **out,
+		       struct vs_error *err)
+{
+	struct iscsi_server *srv;
+	int rc = check_options(opts, err);
+
+	if (rc < 0)
+		return rc;
+	srv = calloc(1, sizeof(*srv));
+	if (!srv)
+		return vs_fail(err, VS_E_NOMEM, "cannot start the iSCSI target: out of memory");
+	pthread_mutex_init(&srv->lock, NULL);
+	srv->store = opts->store;
+	srv->max_connections = opts->max_connections ? opts->max_connections : DEFAULT_CONNECTIONS;
+	srv->nthreads = opts->threads ? opts->threads : DEFAULT_THREADS;
+	rc = start(srv, opts, err);
+	if (rc < 0) {
+		iscsi_server_stop(srv);
+		return rc;
+	}
+	*out = srv;
+	return 0;
+}
+
+static bool run_stop(struct iscsi_ctl_call *call)
+{
+	struct iscsi_server *srv = call->srv;
+
+	if (!srv->stopping) {
+		srv->stopping = true;
+		for (size_t i = 0; i < srv->nportals; i++)
+			iscsi_listener_close(&srv->portals[i]);
+		iscsi_control_end_attaching(srv);
+	}
+	return srv->nconns == 0;
+}
+
+static void drop_targets(struct iscsi_server *srv)
+{
+	while (srv->targets) {
+		struct iscsi_target *t = srv->targets;
+
+		srv->targets = t->next;
+		iscsi_target_drop_lus(srv, t);
+		iscsi_target_put(t);
+	}
+}
+
+static bool run_drop_targets(struct iscsi_ctl_call *call)
+{
+	drop_targets(call->srv);
+	return true;
+}
+
+void iscsi_server_stop(struct iscsi_server *srv)
+{
+	struct iscsi_ctl_call stop = {.srv = srv, .run = run_stop};
+	struct iscsi_ctl_call drop = {.srv = srv, .run = run_drop_targets};
+
+	if (srv->started)
+		(void)iscsi_control_call(&stop);
+	for (unsigned i = 0; i < srv->nthreads; i++)
+		stop_thread(&srv->threads[i]);
+	if (srv->started) {
+		/* behind the I/O threads' last posts: they release sessions' volumes */
+		(void)iscsi_control_call(&drop);
+		vs_loop_stop(srv->loop);
+		pthread_join(srv->tid, NULL);
+	} else if (srv->loop) {
+		for (size_t i = 0; i < srv->nportals; i++)
+			iscsi_listener_close(&srv->portals[i]);
+	}
+	vs_loop_free(srv->loop);
+	pthread_mutex_destroy(&srv->lock);
+	free(srv);
+}
+
+uint16_t iscsi_server_port(const struct iscsi_server *srv, size_t i)
+{
+	return i < srv->nportals ? srv->portals[i].port : 0;
+}
+
+/* ---- targets ---- */
+
+static bool run_set(struct iscsi_ctl_call *call)
+{
+	const struct iscsi_target_config *cfg = call->arg;
+	struct iscsi_server *srv = call->srv;
+	struct iscsi_target *t, *old, **p;
+
+	call->rc = iscsi_target_new(srv, cfg, &t, call->err);
+	if (call->rc < 0)
+		return true;
+	pthread_mutex_lock(&srv->lock);
+	p = &srv->targets;
+	while (*p && strcmp((*p)->cfg.iqn, cfg->iqn) != 0)
+		p = &(*p)->next;
+	old = *p;
+	t->next = old ? old->next : NULL;
+	*p = t;
+	pthread_mutex_unlock(&srv->lock);
+	if (!old)
+		return true;
+	iscsi_control_retarget(srv, old, t);
+	iscsi_target_drop_lus(srv, old);
+	iscsi_target_put(old);
+	return true;
+}
+
+int iscsi_server_set_target(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
+			    struct vs_error *err)
+{
+	struct iscsi_ctl_call call = {.srv = srv, .run = run_set, .arg = (void *)cfg, .err = err};
+
+	return iscsi_control_call(&call);
+}
+
+static bool in_use(const struct iscsi_server *srv, const char *iqn)
+{
+	for (const struct iscsi_conn *c = srv->conns; c; c = c->ctl_next)
+		if (c->ctl_attached && strcmp(c->login.target, iqn) == 0)
+			return true;
+	return false;
+}
+
+static struct iscsi_target *unlink_target(struct iscsi_server *srv, const char *iqn)
+{
+	struct iscsi_target *t, **p;
+
+	pthread_mutex_lock(&srv->lock);
+	p = &srv->targets;
+	while (*p && strcmp((*p)->cfg.iqn, iqn) != 0)
+		p = &(*p)->next;
+	t = *p;
+	if (t)
+		*p = t->next;
+	pthread_mutex_unlock(&srv->lock);
+	return t;
+}
+
+static bool run_remove(struct iscsi_ctl_call *call)
+{
+	struct iscsi_server *srv = call->srv;
+	struct iscsi_target *t;
+
+	if (call->rc == 0) /* removed before, waits for sessions */
+		return !in_use(srv, call->arg);
+	t = unlink_target(srv, call->arg);
+	if (!t)
+		return true;
+	call->rc = 0;
+	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next)
+		if (c->ctl_attached && c->ctl_target == t)
+			iscsi_control_close(c);
+	iscsi_target_drop_lus(srv, t);
+	iscsi_target_put(t);
+	return !in_use(srv, call->arg);
+}
+
+int iscsi_server_remove_target(struct iscsi_server *srv, const char *iqn, struct vs_error *err)
+{
+	struct iscsi_ctl_call call = {
+	    .srv = srv, .run = run_remove, .arg = (void *)iqn, .rc = VS_E_NOENT};
+	int rc = iscsi_control_call(&call);
+
+	return rc < 0 ? vs_fail(err, rc, "there is no target %s", iqn) : 0;
+}
+
+/* ---- sessions ---- */
+
+struct list {
+	const char *iqn;
+	struct iscsi_session_info *out;
+	size_t max, n;
+};
+
+static void fill_info(const struct iscsi_conn *c, struct iscsi_session_info *i)
+{
+	memset(i, 0, sizeof(*i));
+	snprintf(i->target, sizeof(i->target), "%s", c->login.target);
+	snprintf(i->initiator, sizeof(i->initiator), "%s", c->login.initiator);
+	snprintf(i->initiator_alias, sizeof(i->initiator_alias), "%s", c->login.initiator_alias);
+	snprintf(i->address, sizeof(i->address), "%s", c->peer);
+	memcpy(i->isid, c->login.isid, sizeof(i->isid));
+	i->tsih = c->tsih;
+	i->portal_group = c->portal->tag;
+	i->authenticated = c->login.authenticated;
+	i->header_digest = c->login.params.header_digest;
+	i->data_digest = c->login.params.data_digest;
+	i->since_ns = c->since_ns;
+	i->commands = atomic_load(&c->commands);
+	i->read_bytes = atomic_load(&c->read_bytes);
+	i->written_bytes = atomic_load(&c->written_bytes);
+}
+
+static bool run_sessions(struct iscsi_ctl_call *call)
+{
+	struct list *l = call->arg;
+
+	for (const struct iscsi_conn *c = call->srv->conns; c; c = c->ctl_next) {
+		if (!c->ctl_attached || (l->iqn && strcmp(l->iqn, c->login.target) != 0))
+			continue;
+		if (l->n < l->max)
+			fill_info(c, &l->out[l->n]);
+		l->n++;
+	}
+	return true;
+}
+
+size_t iscsi_server_sessions(struct iscsi_server *srv, const char *iqn,
+			     struct iscsi_session_info *out, size_t max)
+{
+	struct list l = {.iqn = iqn, .out = out, .max = max};
+	struct iscsi_ctl_call call = {.srv = srv, .run = run_sessions, .arg = &l};
+
+	(void)iscsi_control_call(&call);
+	return l.n;
+}

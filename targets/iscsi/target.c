@@ -1,0 +1,261 @@
+#include "targets/iscsi/internal.h"
+
+#include "common/bytes.h"
+#include "common/secret.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define INITIATORS_MAX 1024
+
+bool iscsi_name_ok(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len >= ISCSI_NAME_MAX)
+		return false;
+	if (strncmp(text, "iqn.", 4) != 0 && strncmp(text, "eui.", 4) != 0 &&
+	    strncmp(text, "naa.", 4) != 0)
+		return false;
+	for (size_t i = 4; i < len; i++) {
+		unsigned char ch = (unsigned char)text[i];
+
+		if (!isalnum(ch) && !strchr(".-:_", ch) && ch < 0x80)
+			return false;
+	}
+	return len > 4;
+}
+
+static void free_config(struct iscsi_target_config *cfg)
+{
+	for (size_t i = 0; i < cfg->nluns && cfg->luns; i++)
+		free((char *)cfg->luns[i].volume);
+	for (size_t i = 0; i < cfg->ninitiators && cfg->initiators; i++)
+		free((char *)cfg->initiators[i]);
+	if (cfg->chap_secret)
+		vs_secret_wipe((char *)cfg->chap_secret, strlen(cfg->chap_secret));
+	if (cfg->mutual_secret)
+		vs_secret_wipe((char *)cfg->mutual_secret, strlen(cfg->mutual_secret));
+	free((void *)cfg->luns);
+	free((void *)cfg->initiators);
+	free((char *)cfg->iqn);
+	free((char *)cfg->alias);
+	free((char *)cfg->chap_user);
+	free((char *)cfg->chap_secret);
+	free((char *)cfg->mutual_user);
+	free((char *)cfg->mutual_secret);
+}
+
+void iscsi_target_put(struct iscsi_target *t)
+{
+	if (!t || atomic_fetch_sub(&t->refs, 1) != 1)
+		return;
+	VS_ASSERT(!t->lus);
+	free_config(&t->cfg);
+	free(t);
+}
+
+static char *copy(const char *text, bool *ok)
+{
+	char *s = text ? strdup(text) : NULL;
+
+	if (text && !s)
+		*ok = false;
+	return s;
+}
+
+static bool copy_config(struct iscsi_target_config *to, const struct iscsi_target_config *from)
+{
+	struct iscsi_lun_config *luns = calloc(from->nluns + 1, sizeof(*luns));
+	const char **initiators = calloc(from->ninitiators + 1, sizeof(*initiators));
+	bool ok = luns && initiators;
+
+	*to = *from;
+	to->luns = luns;
+	to->initiators = initiators;
+	to->iqn = copy(from->iqn, &ok);
+	to->alias = copy(from->alias, &ok);
+	to->chap_user = copy(from->chap_user, &ok);
+	to->chap_secret = copy(from->chap_secret, &ok);
+	to->mutual_user = copy(from->mutual_user, &ok);
+	to->mutual_secret = copy(from->mutual_secret, &ok);
+	for (size_t i = 0; i < from->nluns && luns; i++) {
+		luns[i] = from->luns[i];
+		luns[i].volume = copy(from->luns[i].volume, &ok);
+	}
+	for (size_t i = 0; i < from->ninitiators && initiators; i++)
+		initiators[i] = copy(from->initiators[i], &ok);
+	return ok;
+}
+
+static int check_secret(const char *iqn, const char *what, const char *user, const char *secret,
+			struct vs_error *err)
+{
+	if (!user && !secret)
+		return 0;
+	if (!user || !secret || !*user || strlen(user) >= ISCSI_NAME_MAX)
+		return vs_fail(err, VS_E_INVAL, "target %s: %s needs a user and a secret", iqn,
+			       what);
+	if (strlen(secret) < ISCSI_SECRET_MIN || strlen(secret) >= ISCSI_SECRET_MAX)
+		return vs_fail(err, VS_E_INVAL, "target %s: the %s secret must have %d to %d bytes",
+			       iqn, what, ISCSI_SECRET_MIN, ISCSI_SECRET_MAX - 1);
+	return 0;
+}
+
+static int check_luns(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
+		      struct vs_error *err)
+{
+	bool seen[ISCSI_LUN_LIMIT] = {false};
+
+	if (cfg->nluns > ISCSI_LUN_LIMIT)
+		return vs_fail(err, VS_E_INVAL, "target %s: more than %d LUNs", cfg->iqn,
+			       ISCSI_LUN_LIMIT);
+	for (size_t i = 0; i < cfg->nluns; i++) {
+		const struct iscsi_lun_config *l = &cfg->luns[i];
+		int rc;
+
+		if (l->lun >= ISCSI_LUN_LIMIT || seen[l->lun])
+			return vs_fail(
+			    err, VS_E_INVAL, "target %s: LUN %u is %s; use each of 0 to %d once",
+			    cfg->iqn, l->lun, l->lun >= ISCSI_LUN_LIMIT ? "too large" : "twice",
+			    ISCSI_LUN_LIMIT - 1);
+		seen[l->lun] = true;
+		if (!l->volume || strlen(l->volume) >= BS_FULL_NAME_MAX)
+			return vs_fail(err, VS_E_INVAL, "target %s: LUN %u has no volume", cfg->iqn,
+				       l->lun);
+		rc = bs_volume_find(srv->store, l->volume, NULL, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int check_config(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
+			struct vs_error *err)
+{
+	int rc;
+
+	if (!cfg->iqn || !iscsi_name_ok(cfg->iqn))
+		return vs_fail(err, VS_E_INVAL,
+			       "'%s' is not an iSCSI name, such as iqn.2026-11.org.example:disk",
+			       cfg->iqn ? cfg->iqn : "");
+	if (cfg->alias && strlen(cfg->alias) >= ISCSI_ALIAS_MAX)
+		return vs_fail(err, VS_E_INVAL, "target %s: the alias is too long", cfg->iqn);
+	if (cfg->ninitiators > INITIATORS_MAX)
+		return vs_fail(err, VS_E_INVAL, "target %s: more than %d initiators", cfg->iqn,
+			       INITIATORS_MAX);
+	for (size_t i = 0; i < cfg->ninitiators; i++)
+		if (!cfg->initiators[i] || !iscsi_name_ok(cfg->initiators[i]))
+			return vs_fail(err, VS_E_INVAL, "target %s: '%s' is not an iSCSI name",
+				       cfg->iqn, cfg->initiators[i] ? cfg->initiators[i] : "");
+	rc = check_secret(cfg->iqn, "CHAP", cfg->chap_user, cfg->chap_secret, err);
+	if (rc == 0)
+		rc = check_secret(cfg->iqn, "mutual CHAP", cfg->mutual_user, cfg->mutual_secret,
+				  err);
+	if (rc < 0)
+		return rc;
+	if (cfg->mutual_secret && !cfg->chap_secret)
+		return vs_fail(err, VS_E_INVAL, "target %s: mutual CHAP needs CHAP as well",
+			       cfg->iqn);
+	if (cfg->mutual_secret && strcmp(cfg->mutual_secret, cfg->chap_secret) == 0)
+		return vs_fail(err, VS_E_INVAL,
+			       "target %s: the two CHAP secrets must not be the same", cfg->iqn);
+	return check_luns(srv, cfg, err);
+}
+
+void iscsi_target_drop_lus(struct iscsi_server *srv, struct iscsi_target *t)
+{
+	for (size_t i = 0; t->lus && i < t->cfg.nluns; i++) {
+		if (!t->lus[i])
+			continue;
+		iscsi_lu_put(srv, t->lus[i]);
+	}
+	free(t->lus);
+	t->lus = NULL;
+}
+
+int iscsi_target_new(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
+		     struct iscsi_target **out, struct vs_error *err)
+{
+	struct iscsi_target *t;
+	int rc = check_config(srv, cfg, err);
+	bool ok;
+
+	if (rc < 0)
+		return rc;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return vs_fail(err, VS_E_NOMEM, "target %s: out of memory", cfg->iqn);
+	atomic_init(&t->refs, 1);
+	t->lus = calloc(cfg->nluns + 1, sizeof(struct iscsi_lu *));
+	ok = copy_config(&t->cfg, cfg) && t->lus;
+	for (size_t i = 0; ok && i < cfg->nluns; i++) {
+		t->lus[i] = iscsi_lu_get(srv, cfg->iqn, &cfg->luns[i]);
+		ok = t->lus[i] != NULL;
+	}
+	if (!ok) {
+		rc = vs_fail(err, VS_E_NOMEM, "target %s: out of memory", cfg->iqn);
+		iscsi_target_drop_lus(srv, t);
+		iscsi_target_put(t);
+		return rc;
+	}
+	*out = t;
+	return 0;
+}
+
+struct iscsi_target *iscsi_target_find(struct iscsi_server *srv, const char *iqn)
+{
+	struct iscsi_target *t;
+
+	pthread_mutex_lock(&srv->lock);
+	t = srv->targets;
+	while (t && strcmp(t->cfg.iqn, iqn) != 0)
+		t = t->next;
+	if (t)
+		atomic_fetch_add(&t->refs, 1);
+	pthread_mutex_unlock(&srv->lock);
+	return t;
+}
+
+/* tag: the portal group it comes in by; 0: leave that out. */
+bool iscsi_target_allows(const struct iscsi_target *t, const char *initiator, uint16_t tag)
+{
+	if (tag && t->cfg.portal_group && t->cfg.portal_group != tag)
+		return false;
+	for (size_t i = 0; i < t->cfg.ninitiators; i++)
+		if (strcmp(t->cfg.initiators[i], initiator) == 0)
+			return true;
+	return t->cfg.ninitiators == 0;
+}
+
+static void put_text(char *to, size_t size, const char *from)
+{
+	snprintf(to, size, "%s", from ? from : "");
+}
+
+enum iscsi_login_status iscsi_target_lookup(void *conn, const char *initiator, const char *name,
+					    struct iscsi_login_target *out)
+{
+	struct iscsi_conn *c = conn;
+	struct iscsi_target *t = iscsi_target_find(c->srv, name);
+	enum iscsi_login_status status = ISCSI_LOGIN_OK;
+
+	if (!t)
+		return ISCSI_LOGIN_NOT_FOUND;
+	if (t->cfg.portal_group && t->cfg.portal_group != c->portal->tag) {
+		status = ISCSI_LOGIN_NOT_FOUND;
+	} else if (!iscsi_target_allows(t, initiator, 0)) {
+		status = ISCSI_LOGIN_FORBIDDEN;
+	} else {
+		out->chap = t->cfg.chap_user != NULL;
+		out->mutual = t->cfg.mutual_user != NULL;
+		put_text(out->alias, sizeof(out->alias), t->cfg.alias);
+		put_text(out->user, sizeof(out->user), t->cfg.chap_user);
+		put_text(out->secret, sizeof(out->secret), t->cfg.chap_secret);
+		put_text(out->mutual_user, sizeof(out->mutual_user), t->cfg.mutual_user);
+		put_text(out->mutual_secret, sizeof(out->mutual_secret), t->cfg.mutual_secret);
+	}
+	iscsi_target_put(t);
+	return status;
+}

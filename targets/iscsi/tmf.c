@@ -1,0 +1,152 @@
+#include "targets/iscsi/internal.h"
+
+#include "common/bytes.h"
+
+static struct iscsi_lun *find_lun(struct iscsi_conn *c, uint64_t raw)
+{
+	int lun = iscsi_lun_decode(raw);
+
+	for (unsigned i = 0; lun >= 0 && i < c->map->n; i++)
+		if (c->map->luns[i].lun == (unsigned)lun)
+			return &c->map->luns[i];
+	return NULL;
+}
+
+static void respond(struct iscsi_conn *c, uint32_t itt, uint8_t response, bool close_after)
+{
+	struct iscsi_msg *m = iscsi_conn_msg(c);
+
+	if (!m) {
+		iscsi_conn_close(c, "does not take its replies");
+		return;
+	}
+	iscsi_task_response_encode(m->bhs, itt, response);
+	iscsi_conn_send_msg(c, m);
+	if (close_after)
+		c->tx.close_after = true;
+}
+
+void iscsi_tmf_task_ended(struct iscsi_conn *c, struct iscsi_tmf_op *op)
+{
+	if (--op->waits)
+		return;
+	op->active = false;
+	if (c->state != ISCSI_CONN_DEAD)
+		respond(c, op->itt, op->response, op->close_after);
+}
+
+/* Ends the session's tasks on the LUN (NULL: on all); op waits for them. */
+static void abort_tasks(struct iscsi_conn *c, const struct iscsi_lu *lu, struct iscsi_tmf_op *op)
+{
+	struct iscsi_task *t = c->used_first, *next;
+
+	for (; t; t = next) {
+		next = t->next;
+		if (t->state != ISCSI_TASK_ACTIVE || (lu && (!t->lun || t->lun->lu != lu)))
+			continue;
+		if (op && !t->tmf) {
+			t->tmf = op;
+			op->waits++;
+		}
+		iscsi_flow_abort(t);
+	}
+}
+
+/* The control thread flagged LUNs that another session resets. */
+void iscsi_tmf_remote_abort(struct iscsi_conn *c)
+{
+	for (unsigned i = 0; i < c->map->n; i++)
+		if (atomic_exchange(&c->map->luns[i].abort, false))
+			abort_tasks(c, c->map->luns[i].lu, NULL);
+}
+
+static void abort_one(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
+		      const struct iscsi_task_request *req, struct iscsi_tmf_op *op)
+{
+	struct iscsi_task *t = iscsi_task_find(c, req->ref_itt);
+
+	if (!t || t->state != ISCSI_TASK_ACTIVE || t->raw_lun != bhs->lun) {
+		op->response = ISCSI_TMF_NO_TASK;
+		return;
+	}
+	if (!t->tmf) {
+		t->tmf = op;
+		op->waits++;
+	}
+	iscsi_flow_abort(t);
+}
+
+static void reset_others(struct iscsi_conn *c, int lun)
+{
+	atomic_store(&c->reset_lun, lun);
+	iscsi_control_tell(c, ISCSI_TELL_RESET);
+}
+
+static void reset_lun(struct iscsi_conn *c, struct iscsi_lun *l, struct iscsi_tmf_op *op)
+{
+	abort_tasks(c, l->lu, op);
+	iscsi_lu_unreserve(l->lu, NULL);
+	atomic_fetch_or(&l->ua, ISCSI_UA_LUN_RESET);
+	reset_others(c, (int)l->lun);
+}
+
+static void reset_target(struct iscsi_conn *c, bool cold, struct iscsi_tmf_op *op)
+{
+	abort_tasks(c, NULL, op);
+	for (unsigned i = 0; i < c->map->n; i++) {
+		iscsi_lu_unreserve(c->map->luns[i].lu, NULL);
+		atomic_fetch_or(&c->map->luns[i].ua, ISCSI_UA_BUS_RESET);
+	}
+	reset_others(c, cold ? ISCSI_RESET_COLD : ISCSI_RESET_ALL);
+	op->close_after = cold;
+}
+
+static void run(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
+		const struct iscsi_task_request *req, struct iscsi_tmf_op *op)
+{
+	struct iscsi_lun *l = find_lun(c, bhs->lun);
+	bool whole = req->function == ISCSI_TMF_WARM_RESET || req->function == ISCSI_TMF_COLD_RESET;
+
+	if (!l && !whole) {
+		op->response = ISCSI_TMF_NO_LUN;
+		return;
+	}
+	switch (req->function) {
+	case ISCSI_TMF_ABORT_TASK:
+		abort_one(c, bhs, req, op);
+		break;
+	case ISCSI_TMF_ABORT_TASK_SET:
+	case ISCSI_TMF_CLEAR_TASK_SET: /* TST 001b: each I_T nexus has a task set of its own */
+		abort_tasks(c, l->lu, op);
+		break;
+	case ISCSI_TMF_LUN_RESET:
+		reset_lun(c, l, op);
+		break;
+	case ISCSI_TMF_WARM_RESET:
+	case ISCSI_TMF_COLD_RESET:
+		reset_target(c, req->function == ISCSI_TMF_COLD_RESET, op);
+		break;
+	case ISCSI_TMF_REASSIGN:
+		op->response = ISCSI_TMF_NO_REASSIGN;
+		break;
+	default:
+		op->response = ISCSI_TMF_NOT_SUPPORTED;
+	}
+}
+
+void iscsi_tmf_request(struct iscsi_conn *c, const struct iscsi_bhs *bhs)
+{
+	struct iscsi_task_request req;
+	struct iscsi_tmf_op *op = c->tmfs;
+
+	while (op < c->tmfs + ISCSI_TMFS && op->active)
+		op++;
+	if (op == c->tmfs + ISCSI_TMFS) {
+		respond(c, bhs->itt, ISCSI_TMF_REJECTED, false);
+		return;
+	}
+	iscsi_task_request_decode(bhs, &req);
+	*op = (struct iscsi_tmf_op){.active = true, .itt = bhs->itt, .waits = 1};
+	run(c, bhs, &req, op);
+	iscsi_tmf_task_ended(c, op);
+}
