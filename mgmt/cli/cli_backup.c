@@ -61,6 +61,20 @@ static int create(struct cli *c)
 			cli_u64(result, "blocks_sent"), text);
 }
 
+/* Backups whose description cannot be read: listed, and named on stderr. */
+static void warn_of_damaged(const json_t *backups)
+{
+	const json_t *backup;
+	size_t i;
+
+	for (i = 0; i < json_array_size(backups); i++) {
+		backup = json_array_get(backups, i);
+		if (json_object_get(backup, "error"))
+			cli_warn("backup %s: %s", cli_text(backup, "id"),
+				 cli_text(backup, "error"));
+	}
+}
+
 static int list(struct cli *c)
 {
 	const char *repo = cli_args_text(&c->args, "repo");
@@ -80,6 +94,7 @@ static int list(struct cli *c)
 		answer = cli_call(c, "GET", NULL, "/v1/backups?volume=%s", volume);
 	else
 		answer = cli_call(c, "GET", NULL, "/v1/backups");
+	warn_of_damaged(answer);
 	return cli_fields_list(c, answer, list_fields);
 }
 

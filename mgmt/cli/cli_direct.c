@@ -62,10 +62,13 @@ static int take(void *arg, const struct bk_backup_info *b)
 	return 0;
 }
 
+/* Listed as such, as the API does. */
 static void damaged(void *arg, const char *id, const struct vs_error *e)
 {
-	(void)arg;
-	cli_warn("backup %s: %s", id, e->text);
+	struct listing *l = arg;
+
+	(void)json_array_append_new(
+	    l->array, json_pack("{s:s,s:s,s:s}", "id", id, "repo", l->url, "error", e->text));
 }
 
 json_t *cli_direct_list(const char *url, const char *volume)
