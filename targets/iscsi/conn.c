@@ -257,6 +257,13 @@ void iscsi_conn_wanted(struct vs_post *p)
 		release(c);
 }
 
+/* The I_T nexus is lost, and with it its reservations (SPC-2, 5.5.1). */
+void iscsi_conn_unreserve(struct iscsi_conn *c)
+{
+	for (unsigned i = 0; c->map && i < c->map->n; i++)
+		iscsi_lu_unreserve(c->map->luns[i].lu, c);
+}
+
 /* Ends the session; what the store still works on is waited for. Safe to call again. */
 void iscsi_conn_close(struct iscsi_conn *c, const char *why)
 {
@@ -271,6 +278,7 @@ void iscsi_conn_close(struct iscsi_conn *c, const char *why)
 	c->watch.fd = -1;
 	c->ctl_wait = c->state == ISCSI_CONN_ATTACHING;
 	c->state = ISCSI_CONN_DEAD;
+	iscsi_conn_unreserve(c);
 	iscsi_login_wipe(&c->login);
 	iscsi_conn_dirty(c);
 }

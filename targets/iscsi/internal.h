@@ -410,6 +410,7 @@ struct iscsi_conn *iscsi_conn_new(struct iscsi_thread *t, struct iscsi_portal_st
 void iscsi_conn_wanted(struct vs_post *p);
 void iscsi_conn_free(struct iscsi_conn *c);
 void iscsi_conn_close(struct iscsi_conn *c, const char *why); /* why: for the log; NULL: none */
+void iscsi_conn_unreserve(struct iscsi_conn *c);
 void iscsi_conn_drained(struct iscsi_conn *c); /* tells control when nothing is outstanding */
 void iscsi_conn_dirty(struct iscsi_conn *c);
 bool iscsi_conn_flush_dirty(struct vs_idle *i);

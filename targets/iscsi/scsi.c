@@ -196,6 +196,17 @@ static void prepare_on_lun(struct iscsi_task *t)
 	}
 }
 
+/* Whether the initiator means to send what the CDB asks for. */
+static void check_data_length(struct iscsi_task *t)
+{
+	uint32_t edtl = t->flag_write ? t->edtl : 0;
+
+	if (t->op->flags & SCSI_EXACT && edtl != t->dlen)
+		(void)scsi_bad_cdb(t);
+	if (t->op->flags & SCSI_WHOLE_LIST && edtl < t->dlen)
+		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_PARAMETER_LIST_LENGTH_ERROR);
+}
+
 void scsi_prepare(struct iscsi_task *t)
 {
 	uint16_t why = find_op(t);
@@ -209,7 +220,6 @@ void scsi_prepare(struct iscsi_task *t)
 		prepare_on_lun(t);
 	else if (!cdb_within_usage(t))
 		(void)scsi_bad_cdb(t);
-	if (!t->failed && t->op->flags & SCSI_WHOLE_LIST &&
-	    (t->edtl < t->dlen || (t->dlen && !t->flag_write)))
-		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_PARAMETER_LIST_LENGTH_ERROR);
+	if (!t->failed)
+		check_data_length(t);
 }

@@ -8,10 +8,10 @@
 #include "targets/iscsi/internal.h"
 #include "targets/iscsi/scsi_format.h"
 
-#define SCSI_MAX_TRANSFER (16u << 20) /* bytes of one read or write */
-#define SCSI_MAX_SAME (256u << 20)    /* bytes of one WRITE SAME */
+#define SCSI_MAX_TRANSFER (32u << 20) /* bytes of one read or write */
+#define SCSI_MAX_SAME (32u << 20)     /* bytes of one WRITE SAME */
 #define SCSI_MAX_COMPARE (32u << 10)  /* bytes that one COMPARE AND WRITE compares */
-#define SCSI_MAX_UNMAP (8ull << 30)   /* bytes of one UNMAP */
+#define SCSI_MAX_UNMAP (1u << 20)     /* blocks of one UNMAP */
 #define SCSI_MAX_UNMAP_DESCRIPTORS 256
 
 enum scsi_flow {
@@ -32,6 +32,7 @@ enum scsi_result { SCSI_DONE, SCSI_WAIT };
 #define SCSI_CHANGES 16u    /* changes the medium */
 #define SCSI_WHOLE_LIST 32u /* fails when fewer than dlen bytes come */
 #define SCSI_RANGE 64u	    /* has an LBA and a number of blocks that must be in range */
+#define SCSI_EXACT 128u	    /* fails when not exactly dlen bytes come */
 
 #define SCSI_NO_SA (-1)
 

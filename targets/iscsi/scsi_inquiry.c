@@ -109,7 +109,7 @@ static size_t page_limits(struct iscsi_task *t, uint8_t *b)
 	vs_put_be16(b + 2, (uint16_t)per_block);
 	vs_put_be32(b + 4, SCSI_MAX_TRANSFER / sector);
 	vs_put_be32(b + 8, (1u << 20) / sector);
-	vs_put_be32(b + 16, (uint32_t)(SCSI_MAX_UNMAP / sector));
+	vs_put_be32(b + 16, SCSI_MAX_UNMAP);
 	vs_put_be32(b + 20, SCSI_MAX_UNMAP_DESCRIPTORS);
 	vs_put_be32(b + 24, per_block);
 	vs_put_be32(b + 28, 0x80000000u); /* UGAVALID, alignment 0 */

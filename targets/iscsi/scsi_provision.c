@@ -86,7 +86,7 @@ static bool unmap_list_ok(struct iscsi_task *t, int count)
 		}
 		total += blocks;
 	}
-	if (count > SCSI_MAX_UNMAP_DESCRIPTORS || total > SCSI_MAX_UNMAP / scsi_sector(t)) {
+	if (count > SCSI_MAX_UNMAP_DESCRIPTORS || total > SCSI_MAX_UNMAP) {
 		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_INVALID_FIELD_IN_LIST);
 		return false;
 	}

@@ -69,6 +69,7 @@ static void logout(struct iscsi_conn *c, const struct iscsi_bhs *bhs, struct isc
 	iscsi_logout_response_encode(m->bhs, bhs->itt, response);
 	m->len = 0;
 	if (response == 0) {
+		iscsi_conn_unreserve(c); /* before the initiator learns that it is out */
 		c->rx.paused = true;
 		c->tx.close_after = true;
 	}
