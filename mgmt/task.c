@@ -1,0 +1,385 @@
+#include "mgmt/task.h"
+
+#include "common/bytes.h"
+#include "common/text.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum state { QUEUED, RUNNING, DONE, FAILED, CANCELLED };
+static const char *const state_name[] = {"queued", "running", "done", "failed", "cancelled"};
+
+/*
+ * A live task is in its list from start until it has ended; the worker that runs it owns it, and
+ * removes and frees it under the lock. All but the atomics is guarded by the list's lock; spec is
+ * constant.
+ */
+struct mg_task {
+	struct mg_task_spec spec;
+	char subject[256];
+	int64_t id, created_ns, started_ns, finished_ns;
+	enum state state;
+	atomic_ullong done, total;
+	atomic_bool cancel;
+	struct mg_task *next;
+};
+
+struct mg_tasks {
+	struct mg_catalogue *catalogue;
+	struct mg_events *events;
+	pthread_t threads[MG_TASK_THREADS];
+	unsigned nthreads;
+	pthread_mutex_t lock;
+	pthread_cond_t work;	/* a task was queued, stop */
+	pthread_cond_t changed; /* a task ended, stop */
+	struct mg_task *head;	/* in the order of ids */
+	unsigned n;
+	bool stop;
+};
+
+static void fill_row(const struct mg_task *t, struct mg_task_row *r)
+{
+	uint64_t done = atomic_load(&t->done), total = atomic_load(&t->total);
+
+	*r = (struct mg_task_row){.id = t->id,
+				  .kind = t->spec.kind,
+				  .subject = t->subject,
+				  .state = state_name[t->state],
+				  .bytes_done = done,
+				  .bytes_total = total ? (int64_t)total : -1,
+				  .created_ns = t->created_ns,
+				  .started_ns = t->started_ns,
+				  .finished_ns = t->finished_ns};
+	if (t->state == DONE)
+		r->progress = 1.0;
+	else if (total)
+		r->progress = VS_MIN((double)done / (double)total, 1.0);
+}
+
+static json_t *to_json(const struct mg_task *t)
+{
+	struct mg_task_row r;
+
+	fill_row(t, &r);
+	return mg_task_row_json(&r);
+}
+
+static void unlink_task(struct mg_tasks *ts, struct mg_task *t)
+{
+	struct mg_task **p = &ts->head;
+
+	while (*p != t)
+		p = &(*p)->next;
+	*p = t->next;
+	ts->n--;
+}
+
+static struct mg_task *find(struct mg_tasks *ts, int64_t id)
+{
+	struct mg_task *t = ts->head;
+
+	while (t && t->id != id)
+		t = t->next;
+	return t;
+}
+
+static struct mg_task *next_queued(struct mg_tasks *ts)
+{
+	struct mg_task *t = ts->head;
+
+	while (t && t->state != QUEUED)
+		t = t->next;
+	return t;
+}
+
+/* How a task that returned rc ends. Stopping the daemon is no wish of the user's: not cancelled. */
+static enum state outcome(struct mg_tasks *ts, int rc, struct vs_error *err)
+{
+	if (rc == 0)
+		return DONE;
+	if (rc != VS_E_CANCELED)
+		return FAILED;
+	if (ts->stop) {
+		vs_fail(err, VS_E_CLOSED, MG_TASK_INTERRUPTED);
+		return FAILED;
+	}
+	vs_fail(err, VS_E_CANCELED, "cancelled");
+	return CANCELLED;
+}
+
+/* Writes the end of t to the catalogue, tells, and frees it. Called and returns with the lock. */
+static void end_task(struct mg_tasks *ts, struct mg_task *t, int rc, json_t *result,
+		     struct vs_error *err)
+{
+	struct mg_task_row r;
+	struct vs_error why;
+
+	t->state = outcome(ts, rc, err);
+	t->finished_ns = vs_unix_ns();
+	fill_row(t, &r);
+	r.result = result;
+	if (t->state != DONE) {
+		r.error = err->text;
+		r.code = vs_err_name(err->code);
+	}
+	if (mg_catalogue_task_put(ts->catalogue, &r, &why) != 0)
+		mg_event(ts->events, MG_ERROR, "task.lost", t->subject,
+			 "the end of %s task %lld could not be kept: %s", t->spec.kind,
+			 (long long)t->id, why.text);
+	if (t->state == FAILED)
+		mg_event(ts->events, MG_ERROR, "task.failed", t->subject, "%s task %lld: %s",
+			 t->spec.kind, (long long)t->id, err->text);
+	else
+		mg_event(ts->events, MG_INFO, t->state == DONE ? "task.done" : "task.cancelled",
+			 t->subject, "%s task %lld", t->spec.kind, (long long)t->id);
+	unlink_task(ts, t);
+	pthread_cond_broadcast(&ts->changed);
+	if (t->spec.free)
+		t->spec.free(t->spec.arg);
+	free(t);
+}
+
+static void run_task(struct mg_tasks *ts, struct mg_task *t)
+{
+	struct vs_error err = {0};
+	struct mg_task_row r;
+	json_t *result = NULL;
+	int rc;
+
+	t->state = RUNNING;
+	t->started_ns = vs_unix_ns();
+	fill_row(t, &r);
+	rc = mg_catalogue_task_put(ts->catalogue, &r, &err);
+	pthread_mutex_unlock(&ts->lock);
+	if (rc == 0) {
+		rc = t->spec.run(t, t->spec.arg, &result, &err);
+		if (rc != 0 && err.code == 0)
+			vs_fail(&err, rc, "%s", vs_err_text(rc));
+	}
+	pthread_mutex_lock(&ts->lock);
+	end_task(ts, t, rc, result, &err);
+	json_decref(result);
+}
+
+static void *worker(void *arg)
+{
+	struct mg_tasks *ts = arg;
+	struct mg_task *t;
+
+	pthread_mutex_lock(&ts->lock);
+	while (!ts->stop) {
+		t = next_queued(ts);
+		if (t)
+			run_task(ts, t);
+		else
+			pthread_cond_wait(&ts->work, &ts->lock);
+	}
+	pthread_mutex_unlock(&ts->lock);
+	return NULL;
+}
+
+int mg_tasks_open(struct mg_catalogue *c, struct mg_events *e, struct mg_tasks **out,
+		  struct vs_error *err)
+{
+	struct mg_tasks *ts = calloc(1, sizeof(*ts));
+	pthread_condattr_t attr;
+	int64_t interrupted;
+	int rc;
+
+	if (!ts)
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	ts->catalogue = c;
+	ts->events = e;
+	pthread_mutex_init(&ts->lock, NULL);
+	pthread_cond_init(&ts->work, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&ts->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	rc = mg_catalogue_task_interrupt(c, MG_TASK_INTERRUPTED, &interrupted, err);
+	if (rc == 0 && interrupted > 0)
+		mg_event(e, MG_WARNING, "task.interrupted", "",
+			 "%lld tasks ended with the daemon before this one",
+			 (long long)interrupted);
+	while (rc == 0 && ts->nthreads < MG_TASK_THREADS) {
+		int no = pthread_create(&ts->threads[ts->nthreads], NULL, worker, ts);
+
+		if (no != 0)
+			rc = vs_fail(err, vs_err_from_errno(no), "cannot start a task thread");
+		else
+			ts->nthreads++;
+	}
+	if (rc != 0)
+		mg_tasks_close(ts);
+	else
+		*out = ts;
+	return rc;
+}
+
+void mg_tasks_stop(struct mg_tasks *ts)
+{
+	pthread_mutex_lock(&ts->lock);
+	ts->stop = true;
+	for (struct mg_task *t = ts->head; t; t = t->next)
+		atomic_store(&t->cancel, true);
+	pthread_cond_broadcast(&ts->work);
+	pthread_cond_broadcast(&ts->changed);
+	pthread_mutex_unlock(&ts->lock);
+	while (ts->nthreads > 0)
+		pthread_join(ts->threads[--ts->nthreads], NULL);
+	pthread_mutex_lock(&ts->lock);
+	while (ts->head) {
+		struct vs_error err;
+
+		end_task(ts, ts->head, VS_E_CANCELED, NULL, &err);
+	}
+	pthread_mutex_unlock(&ts->lock);
+}
+
+void mg_tasks_close(struct mg_tasks *ts)
+{
+	if (!ts)
+		return;
+	mg_tasks_stop(ts);
+	pthread_cond_destroy(&ts->work);
+	pthread_cond_destroy(&ts->changed);
+	pthread_mutex_destroy(&ts->lock);
+	free(ts);
+}
+
+int mg_task_start(struct mg_tasks *ts, const struct mg_task_spec *spec, json_t **json,
+		  struct vs_error *err)
+{
+	struct mg_task *t = calloc(1, sizeof(*t)), **tail;
+	struct mg_task_row r;
+	int rc = 0;
+
+	if (!t) {
+		if (spec->free)
+			spec->free(spec->arg);
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	}
+	t->spec = *spec;
+	t->spec.subject = NULL;
+	(void)snprintf(t->subject, sizeof(t->subject), "%s", spec->subject);
+	t->created_ns = vs_unix_ns();
+	pthread_mutex_lock(&ts->lock);
+	if (ts->stop)
+		rc = vs_fail(err, VS_E_CLOSED, "the daemon is stopping");
+	else if (ts->n >= MG_TASK_QUEUE)
+		rc = vs_fail(err, VS_E_LIMIT, "%u tasks are waiting already; wait for some to end",
+			     ts->n);
+	if (rc == 0) {
+		fill_row(t, &r);
+		rc = mg_catalogue_task_put(ts->catalogue, &r, err);
+	}
+	if (rc == 0) {
+		t->id = r.id;
+		for (tail = &ts->head; *tail; tail = &(*tail)->next)
+			;
+		*tail = t;
+		ts->n++;
+		*json = to_json(t);
+		pthread_cond_signal(&ts->work);
+	}
+	pthread_mutex_unlock(&ts->lock);
+	if (rc != 0) {
+		if (spec->free)
+			spec->free(spec->arg);
+		free(t);
+	}
+	return rc;
+}
+
+int mg_task_get(struct mg_tasks *ts, int64_t id, json_t **json, struct vs_error *err)
+{
+	struct mg_task *t;
+
+	pthread_mutex_lock(&ts->lock);
+	t = find(ts, id);
+	if (t)
+		*json = to_json(t);
+	pthread_mutex_unlock(&ts->lock);
+	return t ? 0 : mg_catalogue_task_get(ts->catalogue, id, json, err);
+}
+
+int mg_task_list(struct mg_tasks *ts, json_t **json, struct vs_error *err)
+{
+	json_t *list = NULL, *row;
+	size_t i;
+	int rc;
+
+	/* Under the lock no task can end, so a live one's row is replaced by what is true now. */
+	pthread_mutex_lock(&ts->lock);
+	rc = mg_catalogue_task_list(ts->catalogue, 1000, &list, err);
+	if (rc == 0) {
+		json_array_foreach(list, i, row)
+		{
+			int64_t id = json_integer_value(json_object_get(row, "id"));
+			struct mg_task *t = find(ts, id);
+
+			if (t)
+				json_array_set_new(list, i, to_json(t));
+		}
+		*json = list;
+	}
+	pthread_mutex_unlock(&ts->lock);
+	return rc;
+}
+
+int mg_task_wait(struct mg_tasks *ts, int64_t id, unsigned seconds, json_t **json,
+		 struct vs_error *err)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)VS_MIN(seconds, MG_TASK_WAIT_MAX);
+	pthread_mutex_lock(&ts->lock);
+	while (find(ts, id) && !ts->stop &&
+	       pthread_cond_timedwait(&ts->changed, &ts->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&ts->lock);
+	return mg_task_get(ts, id, json, err);
+}
+
+int mg_task_cancel(struct mg_tasks *ts, int64_t id, json_t **json, struct vs_error *err)
+{
+	struct mg_task *t;
+
+	pthread_mutex_lock(&ts->lock);
+	t = find(ts, id);
+	if (t && t->state == QUEUED) {
+		struct vs_error why;
+
+		end_task(ts, t, VS_E_CANCELED, NULL, &why);
+	} else if (t) {
+		atomic_store(&t->cancel, true);
+	}
+	pthread_mutex_unlock(&ts->lock);
+	return mg_task_get(ts, id, json, err);
+}
+
+bool mg_task_cancelled(const struct mg_task *t)
+{
+	return atomic_load_explicit(&t->cancel, memory_order_relaxed);
+}
+
+const atomic_bool *mg_task_cancel_flag(const struct mg_task *t)
+{
+	return &t->cancel;
+}
+
+int64_t mg_task_id(const struct mg_task *t)
+{
+	return t->id;
+}
+
+void mg_task_progress(struct mg_task *t, uint64_t done, uint64_t total)
+{
+	atomic_store_explicit(&t->done, done, memory_order_relaxed);
+	atomic_store_explicit(&t->total, total, memory_order_relaxed);
+}
