@@ -1,0 +1,290 @@
+#include "common/text.h"
+#include "mgmt/api.h"
+#include "mgmt/iscsi.h"
+#include "mgmt/volume.h"
+#include "targets/iscsi/server.h"
+
+#include <string.h>
+
+static int answer_target(struct mg_node *n, const char *iqn, unsigned status,
+			 struct mg_reply *reply, struct vs_error *err)
+{
+	json_t *json = NULL;
+	int rc = mg_iscsi_show(n, iqn, &json, err);
+
+	return rc != 0 ? rc : mg_reply_json(reply, status, json, err);
+}
+
+/* Lowest LUN that no entry of luns has. */
+static json_int_t free_lun(const json_t *luns)
+{
+	json_int_t lun = 0;
+	json_t *entry;
+	size_t i = 0;
+
+	while (i < json_array_size(luns)) {
+		entry = json_array_get(luns, i++);
+		if (json_integer_value(json_object_get(entry, "lun")) == lun) {
+			lun++;
+			i = 0;
+		}
+	}
+	return lun;
+}
+
+/* Appends {volume, lun?, read_only?} of a request to the LUNs of a document. */
+static int add_lun(struct mg_node *n, json_t *luns, json_t *entry, struct vs_error *err)
+{
+	json_int_t lun = -1;
+	struct bs_volume_info info;
+	char uuid[VS_UUID_TEXT];
+	const char *volume;
+	int read_only = 0, rc;
+	json_error_t why;
+	json_t *have;
+	size_t i;
+
+	if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:s, s?I, s?b}", "volume", &volume, "lun",
+			   &lun, "read_only", &read_only) != 0)
+		return vs_fail(err, VS_E_INVAL, "bad LUN: %s", why.text);
+	if (!json_object_get(entry, "lun"))
+		lun = free_lun(luns);
+	if (lun < 0 || lun >= ISCSI_LUN_LIMIT)
+		return vs_fail(err, VS_E_INVAL, "a LUN must be 0 to %d", ISCSI_LUN_LIMIT - 1);
+	json_array_foreach(luns, i, have) if (json_integer_value(json_object_get(have, "lun")) ==
+					      lun) return vs_fail(err, VS_E_EXIST,
+								  "LUN %lld is in use",
+								  (long long)lun);
+	rc = bs_volume_find(n->store, volume, &info, err);
+	if (rc != 0)
+		return rc;
+	vs_uuid_format(&info.uuid, uuid);
+	return json_array_append_new(luns, json_pack("{s:I, s:s, s:b}", "lun", lun, "volume", uuid,
+						     "read_only", read_only || info.snapshot));
+}
+
+/* What the body may say beside iqn and volumes, checked as far as the server does not. */
+static int check_part(const char *key, json_t *value, struct vs_error *err)
+{
+	json_error_t why;
+	const char *s;
+	size_t i;
+	json_t *item;
+
+	if (strcmp(key, "alias") == 0)
+		return json_is_string(value) ? 0 : vs_fail(err, VS_E_INVAL, "alias must be text");
+	if (strcmp(key, "portal_group") == 0)
+		return json_is_integer(value) && json_integer_value(value) >= 0 &&
+			       json_integer_value(value) <= UINT16_MAX
+			   ? 0
+			   : vs_fail(err, VS_E_INVAL, "portal_group must be 0 to 65535");
+	if (strcmp(key, "read_only") == 0)
+		return json_is_boolean(value) ? 0
+					      : vs_fail(err, VS_E_INVAL, "read_only is not a bool");
+	if (strcmp(key, "chap") == 0 || strcmp(key, "mutual") == 0) {
+		if (json_is_null(value))
+			return 0;
+		if (json_unpack_ex(value, &why, JSON_STRICT, "{s:s, s:s}", "user", &s, "secret",
+				   &s) != 0)
+			return vs_fail(err, VS_E_INVAL, "bad %s: %s", key, why.text);
+		return 0;
+	}
+	if (strcmp(key, "initiators") != 0)
+		return vs_fail(err, VS_E_INVAL, "bad request body: unknown key '%s'", key);
+	if (!json_is_array(value) || json_array_size(value) > MG_OBJECT_VOLUMES_MAX)
+		return vs_fail(err, VS_E_INVAL, "initiators must list up to %d names",
+			       MG_OBJECT_VOLUMES_MAX);
+	json_array_foreach(
+	    value, i,
+	    item) if (!json_is_string(item) ||
+		      !iscsi_name_ok(json_string_value(
+			  item))) return vs_fail(err, VS_E_INVAL, "'%s' is not an iSCSI name",
+						 json_is_string(item) ? json_string_value(item)
+								      : "");
+	return 0;
+}
+
+static int merge(json_t *doc, json_t *body, bool creating, struct vs_error *err)
+{
+	const char *key;
+	json_t *value;
+	int rc;
+
+	json_object_foreach(body, key, value)
+	{
+		if (creating && (strcmp(key, "iqn") == 0 || strcmp(key, "volumes") == 0))
+			continue;
+		rc = check_part(key, value, err);
+		if (rc != 0)
+			return rc;
+		json_object_set(doc, key, value);
+	}
+	return 0;
+}
+
+static int build(struct mg_node *n, const struct mg_request *req, json_t *doc, struct vs_error *err)
+{
+	json_t *volumes = json_object_get(req->body, "volumes"), *luns, *entry;
+	const char *iqn = json_string_value(json_object_get(req->body, "iqn"));
+	size_t i;
+	int rc;
+
+	if (!iqn || !iscsi_name_ok(iqn))
+		return vs_fail(err, VS_E_INVAL,
+			       "iqn '%s' is not an iSCSI name such as iqn.2026-11.org.example:disk",
+			       iqn ? iqn : "");
+	json_object_set(doc, "iqn", json_object_get(req->body, "iqn"));
+	if (volumes && !json_is_array(volumes))
+		return vs_fail(err, VS_E_INVAL, "volumes must be a list");
+	rc = merge(doc, req->body, true, err);
+	luns = json_object_get(doc, "luns");
+	json_array_foreach(volumes, i, entry) if (rc == 0) rc = add_lun(n, luns, entry, err);
+	return rc;
+}
+
+static int create(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		  struct vs_error *err)
+{
+	json_t *doc = json_pack("{s:n, s:i, s:b, s:[], s:[], s:n, s:n}", "alias", "portal_group", 0,
+				"read_only", 0, "initiators", "luns", "chap", "mutual");
+	const char *iqn;
+	int rc;
+
+	if (!doc)
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	pthread_mutex_lock(&n->config);
+	rc = build(n, req, doc, err);
+	if (rc == 0)
+		rc = mg_iscsi_create(n, doc, err);
+	pthread_mutex_unlock(&n->config);
+	json_decref(doc);
+	if (rc != 0)
+		return rc;
+	iqn = json_string_value(json_object_get(req->body, "iqn"));
+	mg_event(n->events, MG_INFO, "target.created", iqn, "by request");
+	return answer_target(n, iqn, 201, reply, err);
+}
+
+static int list(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		struct vs_error *err)
+{
+	json_t *json = NULL;
+	int rc = mg_iscsi_list(n, &json, err);
+
+	(void)req;
+	return rc != 0 ? rc : mg_reply_json(reply, 200, json, err);
+}
+
+static int show(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		struct vs_error *err)
+{
+	return answer_target(n, req->param[0], 200, reply, err);
+}
+
+/* Reads the target's document, changes it, puts it back: all under the lock. */
+static int change(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		  int (*edit)(struct mg_node *n, const struct mg_request *req, json_t *doc,
+			      struct vs_error *err),
+		  struct vs_error *err)
+{
+	json_t *doc = NULL;
+	int rc;
+
+	pthread_mutex_lock(&n->config);
+	rc = mg_iscsi_doc(n, req->param[0], &doc, err);
+	if (rc == 0)
+		rc = edit(n, req, doc, err);
+	if (rc == 0)
+		rc = mg_iscsi_update(n, doc, err);
+	pthread_mutex_unlock(&n->config);
+	json_decref(doc);
+	if (rc != 0)
+		return rc;
+	mg_event(n->events, MG_INFO, "target.changed", req->param[0], "by request");
+	return answer_target(n, req->param[0], 200, reply, err);
+}
+
+static int edit_parts(struct mg_node *n, const struct mg_request *req, json_t *doc,
+		      struct vs_error *err)
+{
+	(void)n;
+	return merge(doc, req->body, false, err);
+}
+
+static int edit_map(struct mg_node *n, const struct mg_request *req, json_t *doc,
+		    struct vs_error *err)
+{
+	return add_lun(n, json_object_get(doc, "luns"), req->body, err);
+}
+
+static int edit_unmap(struct mg_node *n, const struct mg_request *req, json_t *doc,
+		      struct vs_error *err)
+{
+	json_t *luns = json_object_get(doc, "luns"), *have;
+	uint64_t lun;
+	size_t i;
+
+	(void)n;
+	if (vs_parse_u64(req->param[1], ISCSI_LUN_LIMIT - 1, &lun) != 0)
+		return vs_fail(err, VS_E_INVAL, "a LUN must be 0 to %d", ISCSI_LUN_LIMIT - 1);
+	json_array_foreach(luns, i, have) if (json_integer_value(json_object_get(have, "lun")) ==
+					      (json_int_t)lun) return json_array_remove(luns, i);
+	return vs_fail(err, VS_E_NOENT, "%s has no LUN %llu", req->param[0],
+		       (unsigned long long)lun);
+}
+
+static int set(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+	       struct vs_error *err)
+{
+	return change(n, req, reply, edit_parts, err);
+}
+
+static int map(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+	       struct vs_error *err)
+{
+	return change(n, req, reply, edit_map, err);
+}
+
+static int unmap(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		 struct vs_error *err)
+{
+	return change(n, req, reply, edit_unmap, err);
+}
+
+static int delete_target(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+			 struct vs_error *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&n->config);
+	rc = mg_iscsi_delete(n, req->param[0], err);
+	pthread_mutex_unlock(&n->config);
+	if (rc != 0)
+		return rc;
+	mg_event(n->events, MG_INFO, "target.deleted", req->param[0], "by request");
+	return mg_reply_json(reply, 200, json_object(), err);
+}
+
+static int sessions(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		    struct vs_error *err)
+{
+	const char *iqn = req->nsegments > 2 ? req->param[0] : NULL;
+	json_t *doc = NULL;
+	int rc = iqn ? mg_iscsi_doc(n, iqn, &doc, err) : 0;
+
+	json_decref(doc);
+	return rc != 0 ? rc : mg_reply_json(reply, 200, mg_iscsi_sessions(n, iqn), err);
+}
+
+const struct mg_route mg_api_target[] = {
+    {"POST", "targets", NULL, create},
+    {"GET", "targets", NULL, list},
+    {"GET", "targets/?", NULL, show},
+    {"PATCH", "targets/?", NULL, set},
+    {"DELETE", "targets/?", NULL, delete_target},
+    {"POST", "targets/?/luns", NULL, map},
+    {"DELETE", "targets/?/luns/?", NULL, unmap},
+    {"GET", "targets/?/sessions", NULL, sessions},
+    {"GET", "sessions", NULL, sessions},
+    {NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,27 @@
+/*
+ * Import and export of disk images as tasks. Failure and cancel leave nothing behind: the volume,
+ * the temporary snapshot or the partly written file go again. Threads: the HTTP server's.
+ */
+#ifndef MG_TRANSFER_H
+#define MG_TRANSFER_H
+
+#include "mgmt/node.h"
+
+struct mg_import_spec {
+	const char *source, *name;
+	const char *format; /* NULL: find out */
+	uint32_t sector;    /* 0: 512 */
+	int compression;    /* -1: the store's default */
+};
+
+struct mg_export_spec {
+	const char *volume, *dest, *format;
+	bool force; /* overwrite an existing file */
+};
+
+int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t **task,
+		    struct vs_error *err) vs_must_check;
+int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t **task,
+		    struct vs_error *err) vs_must_check;
+
+#endif

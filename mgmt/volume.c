@@ -1,0 +1,324 @@
+#include "mgmt/volume.h"
+
+#include "common/bytes.h"
+#include "common/text.h"
+#include "mgmt/attach.h"
+#include "mgmt/iscsi.h"
+#include "mgmt/nbd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE 128 /* volumes asked for at once */
+
+static const char *const coding_names[] = {
+    [BS_CODING_PLAIN] = "none", [BS_CODING_LZ4] = "lz4", [BS_CODING_ZSTD] = "zstd"};
+
+const char *mg_coding_name(int coding)
+{
+	return coding >= 0 && (size_t)coding < VS_ARRAY_LEN(coding_names) ? coding_names[coding]
+									  : "unknown";
+}
+
+int mg_coding_parse(const char *name, int *coding, struct vs_error *err)
+{
+	for (size_t i = 0; i < VS_ARRAY_LEN(coding_names); i++) {
+		if (strcmp(name, coding_names[i]) == 0) {
+			*coding = (int)i;
+			return 0;
+		}
+	}
+	return vs_fail(err, VS_E_INVAL, "compression '%s' is none of lz4, zstd, none", name);
+}
+
+const char *mg_full_name(const struct bs_volume_info *v, char *text)
+{
+	(void)snprintf(text, BS_FULL_NAME_MAX, "%s%s%s", v->name, v->snap[0] ? "@" : "", v->snap);
+	return text;
+}
+
+json_t *mg_time_json(int64_t unix_ns)
+{
+	char text[32];
+
+	return json_string(vs_format_time(unix_ns, text, sizeof(text)));
+}
+
+void mg_volume_name(struct mg_node *n, const struct vs_uuid *uuid, char name[BS_FULL_NAME_MAX])
+{
+	struct bs_volume_info info;
+
+	if (bs_volume_find_uuid(n->store, uuid, &info, NULL) == 0)
+		mg_full_name(&info, name);
+	else
+		vs_uuid_format(uuid, name);
+}
+
+json_t *mg_snapshot_json(const struct bs_volume_info *v)
+{
+	char full[BS_FULL_NAME_MAX], uuid[VS_UUID_TEXT];
+
+	vs_uuid_format(&v->uuid, uuid);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:b}", "name", mg_full_name(v, full),
+			 "volume", v->name, "snapshot", v->snap, "uuid", uuid, "size",
+			 (json_int_t)v->size, "created", mg_time_json(v->created_ns),
+			 "logical_bytes", (json_int_t)v->logical_bytes, "kept", v->kept);
+}
+
+/* {name, created, logical_bytes}, as a volume lists its snapshots. */
+static json_t *brief_snapshot(const struct bs_volume_info *v)
+{
+	char full[BS_FULL_NAME_MAX];
+
+	return json_pack("{s:s, s:o, s:I}", "name", mg_full_name(v, full), "created",
+			 mg_time_json(v->created_ns), "logical_bytes",
+			 (json_int_t)v->logical_bytes);
+}
+
+/* All that refers to it: [{kind, name}]. */
+static int users(struct mg_node *n, const struct vs_uuid *uuid, const char *full, json_t **out,
+		 struct vs_error *err)
+{
+	int rc = mg_catalogue_users(n->catalogue, uuid, out, err);
+	size_t i = 0;
+
+	if (rc != 0)
+		return rc;
+	while (i < json_array_size(*out)) {
+		json_t *user = json_array_get(*out, i);
+		const char *kind = json_string_value(json_object_get(user, "kind"));
+
+		if (strcmp(kind, mg_kind_name[MG_DRAFT]) == 0 ||
+		    strcmp(kind, mg_kind_name[MG_BASE]) == 0) {
+			json_array_remove(*out, i);
+			continue;
+		}
+		if (strcmp(kind, mg_kind_name[MG_TARGET]) == 0)
+			json_object_set_new(user, "kind", json_string("iscsi"));
+		else if (strcmp(kind, mg_kind_name[MG_NBD]) == 0)
+			json_object_set_new(user, "name", json_string(full));
+		i++;
+	}
+	mg_attach_users(n->attachments, uuid, *out);
+	return 0;
+}
+
+static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, json_t *snapshots)
+{
+	char full[BS_FULL_NAME_MAX], uuid[VS_UUID_TEXT], origin[BS_FULL_NAME_MAX];
+	json_t *exports = NULL, *json;
+
+	if (users(n, &v->uuid, mg_full_name(v, full), &exports, NULL) != 0)
+		exports = json_array();
+	vs_uuid_format(&v->uuid, uuid);
+	if (v->has_origin)
+		mg_volume_name(n, &v->origin, origin);
+	json = json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:o, s:I, s:o, s:s?, s:o}", "name", full,
+			 "uuid", uuid, "size", (json_int_t)v->size, "provisioning", "thin",
+			 "sector", (int)v->sector, "compression", mg_coding_name(v->compression),
+			 "created", mg_time_json(v->created_ns), "logical_bytes",
+			 (json_int_t)v->logical_bytes, "snapshots", snapshots, "origin",
+			 v->has_origin ? origin : NULL, "exports", exports);
+	if (json && v->snapshot)
+		json_object_set_new(json, "kept", json_boolean(v->kept));
+	return json;
+}
+
+/* Calls each(arg, info) for every volume and snapshot, until it fails. */
+static int walk(struct mg_node *n, int (*each)(void *arg, const struct bs_volume_info *v),
+		void *arg, struct vs_error *err)
+{
+	struct bs_volume_info *page = calloc(PAGE, sizeof(*page));
+	uint64_t after = 0;
+	size_t got = 1;
+	int rc = page ? 0 : vs_fail(err, VS_E_NOMEM, "out of memory");
+
+	while (rc == 0 && got > 0) {
+		rc = bs_volume_list(n->store, after, page, PAGE, &got, err);
+		for (size_t i = 0; i < got && rc == 0; i++) {
+			after = page[i].id;
+			if (each(arg, &page[i]) != 0)
+				rc = vs_fail(err, VS_E_NOMEM, "out of memory");
+		}
+	}
+	free(page);
+	return rc;
+}
+
+/* Volumes in the order of ids, and the snapshots of each by its UUID. */
+struct listing {
+	struct mg_node *node;
+	const struct vs_uuid *only; /* snapshots of this volume; NULL: all */
+	json_t *volumes;	    /* NULL: only snapshots are wanted */
+	json_t *snapshots;	    /* {volume UUID: [...]} */
+};
+
+static json_t *snapshots_of(struct listing *l, const struct vs_uuid *volume)
+{
+	char key[VS_UUID_TEXT];
+	json_t *list;
+
+	vs_uuid_format(volume, key);
+	list = json_object_get(l->snapshots, key);
+	if (!list) {
+		list = json_array();
+		json_object_set_new(l->snapshots, key, list);
+	}
+	return list;
+}
+
+static int list_one(void *arg, const struct bs_volume_info *v)
+{
+	struct listing *l = arg;
+
+	if (!v->snapshot)
+		return l->volumes
+			   ? json_array_append_new(
+				 l->volumes,
+				 volume_json(l->node, v, json_incref(snapshots_of(l, &v->uuid))))
+			   : 0;
+	if (l->only && !vs_uuid_equal(&v->origin, l->only))
+		return 0;
+	return json_array_append_new(snapshots_of(l, &v->origin), brief_snapshot(v));
+}
+
+int mg_volume_list(struct mg_node *n, json_t **out, struct vs_error *err)
+{
+	struct listing l = {.node = n, .volumes = json_array(), .snapshots = json_object()};
+	int rc = walk(n, list_one, &l, err);
+
+	json_decref(l.snapshots);
+	if (rc != 0)
+		json_decref(l.volumes);
+	else
+		*out = l.volumes;
+	return rc;
+}
+
+int mg_volume_show(struct mg_node *n, const char *full, json_t **out, struct vs_error *err)
+{
+	struct bs_volume_info info;
+	struct listing l = {.node = n, .only = &info.uuid};
+	int rc = bs_volume_find(n->store, full, &info, err);
+
+	if (rc != 0)
+		return rc;
+	l.snapshots = json_object();
+	if (!info.snapshot && info.snapshots > 0)
+		rc = walk(n, list_one, &l, err);
+	if (rc == 0)
+		*out = volume_json(n, &info, json_incref(snapshots_of(&l, &info.uuid)));
+	json_decref(l.snapshots);
+	return rc;
+}
+
+struct snapshot_listing {
+	const char *volume;
+	json_t *list;
+};
+
+static int list_snapshot(void *arg, const struct bs_volume_info *v)
+{
+	struct snapshot_listing *l = arg;
+
+	if (!v->snapshot || (l->volume && strcmp(l->volume, v->name) != 0))
+		return 0;
+	return json_array_append_new(l->list, mg_snapshot_json(v));
+}
+
+int mg_snapshot_list(struct mg_node *n, const char *volume, json_t **out, struct vs_error *err)
+{
+	struct snapshot_listing l = {.volume = volume, .list = json_array()};
+	int rc = walk(n, list_snapshot, &l, err);
+
+	if (rc == 0 && volume && json_array_size(l.list) == 0)
+		rc = bs_volume_find(n->store, volume, NULL, err);
+	if (rc != 0)
+		json_decref(l.list);
+	else
+		*out = l.list;
+	return rc;
+}
+
+/* Fails for the first user that is not VM `but` (NULL: none is excepted). */
+static int refuse_users(struct mg_node *n, const struct vs_uuid *uuid, const char *full,
+			const char *what, const char *but, struct vs_error *err)
+{
+	json_t *list = NULL, *user;
+	size_t i;
+	int rc = users(n, uuid, full, &list, err);
+
+	json_array_foreach(list, i, user)
+	{
+		const char *kind = json_string_value(json_object_get(user, "kind"));
+		const char *name = json_string_value(json_object_get(user, "name"));
+
+		if (rc != 0 ||
+		    (but && strcmp(kind, mg_kind_name[MG_VM]) == 0 && strcmp(name, but) == 0))
+			continue;
+		rc = vs_fail(err, VS_E_BUSY, "cannot %s %s: it is used by %s %s; end that first",
+			     what, full, kind, name);
+	}
+	json_decref(list);
+	return rc;
+}
+
+int mg_volume_unused(struct mg_node *n, const struct vs_uuid *uuid, const char *full,
+		     const char *what, struct vs_error *err)
+{
+	return refuse_users(n, uuid, full, what, NULL, err);
+}
+
+int mg_volume_unused_but(struct mg_node *n, const struct vs_uuid *uuid, const char *full,
+			 const char *vm, struct vs_error *err)
+{
+	return refuse_users(n, uuid, full, "use", vm, err);
+}
+
+struct unused_check {
+	struct mg_node *node;
+	const struct vs_uuid *volume;
+	const char *what;
+	struct vs_error *err;
+	int rc;
+};
+
+static int check_snapshot(void *arg, const struct bs_volume_info *v)
+{
+	struct unused_check *c = arg;
+	char full[BS_FULL_NAME_MAX];
+
+	if (c->rc == 0 && v->snapshot && vs_uuid_equal(&v->origin, c->volume))
+		c->rc = mg_volume_unused(c->node, &v->uuid, mg_full_name(v, full), c->what, c->err);
+	return 0;
+}
+
+int mg_snapshots_unused(struct mg_node *n, const struct vs_uuid *volume, const char *what,
+			struct vs_error *err)
+{
+	struct unused_check c = {.node = n, .volume = volume, .what = what, .err = err};
+	int rc = walk(n, check_snapshot, &c, err);
+
+	return rc != 0 ? rc : c.rc;
+}
+
+int mg_volume_idle(struct mg_node *n, const char *name, const char *what, struct vs_error *err)
+{
+	struct bs_volume_info info;
+	int rc = bs_volume_find(n->store, name, &info, err);
+
+	if (rc == 0 && info.open_handles > 0)
+		rc = vs_fail(
+		    err, VS_E_BUSY,
+		    "cannot %s %s: a session, a running VM, an export or a task has it open; "
+		    "end that first",
+		    what, name);
+	return rc;
+}
+
+void mg_volume_renamed(struct mg_node *n, const char *from, const char *to)
+{
+	mg_iscsi_volume_renamed(n, to);
+	mg_nbd_volume_renamed(n, from, to);
+}
