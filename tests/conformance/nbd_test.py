@@ -452,6 +452,64 @@ def test_garbage_at_every_stage():
     alive()
 
 
+def find_in_file(path, needle):
+    """Where the bytes are in a file that is mostly holes."""
+    with open(path, "rb") as f:
+        at = 0
+        while True:
+            try:
+                at = os.lseek(f.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return -1
+            end = os.lseek(f.fileno(), at, os.SEEK_HOLE)
+            while at < end:
+                piece = os.pread(f.fileno(), 8 * MIB + len(needle), at)
+                found = piece.find(needle)
+                if found >= 0:
+                    return at + found
+                at += 8 * MIB
+            at = end
+
+
+def test_damaged_data_is_an_error_in_every_way_of_replying():
+    bad = 2400 * 1024  # within the tenth 256 KiB of a long read
+    data = pattern(8 * MIB, 11)
+    node.vstore("volume", "create", "damaged", "--size", str(len(data)))
+    node.vstore("nbd", "export", "damaged")
+    with client().go("damaged") as c:
+        c.write(0, data, FUA)
+        c.disconnect()
+    node.stop()
+    at = find_in_file(node.store, data[bad + 1024:bad + 1536])
+    assert at >= 0, "random data is not stored as it is"
+    with open(node.store, "r+b") as f:
+        f.seek(at)
+        f.write(bytes(512))
+    node.start()
+    with client().go("damaged") as c:
+        reply = c.call(READ, 0, len(data))
+        assert reply.error == EIO
+        for offset, piece in reply.data.items():  # what came before the error is right
+            assert data[offset:offset + len(piece)] == piece
+        assert c.call(READ, bad, 4096).error == EIO
+        assert c.call(READ, 0, len(data), flags=DF).error == EIO
+        assert c.call(READ, bad - 4096, MIB, flags=DF).error == EIO
+        assert c.read(0, MIB) == data[:MIB]
+        c.disconnect()
+    with client().go("damaged", structured=False) as c:
+        assert c.call(READ, bad, 4096).error == EIO
+        assert c.read(0, MIB) == data[:MIB]
+        c.request(READ, 0, len(data))  # the reply has begun when the damage is met
+        try:
+            c.receive()
+            raise AssertionError("a reply that cannot be right was completed")
+        except Closed:
+            pass
+    alive()
+    node.vstore("nbd", "unexport", "damaged")
+    node.vstore("volume", "delete", "damaged")
+
+
 def main():
     global node
     for tool in ("nbdinfo", "nbdcopy", "qemu-img", "qemu-io"):
