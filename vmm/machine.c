@@ -135,7 +135,7 @@ static void process_ended(struct vs_watch *w, uint32_t events)
 {
 	struct vm_machine *m = w->arg;
 	struct vs_loop *loop = m->host->loop;
-	char words[VS_ERROR_TEXT_MAX / 2], log[VM_SOCKET_MAX], reason[sizeof(m->reason)];
+	char words[VS_ERROR_TEXT_MAX / 2], log[VM_SOCKET_MAX], reason[sizeof(m->reason)], how[40];
 	enum vm_event event = m->ending ? VM_EV_END : VM_EV_DIE;
 
 	(void)events;
@@ -145,7 +145,7 @@ static void process_ended(struct vs_watch *w, uint32_t events)
 	vs_loop_cancel(loop, &m->deadline);
 	vs_loop_cancel(loop, &m->force);
 	drop_qmp(m);
-	vm_process_reap(&m->process);
+	vm_process_reap(&m->process, how, sizeof(how));
 	m->started_ns = 0;
 	if (vm_folder_path(m->host->folder, m->name, "qemu.log", log, NULL) == 0)
 		vm_process_last_words(log, words, sizeof(words));
@@ -159,8 +159,8 @@ static void process_ended(struct vs_watch *w, uint32_t events)
 	} else if (m->ending) {
 		snprintf(reason, sizeof(reason), "%s", m->reason);
 	} else {
-		snprintf(reason, sizeof(reason), "its process died%s%.120s", words[0] ? ": " : "",
-			 words);
+		snprintf(reason, sizeof(reason), "its process %s; its log ends with: %.80s", how,
+			 words[0] ? words : "nothing");
 	}
 	apply(m, event, reason);
 	answer_calls(m, false);
@@ -327,7 +327,9 @@ static int prepare(struct vm_machine *m, const struct vm_definition *d, struct l
 	int rc;
 
 	l->qmp_fd = l->console_fd = -1;
-	snprintf(l->folder, sizeof(l->folder), "%s/%s", h->folder, m->name);
+	if (snprintf(l->folder, sizeof(l->folder), "%s/%s", h->folder, m->name) >=
+	    (int)sizeof(l->folder))
+		return vs_fail(err, VS_E_INVAL, "folder %s is too long", h->folder);
 	rc = vm_folder_make(h->folder, m->name, uid, h->gid, err);
 	if (!rc)
 		rc = vm_folder_path(h->folder, m->name, "qmp.sock", l->qmp, err);
@@ -404,6 +406,7 @@ static int follow(struct vm_machine *m, struct vs_error *err)
 int vm_machine_start(struct vm_machine *m, const struct vm_definition *d, struct vs_error *err)
 {
 	struct launch l;
+	char how[40];
 	int rc = choose_accel(m->host, d, &m->accel, err);
 
 	if (rc)
@@ -422,7 +425,7 @@ int vm_machine_start(struct vm_machine *m, const struct vm_definition *d, struct
 	rc = follow(m, err);
 	if (rc) {
 		(void)vm_process_kill(&m->process);
-		vm_process_reap(&m->process);
+		vm_process_reap(&m->process, how, sizeof(how));
 	}
 	return rc;
 }
@@ -441,8 +444,10 @@ int vm_machine_adopt(struct vm_machine *m, const struct vs_uuid *uuid, struct vs
 	rc = vm_process_find(path, uuid, &m->process, &stale);
 	if (!rc) {
 		rc = follow(m, err);
-		if (rc)
-			vm_process_reap(&m->process);
+		if (rc) {
+			close(m->process.pidfd);
+			m->process.pidfd = -1;
+		}
 		return rc;
 	}
 	if (stale) { /* QEMU removes its pid file unless it dies */

@@ -202,14 +202,18 @@ int vm_process_kill(const struct vm_process *p)
 	return pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH ? VS_E_IO : 0;
 }
 
-void vm_process_reap(struct vm_process *p)
+void vm_process_reap(struct vm_process *p, char *how, size_t len)
 {
-	siginfo_t info;
+	siginfo_t info = {0};
 
+	snprintf(how, len, "ended");
 	if (p->pidfd < 0)
 		return;
-	/* fails for one that an earlier daemon started: init reaps it */
-	(void)waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG);
+	if (waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0)
+		snprintf(how, len,
+			 info.si_code == CLD_EXITED ? "ended with status %d"
+						    : "was killed by signal %d",
+			 info.si_status);
 	close(p->pidfd);
 	p->pidfd = -1;
 	p->pid = 0;

@@ -42,8 +42,11 @@ int vm_process_start(const struct vm_process_options *o, struct vm_process *out,
 int vm_process_find(const char *pidfile, const struct vs_uuid *uuid, struct vm_process *out,
 		    bool *stale) vs_must_check;
 int vm_process_kill(const struct vm_process *p);
-/* After it has ended: reaps a child. */
-void vm_process_reap(struct vm_process *p);
+/*
+ * After it has ended: reaps a child and says how it ended ("was killed by signal 9"), as far as
+ * that can be known: init reaps what an earlier daemon started.
+ */
+void vm_process_reap(struct vm_process *p, char *how, size_t len);
 /* When it was started, Unix time; 0: unknown. */
 int64_t vm_process_started_ns(pid_t pid);
 /* The last line of a log, for error messages; "" when there is none. */
