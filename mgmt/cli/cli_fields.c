@@ -98,7 +98,9 @@ static void format_element(const json_t *e, enum cli_kind kind, char *buf, size_
 	else if (json_is_string(e))
 		(void)snprintf(buf, len, "%s", json_string_value(e));
 	else
-		(void)snprintf(buf, len, "%s", cli_text(e, "name"));
+		(void)snprintf(buf, len, "%s%s%s%s", cli_text(e, "name"), cli_text(e, "volume"),
+			       cli_text(e, "network"),
+			       json_is_true(json_object_get(e, "read_only")) ? " (ro)" : "");
 }
 
 static void format_list(const json_t *array, enum cli_kind kind, char *buf, size_t len)

@@ -17,7 +17,7 @@ enum cli_kind {
 	CLI_AS_PERCENT, /* of 0..1 */
 	CLI_AS_SECONDS, /* "2h 03m" */
 	CLI_AS_STATE,	/* text in the state's colour */
-	CLI_AS_LIST,	/* strings, or objects by their member "name", joined with commas */
+	CLI_AS_LIST,	/* strings, or objects by name, volume or network, joined with commas */
 	CLI_AS_LENGTH,	/* how many elements */
 	CLI_AS_LUNS,	/* "0:web1, 1:data (ro)" */
 	CLI_AS_KINDS,	/* "iscsi iqn..., nbd web1": {kind, name or address} */

@@ -23,6 +23,8 @@ static const struct cli_field show_fields[] = {
     {"name", "name", CLI_AS_TEXT},
     {"uuid", "UUID", CLI_AS_TEXT},
     {"state", "state", CLI_AS_STATE},
+    {"reason", "because", CLI_AS_TEXT},
+    {"started", "since", CLI_AS_TIME},
     {"cpus", "CPUs", CLI_AS_COUNT},
     {"memory", "memory", CLI_AS_SIZE},
     {"accel", "accelerator", CLI_AS_TEXT},

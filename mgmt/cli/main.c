@@ -14,8 +14,8 @@ static bool is_help(const char *word)
 	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* What the API takes; the first argument that is none, or NULL. */
-static const char *not_utf8(int argc, char *argv[])
+/* The API takes UTF-8 only; the number of the first argument that is none, or 0. */
+static int not_utf8(int argc, char *argv[])
 {
 	int i;
 
@@ -23,10 +23,10 @@ static const char *not_utf8(int argc, char *argv[])
 		json_t *text = json_string(argv[i]);
 
 		if (!text)
-			return argv[i];
+			return i;
 		json_decref(text);
 	}
-	return NULL;
+	return 0;
 }
 
 static void set_globals(struct cli *c)
@@ -86,7 +86,7 @@ int main(int argc, char *argv[])
 		return CLI_USAGE;
 	}
 	if (not_utf8(argc, argv))
-		return cli_usage(&c, "%s: arguments must be UTF-8", not_utf8(argc, argv));
+		return cli_usage(&c, "argument %d is no UTF-8 text", not_utf8(argc, argv));
 	status = run(&c, argc, argv);
 	cli_http_close(c.http);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && status == CLI_DONE)

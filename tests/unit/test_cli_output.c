@@ -95,6 +95,7 @@ static void values_are_formatted(void **state)
 	    {"{\"v\": \"soon\"}", CLI_AS_TIME, "soon"},
 	    {"{\"v\": []}", CLI_AS_LIST, "-"},
 	    {"{\"v\": [\"a\", {\"name\": \"b\"}]}", CLI_AS_LIST, "a, b"},
+	    {"{\"v\": [{\"volume\": \"w\", \"read_only\": true}]}", CLI_AS_LIST, "w (ro)"},
 	    {"{\"v\": [1, 2, 3]}", CLI_AS_LENGTH, "3"},
 	    {"{\"v\": [{\"lun\": 1, \"volume\": \"w\", \"read_only\": true}]}", CLI_AS_LUNS,
 	     "1:w (ro)"},
