@@ -29,7 +29,7 @@ static size_t queue_bytes(unsigned queue_size)
 
 static void barrier(void)
 {
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__sync_synchronize();
 }
 
 int vhost_inflight_create(unsigned queues, unsigned queue_size, int *fd,

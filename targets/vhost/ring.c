@@ -204,7 +204,7 @@ bool vhost_ring_must_signal(struct vhost_ring *r)
 	uint16_t old = r->signalled, now = r->used_idx, event;
 	bool valid = r->signalled_valid;
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__sync_synchronize();
 	if (valid && old == now)
 		return false;
 	r->signalled = now;
@@ -230,6 +230,6 @@ bool vhost_ring_kicks_on(struct vhost_ring *r)
 		store16(avail_event(r), r->last_avail);
 	else
 		store16(r->used + AT_FLAGS, 0);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__sync_synchronize();
 	return load16(r->avail + AT_IDX) != r->last_avail;
 }
