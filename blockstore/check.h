@@ -11,7 +11,7 @@
 
 struct bs_check_options {
 	uint64_t memory; /* as in bs_open_options */
-	bool read_data;  /* also read all content and compare it with its digest */
+	bool read_data;	 /* also read all content and compare it with its digest */
 	/* One line for each difference; also called with done/total blocks (line NULL). */
 	void (*report)(void *arg, const char *line, uint64_t done, uint64_t total);
 	void *arg;

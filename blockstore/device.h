@@ -30,9 +30,9 @@ struct bs_devio {
 	int iovcnt;
 	void (*done)(struct bs_devio *io);
 	void *arg;
-	int status;             /* out */
-	struct bs_devio *next;  /* private to the device from submit to done */
-	uint64_t priv[12];      /* private to the device */
+	int status;	       /* out */
+	struct bs_devio *next; /* private to the device from submit to done */
+	uint64_t priv[12];     /* private to the device */
 };
 
 struct bs_device;

@@ -25,27 +25,27 @@
 enum bs_op {
 	BS_READ,
 	BS_WRITE,
-	BS_FLUSH,         /* everything acknowledged on any port before becomes durable */
-	BS_TRIM,          /* whole blocks inside the range read as zeros afterwards; may do less */
-	BS_ZERO,          /* the range reads as zeros afterwards */
+	BS_FLUSH,	  /* everything acknowledged on any port before becomes durable */
+	BS_TRIM,	  /* whole blocks inside the range read as zeros afterwards; may do less */
+	BS_ZERO,	  /* the range reads as zeros afterwards */
 	BS_COMPARE_WRITE, /* iov: length bytes to compare, then length bytes to write */
-	BS_LINK,          /* map blocks to content that the store holds, by digest */
-	BS_STATUS,        /* which blocks are mapped: fills mapped[] */
+	BS_LINK,	  /* map blocks to content that the store holds, by digest */
+	BS_STATUS,	  /* which blocks are mapped: fills mapped[] */
 };
 
 #define BS_FUA 1u
 #define BS_UNSTABLE 2u /* the bytes may change while the request runs: they are copied first */
 
 #define BS_COMPARE_MAX (64u << 10) /* bytes of a COMPARE_WRITE */
-#define BS_LINK_MAX 32u            /* blocks of a LINK */
-#define BS_STATUS_MAX 4096u        /* blocks of a STATUS */
+#define BS_LINK_MAX 32u		   /* blocks of a LINK */
+#define BS_STATUS_MAX 4096u	   /* blocks of a STATUS */
 
 struct bs_req {
 	enum bs_op op;
 	unsigned flags;
 	struct bs_volume *volume; /* FLUSH: may be NULL */
-	uint64_t offset;          /* bytes; multiple of 512 (LINK, STATUS: of 4096) */
-	uint64_t length;          /* the same; up to 64 MiB for READ, WRITE; TRIM, ZERO: any */
+	uint64_t offset;	  /* bytes; multiple of 512 (LINK, STATUS: of 4096) */
+	uint64_t length;	  /* the same; up to 64 MiB for READ, WRITE; TRIM, ZERO: any */
 	const struct iovec *iov;
 	int iovcnt;
 	const struct dd_digest *digests; /* LINK: one per block */
@@ -54,7 +54,7 @@ struct bs_req {
 	void (*done)(struct bs_req *req);
 	void *arg;
 
-	int status;           /* out */
+	int status;	      /* out */
 	uint64_t mismatch_at; /* out, COMPARE_WRITE with VS_E_MISMATCH: first byte that differs */
 
 	/* private from submit to done */
@@ -76,8 +76,8 @@ void bs_submit(struct bs_port *p, struct bs_req *req);
 /* For a port whose loop nobody else runs (imports, backups): submits, turns the loop until done. */
 int bs_io_wait(struct bs_port *p, struct bs_req *req) vs_must_check;
 /* Shorthands over bs_io_wait. */
-int bs_io_read(struct bs_port *p, struct bs_volume *v, uint64_t offset, void *buf, size_t len)
-	vs_must_check;
+int bs_io_read(struct bs_port *p, struct bs_volume *v, uint64_t offset, void *buf,
+	       size_t len) vs_must_check;
 int bs_io_write(struct bs_port *p, struct bs_volume *v, uint64_t offset, const void *buf,
 		size_t len) vs_must_check;
 int bs_io_flush(struct bs_port *p) vs_must_check;

@@ -21,14 +21,14 @@ enum bs_coding { BS_CODING_PLAIN = 0, BS_CODING_LZ4 = 1, BS_CODING_ZSTD = 2 };
 struct bs_store;
 
 struct bs_init_options {
-	uint64_t segment_size;      /* bytes, power of two, 64 KiB to 64 MiB; 0: 8 MiB */
+	uint64_t segment_size;	    /* bytes, power of two, 64 KiB to 16 MiB; 0: 8 MiB */
 	enum bs_coding compression; /* default of new volumes; BS_CODING_PLAIN is "none" */
-	bool force;                 /* overwrite what holds data */
+	bool force;		    /* overwrite what holds data */
 };
 
 /* Formats a device. VS_E_EXIST when it holds data (any non-zero byte in its first and last MiB). */
-int bs_store_init(struct bs_device *dev, const struct bs_init_options *opts, struct vs_error *err)
-	vs_must_check;
+int bs_store_init(struct bs_device *dev, const struct bs_init_options *opts,
+		  struct vs_error *err) vs_must_check;
 
 enum bs_severity { BS_INFO, BS_WARNING, BS_ERROR };
 

@@ -2,9 +2,10 @@
  * Volumes, snapshots and clones: create, list, change, delete, compare.
  *
  * Threads: any but the engine's; each call waits for the engine and returns when its effect
- * survives power loss. Ownership: a struct bs_volume is a counted handle; what bs_volume_open gives,
- * bs_volume_close takes back. Names: [A-Za-z0-9][A-Za-z0-9._-]{0,62}; a snapshot is VOLUME@SNAP.
- * Errors: VS_E_NOENT, VS_E_EXIST, VS_E_INVAL, VS_E_BUSY, VS_E_NOSPC, VS_E_ROFS, VS_E_LIMIT.
+ * survives power loss. Ownership: a struct bs_volume is a counted handle; what bs_volume_open
+ * gives, bs_volume_close takes back. Names: [A-Za-z0-9][A-Za-z0-9._-]{0,62}; a snapshot is
+ * VOLUME@SNAP. Errors: VS_E_NOENT, VS_E_EXIST, VS_E_INVAL, VS_E_BUSY, VS_E_NOSPC, VS_E_ROFS,
+ * VS_E_LIMIT.
  */
 #ifndef BS_VOLUME_H
 #define BS_VOLUME_H
@@ -13,32 +14,32 @@
 #include "dedup/digest.h"
 
 #define BS_VOLUME_MAX_SIZE (UINT64_C(1) << 47) /* 128 TiB */
-#define BS_FULL_NAME_MAX 128                   /* VOLUME@SNAP with NUL */
+#define BS_FULL_NAME_MAX 128		       /* VOLUME@SNAP with NUL */
 
 struct bs_volume;
 
 struct bs_volume_spec {
 	const char *name;
-	uint64_t size;        /* bytes, multiple of 4096, 1 block to BS_VOLUME_MAX_SIZE */
-	uint32_t sector;      /* 512 or 4096: what front ends announce; 0: 512 */
-	int compression;      /* enum bs_coding; -1: the store's default */
+	uint64_t size;	 /* bytes, multiple of 4096, 1 block to BS_VOLUME_MAX_SIZE */
+	uint32_t sector; /* 512 or 4096: what front ends announce; 0: 512 */
+	int compression; /* enum bs_coding; -1: the store's default */
 };
 
 struct bs_volume_info {
 	struct vs_uuid uuid;
 	uint64_t id; /* within the store, never reused */
 	bool snapshot;
-	bool kept;   /* a snapshot whose volume was deleted */
-	char name[BS_NAME_MAX];      /* the volume's name, also for its snapshots */
-	char snap[BS_NAME_MAX];      /* "" for a volume */
-	struct vs_uuid origin;       /* snapshot: its volume; clone: the snapshot it came from */
+	bool kept;		/* a snapshot whose volume was deleted */
+	char name[BS_NAME_MAX]; /* the volume's name, also for its snapshots */
+	char snap[BS_NAME_MAX]; /* "" for a volume */
+	struct vs_uuid origin;	/* snapshot: its volume; clone: the snapshot it came from */
 	bool has_origin;
 	uint64_t size;
 	uint32_t sector;
 	int compression;
-	int64_t created_ns;          /* Unix time */
-	uint64_t logical_bytes;      /* mapped blocks */
-	uint64_t snapshots;          /* volume: how many it has */
+	int64_t created_ns;	/* Unix time */
+	uint64_t logical_bytes; /* mapped blocks */
+	uint64_t snapshots;	/* volume: how many it has */
 	uint32_t open_handles;
 };
 
@@ -52,8 +53,8 @@ int bs_volume_find_uuid(struct bs_store *s, const struct vs_uuid *uuid, struct b
 /* Up to max entries with id > after, in the order of ids; *n is set. Volumes and snapshots. */
 int bs_volume_list(struct bs_store *s, uint64_t after, struct bs_volume_info *out, size_t max,
 		   size_t *n, struct vs_error *err) vs_must_check;
-int bs_volume_rename(struct bs_store *s, const char *name, const char *to, struct vs_error *err)
-	vs_must_check;
+int bs_volume_rename(struct bs_store *s, const char *name, const char *to,
+		     struct vs_error *err) vs_must_check;
 /* Shrinking needs force when it would cut mapped blocks (VS_E_INVAL otherwise). */
 int bs_volume_resize(struct bs_store *s, const char *name, uint64_t size, bool force,
 		     struct vs_error *err) vs_must_check;
@@ -67,8 +68,8 @@ int bs_volume_delete(struct bs_store *s, const char *name, enum bs_delete_mode m
 
 #define BS_SNAPSHOT_GROUP_MAX 64
 /* All of them at one instant; all or none. fulls: VOLUME@SNAP. n up to BS_SNAPSHOT_GROUP_MAX. */
-int bs_snapshot_create(struct bs_store *s, const char *const *fulls, size_t n, struct vs_error *err)
-	vs_must_check;
+int bs_snapshot_create(struct bs_store *s, const char *const *fulls, size_t n,
+		       struct vs_error *err) vs_must_check;
 int bs_snapshot_delete(struct bs_store *s, const char *full, struct vs_error *err) vs_must_check;
 /* The volume's content becomes the snapshot's; newer snapshots stay. VS_E_BUSY while open. */
 int bs_snapshot_rollback(struct bs_store *s, const char *full, struct vs_error *err) vs_must_check;
@@ -86,7 +87,8 @@ uint32_t bs_volume_sector(const struct bs_volume *v);
 bool bs_volume_read_only(const struct bs_volume *v);
 const struct vs_uuid *bs_volume_uuid(const struct bs_volume *v);
 
-/* What differs: runs of blocks. kind ZERO: reads as zeros in b. DATA: one block each, with digest. */
+/* What differs: runs of blocks. kind ZERO: reads as zeros in b. DATA: one block each, with digest.
+ */
 enum bs_diff_kind { BS_DIFF_ZERO, BS_DIFF_DATA };
 struct bs_diff_entry {
 	uint64_t block; /* units of BS_BLOCK */
@@ -97,11 +99,11 @@ struct bs_diff_entry {
 /*
  * Lists, in the order of blocks, up to max entries of b from *cursor on whose content differs from
  * a's (a NULL: that are not zero), and moves *cursor past what was looked at. *n == 0 and
- * *cursor == UINT64_MAX at the end; *n may be 0 before. Map pages that both share are not walked and
- * no data is read. Both handles should be snapshots: a volume may change under the walk.
+ * *cursor == UINT64_MAX at the end; *n may be 0 before. Map pages that both share are not walked
+ * and no data is read. Both handles should be snapshots: a volume may change under the walk.
  */
 int bs_volume_diff(struct bs_volume *a, struct bs_volume *b, uint64_t *cursor,
-		   struct bs_diff_entry *out, size_t max, size_t *n, struct vs_error *err)
-	vs_must_check;
+		   struct bs_diff_entry *out, size_t max, size_t *n,
+		   struct vs_error *err) vs_must_check;
 
 #endif

@@ -1,0 +1,161 @@
+#include "blockstore/content.h"
+
+static uint64_t place_leaf(uint64_t slot)
+{
+	return slot / BS_PLACES_PER_PAGE;
+}
+
+static unsigned place_at(uint64_t slot)
+{
+	return (unsigned)(slot % BS_PLACES_PER_PAGE) * BS_PLACE_SIZE;
+}
+
+int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *out)
+{
+	struct bs_frame *f;
+	int rc = bs_tree_get(e, BS_TREE_PLACE, 0, place_leaf(slot), true, &f);
+
+	if (rc)
+		return rc;
+	if (!f)
+		return VS_E_NOENT;
+	bs_place_get(f->data + place_at(slot), out);
+	return out->refs ? 0 : VS_E_NOENT;
+}
+
+int bs_content_look(struct bs_engine *e, uint64_t cid, struct bs_place *out)
+{
+	int rc = bs_content_look_slot(e, bs_cid_slot(cid), out);
+
+	if (rc == 0 && out->gen != bs_cid_gen(cid))
+		return VS_E_NOENT;
+	return rc;
+}
+
+int bs_content_digest(struct bs_engine *e, uint64_t cid, struct dd_digest *out)
+{
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f;
+	int rc = bs_tree_get(e, BS_TREE_DIGEST, 0, slot / BS_DIGESTS_PER_PAGE, true, &f);
+
+	if (rc)
+		return rc;
+	if (!f)
+		return VS_E_NOENT;
+	memcpy(out->b, f->data + slot % BS_DIGESTS_PER_PAGE * 32, 32);
+	return 0;
+}
+
+int bs_content_ready(struct bs_engine *e, uint64_t cid)
+{
+	struct bs_frame *f;
+
+	return bs_tree_get_w(e, BS_TREE_PLACE, place_leaf(bs_cid_slot(cid)), &f);
+}
+
+static struct bs_frame *leaf_now(struct bs_engine *e, uint64_t slot)
+{
+	struct bs_frame *f = bs_tree_now(e, BS_TREE_PLACE, place_leaf(slot));
+
+	bs_frame_touch(e, f);
+	return f;
+}
+
+void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *where,
+		    const struct dd_digest *digest)
+{
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f = leaf_now(e, slot), *d;
+	struct bs_place place = *where;
+
+	place.gen = bs_cid_gen(cid);
+	place.refs = 0;
+	bs_place_put(f->data + place_at(slot), &place);
+	f->used++;
+	d = bs_tree_now(e, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE);
+	bs_frame_touch(e, d);
+	memcpy(d->data + slot % BS_DIGESTS_PER_PAGE * 32, digest->b, 32);
+	e->contents++;
+	e->stored_bytes += place.len;
+	bs_seg_live(e, place.seg, (int64_t)place.len);
+	if (e->index)
+		dd_index_insert(e->index, digest, slot);
+}
+
+void bs_content_ref(struct bs_engine *e, uint64_t cid)
+{
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f = leaf_now(e, slot);
+	struct bs_place place;
+
+	bs_place_get(f->data + place_at(slot), &place);
+	VS_ASSERT(place.gen == bs_cid_gen(cid) && place.refs != UINT32_MAX);
+#if defined(BS_PLANT) && BS_PLANT == 2
+	if (place.refs && slot % 7 == 3) /* planted bug: a forgotten reference */
+		return;
+#endif
+	place.refs++;
+	e->references++;
+	bs_place_put(f->data + place_at(slot), &place);
+}
+
+void bs_content_unref(struct bs_engine *e, uint64_t cid)
+{
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f = leaf_now(e, slot);
+	struct bs_place place;
+
+	bs_place_get(f->data + place_at(slot), &place);
+	VS_ASSERT(place.gen == bs_cid_gen(cid) && place.refs);
+	place.refs--;
+	e->references--;
+	if (place.refs == 0) {
+		bs_seg_live(e, place.seg, -(int64_t)place.len);
+		e->contents--;
+		e->stored_bytes -= place.len;
+		f->used--;
+		place.seg = BS_SEG_NONE;
+		place.len = 0;
+		bs_cache_forget(&e->cache, cid);
+	}
+	bs_place_put(f->data + place_at(slot), &place);
+}
+
+void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off)
+{
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f = leaf_now(e, slot);
+	struct bs_place place;
+
+	bs_place_get(f->data + place_at(slot), &place);
+	VS_ASSERT(place.gen == bs_cid_gen(cid) && place.refs);
+	bs_seg_live(e, place.seg, -(int64_t)place.len);
+	place.seg = seg;
+	place.off = off;
+	bs_seg_live(e, seg, (int64_t)place.len);
+	bs_place_put(f->data + place_at(slot), &place);
+}
+
+int bs_content_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid)
+{
+	uint64_t slots[8];
+	unsigned n = e->index ? dd_index_lookup(e->index, d, slots, 8) : 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct bs_place place;
+		struct dd_digest have;
+		int rc = bs_content_look_slot(e, slots[i], &place);
+
+		if (rc == 0) {
+			*cid = bs_cid(slots[i], place.gen);
+			rc = bs_content_digest(e, *cid, &have);
+		}
+		if (rc == VS_E_NOENT)
+			continue;
+		if (rc)
+			return rc;
+		if (dd_digest_equal(d, &have) && place.refs < e->cfg.ref_cap)
+			return 0;
+	}
+	return VS_E_NOENT;
+}

@@ -1,0 +1,27 @@
+/*
+ * Contents: the place and digest tables. Functions marked (step) run in an engine step after their
+ * leaves were prepared and cannot fail.
+ */
+#ifndef BS_CONTENT_H
+#define BS_CONTENT_H
+
+#include "blockstore/engine.h"
+
+/* VS_E_NOENT when cid is not (any longer) alive; VS_E_AGAIN as in tree.h. */
+int bs_content_look(struct bs_engine *e, uint64_t cid, struct bs_place *out) vs_must_check;
+int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *out) vs_must_check;
+int bs_content_digest(struct bs_engine *e, uint64_t cid, struct dd_digest *out) vs_must_check;
+/* Prepares that cid's references may change. */
+int bs_content_ready(struct bs_engine *e, uint64_t cid) vs_must_check;
+
+/* (step) Enters new content, with no reference yet. */
+void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *where,
+		    const struct dd_digest *digest);
+void bs_content_ref(struct bs_engine *e, uint64_t cid);	  /* (step) */
+void bs_content_unref(struct bs_engine *e, uint64_t cid); /* (step) frees at zero */
+/* (step) cid now lies at seg, off. */
+void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off);
+/* A live content with this digest and room for a reference; VS_E_NOENT: none. */
+int bs_content_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid) vs_must_check;
+
+#endif

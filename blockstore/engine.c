@@ -1,0 +1,333 @@
+#include "blockstore/engine.h"
+
+#include "blockstore/checkpoint.h"
+#include "blockstore/clean.h"
+#include "blockstore/open.h"
+#include "blockstore/port.h"
+#include "blockstore/work.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+uint64_t bs_engine_where(const struct bs_engine *e, uint32_t seg, uint32_t off)
+{
+	VS_ASSERT(seg < e->segs.count);
+	return BS_HEAD_AREA + (uint64_t)e->segs.seg[seg].ent.slot[0] * e->segs.size + off;
+}
+
+struct dev_wait {
+	struct bs_engine *e;
+	struct bs_waitq q;
+	bool done;
+};
+
+static void dev_done(struct bs_devio *io)
+{
+	struct dev_wait *w = io->arg;
+
+	w->done = true;
+	bs_fiber_wake_all(w->e->fibers, &w->q);
+}
+
+int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *buf, uint64_t len)
+{
+	struct dev_wait w = {.e = e};
+	struct bs_devio io = {.op = op,
+			      .offset = offset,
+			      .length = len,
+			      .iov = {{buf, len}},
+			      .iovcnt = buf ? 1 : 0,
+			      .done = dev_done,
+			      .arg = &w};
+
+	if (op == BS_DEV_WRITE) {
+		e->count.device_writes++;
+		e->count.device_write_bytes += len;
+	} else if (op == BS_DEV_READ) {
+		e->count.device_reads++;
+		e->count.device_read_bytes += len;
+	} else if (op == BS_DEV_FLUSH) {
+		e->count.flushes++;
+	}
+	bs_device_submit(e->dev, &io);
+	while (!w.done)
+		bs_fiber_block(e->fibers, &w.q);
+	return io.status;
+}
+
+int bs_engine_read(struct bs_engine *e, uint32_t seg, uint32_t off, void *buf, uint32_t len)
+{
+	int rc;
+
+	e->segs.seg[seg].readers++;
+	rc = bs_engine_dev(e, BS_DEV_READ, bs_engine_where(e, seg, off), buf, len);
+	e->segs.seg[seg].readers--;
+	return rc;
+}
+
+void bs_engine_event(struct bs_engine *e, enum bs_severity severity, const char *kind,
+		     const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	if (!e->env.event)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	e->env.event(e->env.arg, severity, kind, text);
+}
+
+void bs_engine_fail(struct bs_engine *e, const char *why)
+{
+	if (e->failed)
+		return;
+	e->failed = true;
+	(void)snprintf(e->why, sizeof(e->why), "%s", why);
+	bs_engine_event(e, BS_ERROR, "failed", "the store has failed: %s", why);
+	bs_fiber_wake_all(e->fibers, &e->drained_wait);
+	bs_engine_room(e);
+}
+
+void bs_engine_room(struct bs_engine *e)
+{
+	e->room_changed = true;
+}
+
+void bs_engine_call(struct bs_engine *e, struct bs_call *c)
+{
+	struct bs_call *head = atomic_load(&e->calls_head);
+
+	c->engine = e;
+	do {
+		c->next = head;
+	} while (!atomic_compare_exchange_weak(&e->calls_head, &head, c));
+	if (e->env.wake)
+		e->env.wake(e->env.arg);
+}
+
+static void call_fiber(void *arg)
+{
+	struct bs_call *c = arg;
+	struct bs_engine *e = c->engine;
+	bool writer = c->writer;
+
+	c->status = c->fn(e, c);
+	bs_frames_unkeep(e);
+	e->calls_running--;
+	if (writer)
+		e->writer_active = false;
+	c->done(c);
+}
+
+static void take_calls(struct bs_engine *e)
+{
+	struct bs_call *list = atomic_exchange(&e->calls_head, NULL), *fifo = NULL;
+
+	while (list) {
+		struct bs_call *next = list->next;
+
+		list->next = fifo;
+		fifo = list;
+		list = next;
+	}
+	if (!fifo)
+		return;
+	if (e->calls_last)
+		e->calls_last->next = fifo;
+	else
+		e->calls_first = fifo;
+	while (fifo->next)
+		fifo = fifo->next;
+	e->calls_last = fifo;
+}
+
+/* Calls that change something run one after the other; up to three run at once. */
+static bool start_calls(struct bs_engine *e)
+{
+	struct bs_call *c = e->calls_first;
+
+	if (!c || e->calls_running >= 3 || (c->writer && e->writer_active) ||
+	    !bs_fiber_idle(e->fibers))
+		return false;
+	e->calls_first = c->next;
+	if (!e->calls_first)
+		e->calls_last = NULL;
+	e->calls_running++;
+	if (c->writer)
+		e->writer_active = true;
+	if (!bs_fiber_start(e->fibers, call_fiber, c))
+		VS_ASSERT(!"an idle fiber did not start");
+	return true;
+}
+
+static void call_done(struct bs_call *c)
+{
+	*(bool *)c->arg = true;
+}
+
+struct waiting {
+	struct bs_call call;
+	struct bs_call *user;
+	bool done;
+};
+
+static int run_user(struct bs_engine *e, struct bs_call *c)
+{
+	struct waiting *w = vs_container_of(c, struct waiting, call);
+
+	return w->user->fn(e, w->user);
+}
+
+int bs_engine_call_wait(struct bs_engine *e, struct bs_call *user)
+{
+	struct waiting w = {.user = user};
+	uint64_t wake;
+
+	w.call = (struct bs_call){
+	    .fn = run_user, .writer = user->writer, .done = call_done, .arg = &w.done};
+	bs_engine_call(e, &w.call);
+	while (!w.done)
+		if (!bs_engine_poll(e, &wake) && !w.done)
+			e->dev->ops->wait(e->dev);
+	user->status = w.call.status;
+	return user->status;
+}
+
+static void background(struct bs_engine *e)
+{
+	bs_checkpoint_start(e);
+	bs_work_start(e);
+	bs_clean_start(e);
+	bs_open_index(e);
+	bs_open_heartbeat(e);
+}
+
+bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
+{
+	bool did = bs_device_poll(e->dev) > 0;
+
+	for (unsigned i = 0; i < e->nports; i++)
+		did |= bs_port_drain(e->ports[i]);
+	take_calls(e);
+	while (start_calls(e))
+		did = true;
+	did |= bs_ops_pump(e);
+	did |= bs_fiber_run_ready(e->fibers) > 0;
+	did |= bs_log_pump(e);
+	if (!e->recovering)
+		background(e);
+	if (e->log.drain && bs_log_quiet(&e->log))
+		bs_fiber_wake_all(e->fibers, &e->drained_wait);
+	if (e->room_changed) {
+		e->room_changed = false;
+		bs_fiber_wake_all(e->fibers, &e->room_wait);
+		did = true;
+	}
+	bs_device_kick(e->dev);
+	for (unsigned i = 0; i < e->nports; i++)
+		bs_port_wake(e->ports[i]);
+	*wake_ns = e->owner_due ? e->owner_due : UINT64_MAX;
+	return did;
+}
+
+static int close_call(struct bs_engine *e, struct bs_call *c)
+{
+	int rc;
+
+	(void)c;
+	while (e->working)
+		bs_fiber_block(e->fibers, &e->work_wait);
+	rc = bs_checkpoint_run(e, true);
+	if (rc == 0)
+		rc = bs_open_disown(e);
+	return rc;
+}
+
+static bool busy(const struct bs_engine *e)
+{
+	return e->checkpointing || e->cleaning || e->working || e->indexing || e->owner_busy ||
+	       e->op_fibers || e->calls_running || e->calls_first || e->reads_in_flight;
+}
+
+int bs_engine_close(struct bs_engine *e, struct vs_error *err)
+{
+	struct bs_call c = {.fn = close_call, .writer = true};
+	uint64_t wake;
+	int rc = 0;
+
+	VS_ASSERT(e->nports == 0);
+	e->stopping = true;
+	bs_engine_room(e);
+	if (!e->read_only && !e->failed)
+		rc = bs_engine_call_wait(e, &c);
+	else if (e->failed)
+		rc = VS_E_FAILED;
+	while (busy(e) && !e->failed)
+		if (!bs_engine_poll(e, &wake) && busy(e))
+			e->dev->ops->wait(e->dev);
+	if (rc)
+		rc = vs_fail(err, rc, "the store did not close cleanly: %s",
+			     e->why[0] ? e->why : vs_err_text(rc));
+	bs_engine_abandon(e);
+	return rc;
+}
+
+void bs_engine_abandon(struct bs_engine *e)
+{
+	bs_fiber_pool_free(e->fibers);
+	bs_checkpoint_destroy(e);
+	bs_log_destroy(&e->log);
+	bs_vols_destroy(&e->vols);
+	bs_cache_destroy(&e->cache);
+	bs_frames_destroy(&e->frames);
+	bs_segs_destroy(&e->segs);
+	dd_index_free(e->index);
+	bs_arena_free(e->read_arena);
+	free(e->rio_mem);
+	free(e->clean_buf);
+	free(e->owner_buf);
+	free(e);
+}
+
+void bs_engine_info(struct bs_engine *e, struct bs_store_info *out)
+{
+	const struct bs_segs *s = &e->segs;
+	uint64_t used = 0;
+
+	memset(out, 0, sizeof(*out));
+	out->uuid = e->sb.uuid;
+	memcpy(out->device, e->dev->name, sizeof(out->device));
+	out->format_version = e->sb.version;
+	out->segment_size = s->size;
+	out->read_only = e->read_only;
+	out->failed = e->failed;
+	out->capacity_bytes = s->live_limit;
+	out->physical_used_bytes = s->live;
+	out->unique_content_bytes = e->contents * BS_BLOCK;
+	out->stored_content_bytes = e->stored_bytes;
+	out->referenced_bytes = e->references * BS_BLOCK;
+	out->segments = s->count;
+	out->free_segments = s->nfree;
+	used = (uint64_t)(s->count - s->nfree) * s->size;
+	out->reclaimable_bytes = used > s->live ? used - s->live : 0;
+	out->reserved_bytes = (uint64_t)s->count * s->size - s->live_limit;
+	out->volumes = e->vols.volumes;
+	out->snapshots = e->vols.snapshots;
+	out->device_reads = e->count.device_reads;
+	out->device_read_bytes = e->count.device_read_bytes;
+	out->device_writes = e->count.device_writes;
+	out->device_write_bytes = e->count.device_write_bytes;
+	out->device_flushes = e->count.flushes;
+	out->cache_hits = e->count.cache_hits;
+	out->cache_misses = e->count.cache_misses;
+	out->dedup_hits = e->count.dedup_hits;
+	out->checkpoints = e->count.checkpoints;
+	out->segments_cleaned = e->count.cleaned;
+	out->bytes_data = e->count.bytes_data;
+	out->bytes_maps = e->count.bytes_maps;
+	out->bytes_tables = e->count.bytes_tables;
+	out->bytes_cleaner = e->count.bytes_cleaner;
+}

@@ -1,0 +1,175 @@
+/*
+ * The engine: all metadata of one open store, owned by one thread.
+ *
+ * Threads: everything in the engine-internal headers runs on the engine's thread, inside
+ * bs_engine_poll or in a fiber of it; only bs_engine_call and the ports' rings are met by others.
+ * Steps: code that does not block (fiber.h) is one uninterrupted step. An operation first makes
+ * everything resident that it needs ("prepare", may block and then starts over), then changes
+ * memory and appends its records in one step ("apply", cannot fail). Getters return VS_E_AGAIN
+ * instead of blocking when not called from a fiber.
+ */
+#ifndef BS_ENGINE_H
+#define BS_ENGINE_H
+
+#include "blockstore/cache.h"
+#include "blockstore/fiber.h"
+#include "blockstore/frame.h"
+#include "blockstore/log.h"
+#include "blockstore/segment.h"
+#include "blockstore/super_format.h"
+#include "blockstore/tree.h"
+#include "blockstore/vols.h"
+#include "dedup/index.h"
+
+struct bs_env {
+	uint64_t (*now_ns)(void *arg); /* monotonic */
+	int64_t (*unix_ns)(void *arg);
+	uint64_t (*random)(void *arg);
+	/* Remembers or recalls the last unit known durable; both may be NULL. */
+	void (*witness_put)(void *arg, uint64_t epoch, uint64_t seq);
+	bool (*witness_get)(void *arg, uint64_t *epoch, uint64_t *seq);
+	void (*event)(void *arg, enum bs_severity severity, const char *kind, const char *message);
+	void (*wake)(void *arg); /* the engine has work; called from any thread */
+	void *arg;
+};
+
+struct bs_engine_config {
+	unsigned frames;       /* page frames of 4 KiB; at least 512 */
+	unsigned cache_blocks; /* block cache, 4 KiB each */
+	unsigned read_pages;   /* 4 KiB pages for reads in flight; at least 256 */
+	uint64_t index_bytes;
+	unsigned fibers;	   /* at least 8 */
+	unsigned units;		   /* log units in memory; at least 3 */
+	uint32_t unit_max;	   /* bytes; clamped to the segment size */
+	uint64_t checkpoint_bytes; /* log bytes between checkpoints */
+	uint32_t ref_cap;	   /* references of one content */
+	uint16_t gen_mask;	   /* generations wrap at this mask */
+	uint64_t max_contents;	   /* slots of the place table */
+	bool read_only;		   /* never writes to the device */
+	bool no_owner;		   /* neither checks nor writes the owner block */
+};
+
+/* Changes that wait for a reason, in the order in which they came. */
+struct bs_arena;
+struct bs_iop;
+struct bs_rio;
+struct bs_checkpoint;
+struct bs_replay;
+struct bs_opq {
+	struct bs_iop *head, *tail;
+};
+
+/* A call of another thread, run in a fiber. Owned by the caller until done. */
+struct bs_call {
+	int (*fn)(struct bs_engine *e, struct bs_call *c);
+	void *arg;
+	struct vs_error *err;
+	int status;
+	bool writer;			 /* one at a time */
+	void (*done)(struct bs_call *c); /* on the engine's thread */
+	struct bs_call *next;
+	struct bs_engine *engine;
+};
+
+struct bs_counters {
+	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, flushes;
+	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, cleaned;
+	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner;
+};
+
+struct bs_port;
+#define BS_MAX_PORTS 64
+
+struct bs_engine {
+	struct bs_device *dev;
+	struct bs_engine_config cfg;
+	struct bs_env env;
+	struct bs_super sb; /* the last checkpoint's; counters below are the live ones */
+	uint64_t tag;	    /* store's mark in unit headers */
+	bool read_only, failed, stopping, recovering;
+	char why[160]; /* of read_only or failed */
+
+	struct bs_fiber_pool *fibers;
+	struct bs_frames frames;
+	struct bs_tree trees[BS_TREES];
+	struct bs_segs segs;
+	struct bs_idalloc places, mappages;
+	struct bs_log log;
+	struct bs_vols vols;
+	struct bs_cache cache;
+	struct dd_index *index;
+	struct bs_counters count;
+
+	uint64_t era, works, contents, stored_bytes, references;
+
+	/* foreground */
+	struct bs_port *ports[BS_MAX_PORTS];
+	unsigned nports;
+	struct bs_opq pending; /* wait for a fiber */
+	struct bs_opq locked;  /* wait for a block range */
+	struct bs_iop *locks;  /* hold a block range */
+	unsigned op_fibers;
+	struct bs_waitq room_wait; /* log or frames may have room again */
+	bool room_changed;
+
+	/* read buffers */
+	struct bs_arena *read_arena;
+	struct bs_rio *rios, *rio_mem; /* free; all */
+	struct bs_waitq read_wait;
+	unsigned reads_in_flight;
+
+	/* background */
+	bool index_filled;
+	bool checkpointing, checkpoint_wanted, cleaning, working, indexing, clean_stuck, work_stuck;
+	bool cutting; /* no change is applied until the cut is made */
+	struct bs_waitq checkpoint_wait, work_wait, drained_wait;
+	struct bs_checkpoint *checkpoint;
+	struct bs_replay *replay;
+	uint64_t checkpoint_started_bytes;
+	uint8_t *clean_buf;
+	uint64_t clean_rest, clean_live;
+	uint64_t owner_due;
+	struct bs_devio owner_io;
+	uint8_t *owner_buf;
+	bool owner_busy;
+	struct bs_owner owner;
+
+	/* calls */
+	_Atomic(struct bs_call *) calls_head; /* pushed by any thread */
+	struct bs_call *calls_first, *calls_last;
+	bool writer_active;
+	unsigned calls_running;
+};
+
+int bs_engine_open(struct bs_device *dev, const struct bs_engine_config *cfg,
+		   const struct bs_env *env, struct bs_engine **out,
+		   struct vs_error *err) vs_must_check;
+/* Runs whatever is runnable; false when there was nothing. *wake_ns: when to call again at the
+ * latest (UINT64_MAX: no need). */
+bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns);
+/* Writes a checkpoint and frees; the ports must be closed. Polls the device itself. */
+int bs_engine_close(struct bs_engine *e, struct vs_error *err);
+/* Frees the memory and nothing else, as when the daemon is killed. Does not close the device. */
+void bs_engine_abandon(struct bs_engine *e);
+
+void bs_engine_call(struct bs_engine *e, struct bs_call *c); /* any thread */
+/* Waits in polling until c is done: for single-threaded users (tests, check). */
+int bs_engine_call_wait(struct bs_engine *e, struct bs_call *c);
+
+/* Marks the store failed: writes and flushes fail until it is reopened. */
+void bs_engine_fail(struct bs_engine *e, const char *why);
+void bs_engine_event(struct bs_engine *e, enum bs_severity severity, const char *kind,
+		     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void bs_engine_info(struct bs_engine *e, struct bs_store_info *out);
+
+/* Blocking device access for fibers: 0, VS_E_IO. off and len multiples of 4096. */
+int bs_engine_read(struct bs_engine *e, uint32_t seg, uint32_t off, void *buf,
+		   uint32_t len) vs_must_check;
+int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *buf,
+		  uint64_t len) vs_must_check;
+/* Device offset of a byte of a segment (its first copy). */
+uint64_t bs_engine_where(const struct bs_engine *e, uint32_t seg, uint32_t off);
+/* Something that operations may wait for has changed. */
+void bs_engine_room(struct bs_engine *e);
+
+#endif

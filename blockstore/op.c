@@ -1,0 +1,246 @@
+#include "blockstore/op.h"
+
+#include "blockstore/port.h"
+
+#include <stdlib.h>
+
+int bs_arena_new(unsigned pages, struct bs_arena **out)
+{
+	struct bs_arena *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return VS_E_NOMEM;
+	a->count = a->nfree = pages;
+	a->mem = aligned_alloc(BS_PAGE, (size_t)pages * BS_PAGE);
+	a->used = calloc(pages, 1);
+	if (!a->mem || !a->used) {
+		bs_arena_free(a);
+		return VS_E_NOMEM;
+	}
+	*out = a;
+	return 0;
+}
+
+void bs_arena_free(struct bs_arena *a)
+{
+	if (!a)
+		return;
+	free(a->mem);
+	free(a->used);
+	free(a);
+}
+
+static bool run_free(const struct bs_arena *a, unsigned at, unsigned pages, unsigned *next)
+{
+	for (unsigned i = 0; i < pages; i++) {
+		if (a->used[at + i]) {
+			*next = at + i + 1;
+			return false;
+		}
+	}
+	return true;
+}
+
+uint8_t *bs_arena_take(struct bs_arena *a, unsigned pages)
+{
+	unsigned at = a->hint;
+
+	if (a->nfree < pages)
+		return NULL;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		while (at + pages <= a->count) {
+			if (run_free(a, at, pages, &at)) {
+				memset(a->used + at, 1, pages);
+				a->nfree -= pages;
+				a->hint = at + pages;
+				return a->mem + (size_t)at * BS_PAGE;
+			}
+		}
+		at = 0;
+	}
+	return NULL;
+}
+
+void bs_arena_give(struct bs_arena *a, uint8_t *run, unsigned pages)
+{
+	size_t at = (size_t)(run - a->mem) / BS_PAGE;
+
+	memset(a->used + at, 0, pages);
+	a->nfree += pages;
+}
+
+static void put(struct bs_opq *q, struct bs_iop *op)
+{
+	op->next = NULL;
+	if (q->tail)
+		q->tail->next = op;
+	else
+		q->head = op;
+	q->tail = op;
+}
+
+static struct bs_iop *take(struct bs_opq *q)
+{
+	struct bs_iop *op = q->head;
+
+	if (op) {
+		q->head = op->next;
+		if (!q->head)
+			q->tail = NULL;
+	}
+	return op;
+}
+
+bool bs_op_conflicts(const struct bs_engine *e, const struct bs_iop *op)
+{
+	for (const struct bs_iop *l = e->locks; l; l = l->lock_next)
+		if (l != op && l->vol == op->vol && l->block < op->block + op->count &&
+		    op->block < l->block + l->count)
+			return true;
+	return false;
+}
+
+void bs_op_lock(struct bs_engine *e, struct bs_iop *op)
+{
+	op->locked = true;
+	op->lock_next = e->locks;
+	e->locks = op;
+}
+
+static void unlock(struct bs_engine *e, struct bs_iop *op)
+{
+	struct bs_iop **p = &e->locks, *w;
+
+	if (!op->locked)
+		return;
+	op->locked = false;
+	while (*p != op)
+		p = &(*p)->lock_next;
+	*p = op->lock_next;
+	while ((w = take(&e->locked)))
+		put(&e->pending, w);
+}
+
+void bs_op_answer(struct bs_engine *e, struct bs_iop *op, enum bs_stage stage)
+{
+	op->stage = stage;
+	bs_port_answer(op->port, op);
+	(void)e;
+}
+
+void bs_op_done(struct bs_engine *e, struct bs_iop *op, int status)
+{
+	bs_op_read_release(e, op);
+	unlock(e, op);
+	op->status = status;
+	bs_op_answer(e, op, BS_OP_DONE);
+}
+
+void bs_op_acked(struct bs_engine *e, struct bs_iop *op, int status)
+{
+	unlock(e, op);
+	if (status == 0 && op->fua)
+		bs_log_flush_op(e, op);
+	else
+		bs_op_done(e, op, status);
+}
+
+void bs_op_flushed(struct bs_engine *e, struct bs_iop *op, int status)
+{
+	bs_op_done(e, op, status);
+}
+
+static bool changes(const struct bs_iop *op)
+{
+	return op->stage == BS_OP_COMMIT || op->stage == BS_OP_LINK || op->stage == BS_OP_TRIM ||
+	       op->stage == BS_OP_LOCK;
+}
+
+/* One attempt; VS_E_AGAIN only outside fibers. */
+static int run(struct bs_engine *e, struct bs_iop *op)
+{
+	if (e->locks && changes(op) && !op->locked && bs_op_conflicts(e, op)) {
+		put(&e->locked, op);
+		return 0;
+	}
+	switch (op->stage) {
+	case BS_OP_READ:
+		return bs_op_read(e, op);
+	case BS_OP_LOCK:
+		if (!op->locked)
+			bs_op_lock(e, op);
+		return bs_op_read(e, op);
+	case BS_OP_LOOKUP:
+		bs_op_read_release(e, op);
+		return bs_op_lookup(e, op);
+	case BS_OP_COMMIT:
+		return bs_op_commit(e, op);
+	case BS_OP_LINK:
+		return bs_op_link(e, op);
+	case BS_OP_TRIM:
+		return bs_op_trim(e, op);
+	case BS_OP_STATUS:
+		return bs_op_status(e, op);
+	case BS_OP_FLUSH:
+		op->seq = 0;
+		bs_log_flush_op(e, op);
+		return 0;
+	case BS_OP_RELEASE:
+		bs_op_done(e, op, op->status);
+		return 0;
+	default:
+		VS_ASSERT(!"not the engine's stage");
+	}
+	return 0;
+}
+
+/* Errors end an operation here, in one place. */
+static void finish(struct bs_engine *e, struct bs_iop *op, int rc)
+{
+	if (rc)
+		bs_op_done(e, op, rc);
+}
+
+static void op_fiber(void *arg)
+{
+	struct bs_iop *op = arg;
+	struct bs_engine *e = bs_port_engine(op->port);
+	int rc;
+
+	do {
+		rc = run(e, op);
+		if (rc == VS_E_AGAIN)
+			bs_fiber_yield(e->fibers);
+	} while (rc == VS_E_AGAIN);
+	finish(e, op, rc);
+	bs_frames_unkeep(e);
+	e->op_fibers--;
+}
+
+void bs_op_submit(struct bs_engine *e, struct bs_iop *op)
+{
+	int rc = VS_E_AGAIN;
+
+	if (!e->pending.head || op->stage == BS_OP_RELEASE || op->stage == BS_OP_READ)
+		rc = run(e, op);
+	if (rc == VS_E_AGAIN)
+		put(&e->pending, op);
+	else
+		finish(e, op, rc);
+}
+
+bool bs_ops_pump(struct bs_engine *e)
+{
+	unsigned limit = e->cfg.fibers - 6; /* the rest is for background work and calls */
+	bool did = false;
+
+	while (e->pending.head && e->op_fibers < limit && bs_fiber_idle(e->fibers)) {
+		struct bs_iop *op = take(&e->pending);
+
+		e->op_fibers++;
+		did = true;
+		if (!bs_fiber_start(e->fibers, op_fiber, op))
+			VS_ASSERT(!"an idle fiber did not start");
+	}
+	return did;
+}

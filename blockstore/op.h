@@ -1,0 +1,123 @@
+/*
+ * Operations: one piece (up to 32 blocks) of a request on its way between a port's thread and the
+ * engine. At any time exactly one side owns it; it passes through bounded rings.
+ *
+ * Write: port hashes -> LOOKUP -> (port compresses what is new) -> COMMIT -> acknowledged.
+ * Read: READ -> port verifies and copies -> RELEASE.
+ * Sub-block writes and compares: LOCK (locks the blocks, reads) -> port merges -> as a write.
+ */
+#ifndef BS_OP_H
+#define BS_OP_H
+
+#include "blockstore/engine.h"
+#include "blockstore/io.h"
+
+#define BS_OP_BLOCKS 32u
+
+enum bs_stage {
+	/* to the engine */
+	BS_OP_READ,
+	BS_OP_LOCK,
+	BS_OP_LOOKUP,
+	BS_OP_COMMIT,
+	BS_OP_RELEASE, /* gives back what a read pinned, and the lock */
+	BS_OP_TRIM,
+	BS_OP_FLUSH,
+	BS_OP_LINK,
+	BS_OP_STATUS,
+	/* to the port */
+	BS_OP_COMPRESS, /* what is BS_BLOCK_NEW must get its stored form */
+	BS_OP_FILLED,	/* pieces can be read */
+	BS_OP_DONE,
+};
+
+enum bs_block_kind { BS_BLOCK_ZERO, BS_BLOCK_KNOWN, BS_BLOCK_NEW };
+
+/* One block of a read. */
+struct bs_piece {
+	const uint8_t *ptr; /* stored bytes; NULL: zeros */
+	uint32_t len;
+	uint8_t coding;
+	bool decoded; /* ptr is a cached block: no verification */
+	bool filled;  /* set by the port: cached has been filled */
+	uint64_t check, cid;
+	struct bs_cblock *cached; /* pinned: source, or to be filled */
+	struct bs_unit *unit;	  /* pinned */
+	struct bs_place place;
+};
+
+struct bs_rio { /* a device read of an operation */
+	struct bs_devio io;
+	struct bs_iop *op;
+	struct bs_rio *next;
+	uint32_t seg, pages;
+	uint8_t *buf;
+};
+
+struct bs_iop {
+	struct bs_iop *next;
+	struct bs_port *port;
+	struct bs_req *req;
+	struct bs_vol *vol;
+	enum bs_stage stage, then; /* then: what LOCK is for, kept by the port */
+	int status;
+	bool fua, locked, running;
+	uint64_t seq; /* unit that carries it */
+	uint64_t block;
+	uint64_t count; /* blocks: at most BS_OP_BLOCKS but for TRIM and STATUS */
+	struct bs_iop *lock_next;
+
+	/* write */
+	struct dd_digest digest[BS_OP_BLOCKS];
+	uint64_t cid[BS_OP_BLOCKS];
+	const uint8_t *src[BS_OP_BLOCKS]; /* stored form of new blocks */
+	uint32_t len[BS_OP_BLOCKS];
+	uint64_t check[BS_OP_BLOCKS];
+	uint8_t coding[BS_OP_BLOCKS];
+	uint8_t kind[BS_OP_BLOCKS];
+
+	/* read */
+	struct bs_piece piece[BS_OP_BLOCKS];
+	struct bs_rio *rios;
+	unsigned rios_pending;
+
+	/* the port's */
+	uint64_t rel;	  /* bytes from the request's offset to this operation's first byte */
+	uint32_t bytes;	  /* of the request in this operation */
+	uint32_t skip;	  /* bytes of the first block before them */
+	uint8_t *staging; /* count pages */
+};
+
+/* Pages of 4 KiB given out in runs. One thread. */
+struct bs_arena {
+	uint8_t *mem, *used;
+	unsigned count, hint, nfree;
+};
+int bs_arena_new(unsigned pages, struct bs_arena **out) vs_must_check;
+void bs_arena_free(struct bs_arena *a);
+uint8_t *bs_arena_take(struct bs_arena *a, unsigned pages); /* NULL: no such run */
+void bs_arena_give(struct bs_arena *a, uint8_t *run, unsigned pages);
+
+void bs_op_submit(struct bs_engine *e, struct bs_iop *op); /* from the port's ring */
+bool bs_ops_pump(struct bs_engine *e);			   /* starts those that wait */
+void bs_op_acked(struct bs_engine *e, struct bs_iop *op, int status);
+void bs_op_flushed(struct bs_engine *e, struct bs_iop *op, int status);
+void bs_op_done(struct bs_engine *e, struct bs_iop *op, int status); /* unlocks and answers */
+void bs_op_answer(struct bs_engine *e, struct bs_iop *op, enum bs_stage stage);
+/* Whether another operation holds blocks of op's range. */
+bool bs_op_conflicts(const struct bs_engine *e, const struct bs_iop *op);
+void bs_op_lock(struct bs_engine *e, struct bs_iop *op);
+
+/* Stages. VS_E_AGAIN: must run in a fiber; else the operation has gone on or is done. */
+int bs_op_read(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+void bs_op_read_release(struct bs_engine *e, struct bs_iop *op);
+int bs_op_status(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_lookup(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_commit(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_link(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_trim(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+/* In a fiber: clears blocks [first, end) of v step by step. */
+int bs_trim_blocks(struct bs_engine *e, struct bs_vol *v, uint64_t first,
+		   uint64_t end) vs_must_check;
+
+#endif

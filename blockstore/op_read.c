@@ -1,0 +1,278 @@
+#include "blockstore/content.h"
+#include "blockstore/map.h"
+#include "blockstore/op.h"
+#include "blockstore/port.h"
+
+/* Reads of small requests enter the block cache; long ones would only push others out. */
+#define CACHE_BLOCKS 16u
+/* Unneeded bytes that are read to make one request of two. */
+#define GAP 16384u
+
+static bool place_ok(const struct bs_engine *e, const struct bs_place *p)
+{
+	return p->seg < e->segs.count && p->len > 0 && p->len <= 2 * BS_BLOCK &&
+	       p->coding <= BS_CODING_ZSTD && vs_range_ok(p->off, p->len, e->segs.size);
+}
+
+/* Which content each block has and where it lies. Pins nothing. */
+static int look(struct bs_engine *e, struct bs_iop *op)
+{
+	uint64_t leaf_of = UINT64_MAX;
+	struct bs_frame *leaf = NULL;
+
+	for (unsigned i = 0; i < op->count; i++) {
+		uint64_t block = op->block + i;
+		struct bs_piece *p = &op->piece[i];
+		int rc;
+
+		*p = (struct bs_piece){0};
+		if (block / BS_MAP_FAN != leaf_of) {
+			rc = bs_map_leaf(e, op->vol, block, &leaf);
+			if (rc)
+				return rc;
+			leaf_of = block / BS_MAP_FAN;
+		}
+		p->cid = leaf ? bs_map_entry(leaf->data, (unsigned)(block % BS_MAP_FAN)) : 0;
+		if (!p->cid)
+			continue;
+		rc = bs_content_look(e, p->cid, &p->place);
+		if (rc)
+			return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
+		if (!place_ok(e, &p->place))
+			return VS_E_CORRUPT;
+	}
+	return 0;
+}
+
+static void from_memory(struct bs_engine *e, struct bs_piece *p)
+{
+	p->cached = bs_cache_get(&e->cache, p->cid);
+	if (p->cached) {
+		p->ptr = p->cached->data;
+		p->len = BS_BLOCK;
+		p->decoded = true;
+		e->count.cache_hits++;
+		return;
+	}
+	p->len = p->place.len;
+	p->coding = p->place.coding;
+	p->check = p->place.check;
+	p->ptr = bs_log_find(e, &p->place, &p->unit);
+}
+
+static uint32_t page_end(const struct bs_place *p)
+{
+	return VS_ALIGN_UP(p->off + p->len, BS_PAGE);
+}
+
+/* Pieces [i, k) that one device read serves; from and to are its bytes in the segment. */
+static unsigned extent(const struct bs_iop *op, unsigned i, uint32_t *from, uint32_t *to)
+{
+	const struct bs_place *first = &op->piece[i].place;
+	unsigned k = i + 1;
+
+	*from = VS_ALIGN_DOWN(first->off, BS_PAGE);
+	*to = page_end(first);
+	for (; k < op->count; k++) {
+		const struct bs_piece *p = &op->piece[k];
+
+		if (!p->cid || p->ptr)
+			continue; /* served otherwise: no reason to end */
+		if (p->place.seg != first->seg || p->place.off < *from || p->place.off > *to + GAP)
+			break;
+		*to = VS_MAX(*to, page_end(&p->place));
+	}
+	return k;
+}
+
+static void release_rios(struct bs_engine *e, struct bs_iop *op)
+{
+	struct bs_rio *r = op->rios, *next;
+
+	op->rios = NULL;
+	for (; r; r = next) {
+		next = r->next;
+		bs_arena_give(e->read_arena, r->buf, r->pages);
+		r->next = e->rios;
+		e->rios = r;
+	}
+}
+
+void bs_op_read_release(struct bs_engine *e, struct bs_iop *op)
+{
+	bool waiters = op->rios != NULL;
+
+	if (op->stage != BS_OP_RELEASE && op->stage != BS_OP_LOOKUP && !op->rios)
+		return;
+	for (unsigned i = 0; i < op->count && i < BS_OP_BLOCKS; i++) {
+		struct bs_piece *p = &op->piece[i];
+
+		if (p->cached) {
+			if (p->filled)
+				bs_cache_insert(&e->cache, p->cached, p->cid);
+			bs_cache_put(&e->cache, p->cached);
+		}
+		if (p->unit)
+			bs_log_release(e, p->unit);
+		*p = (struct bs_piece){0};
+	}
+	release_rios(e, op);
+	if (waiters)
+		bs_fiber_wake_all(e->fibers, &e->read_wait);
+}
+
+static void read_done(struct bs_devio *io)
+{
+	struct bs_rio *r = io->arg;
+	struct bs_iop *op = r->op;
+	struct bs_engine *e = bs_port_engine(op->port);
+
+	e->segs.seg[r->seg].readers--;
+	e->reads_in_flight--;
+	if (io->status)
+		op->status = VS_E_IO;
+	if (--op->rios_pending == 0)
+		bs_op_answer(e, op, BS_OP_FILLED);
+}
+
+static struct bs_rio *new_rio(struct bs_engine *e, struct bs_iop *op, uint32_t seg, uint32_t from,
+			      uint32_t to)
+{
+	struct bs_rio *r = e->rios;
+	uint8_t *buf = r ? bs_arena_take(e->read_arena, (to - from) / BS_PAGE) : NULL;
+
+	if (!buf)
+		return NULL;
+	e->rios = r->next;
+	r->pages = (to - from) / BS_PAGE;
+	r->buf = buf;
+	r->op = op;
+	r->seg = seg;
+	r->io = (struct bs_devio){.op = BS_DEV_READ,
+				  .offset = bs_engine_where(e, seg, from),
+				  .length = to - from,
+				  .iov = {{r->buf, to - from}},
+				  .iovcnt = 1,
+				  .done = read_done,
+				  .arg = r};
+	r->next = op->rios;
+	op->rios = r;
+	return r;
+}
+
+/* (step) Pins what is in memory and sets up the device reads: false when buffers are short. */
+static bool gather(struct bs_engine *e, struct bs_iop *op)
+{
+	bool cache = op->count <= CACHE_BLOCKS && e->cache.count;
+
+	for (unsigned i = 0; i < op->count; i++)
+		if (op->piece[i].cid)
+			from_memory(e, &op->piece[i]);
+	for (unsigned i = 0; i < op->count;) {
+		uint32_t from, to;
+		unsigned end;
+		struct bs_rio *r;
+
+		if (!op->piece[i].cid || op->piece[i].ptr) {
+			i++;
+			continue;
+		}
+		end = extent(op, i, &from, &to);
+		r = new_rio(e, op, op->piece[i].place.seg, from, to);
+		if (!r)
+			return false;
+		for (; i < end; i++) {
+			struct bs_piece *p = &op->piece[i];
+
+			if (!p->cid || p->ptr)
+				continue;
+			p->ptr = r->buf + (p->place.off - from);
+			e->count.cache_misses++;
+			if (cache)
+				p->cached = bs_cache_new(&e->cache);
+		}
+	}
+	return true;
+}
+
+static void drop(struct bs_engine *e, struct bs_iop *op)
+{
+	enum bs_stage stage = op->stage;
+
+	op->stage = BS_OP_RELEASE;
+	bs_op_read_release(e, op);
+	op->stage = stage;
+}
+
+static void submit(struct bs_engine *e, struct bs_iop *op)
+{
+	op->rios_pending = 0;
+	for (struct bs_rio *r = op->rios; r; r = r->next)
+		op->rios_pending++;
+	if (!op->rios) {
+		bs_op_answer(e, op, BS_OP_FILLED);
+		return;
+	}
+	for (struct bs_rio *r = op->rios; r; r = r->next) {
+		e->segs.seg[r->seg].readers++;
+		e->reads_in_flight++;
+		e->count.device_reads++;
+		e->count.device_read_bytes += r->io.length;
+		bs_device_submit(e->dev, &r->io);
+	}
+}
+
+int bs_op_read(struct bs_engine *e, struct bs_iop *op)
+{
+	uint64_t blocks;
+
+	for (;;) {
+		do {
+			int rc;
+
+			blocks = bs_fiber_blocks(e->fibers);
+			if (!vs_range_ok(op->block, op->count, op->vol->ent.size / BS_BLOCK))
+				return VS_E_RANGE;
+			rc = look(e, op);
+			if (rc) { /* places, not pins: nothing to give back */
+				memset(op->piece, 0, sizeof(op->piece));
+				return rc;
+			}
+		} while (blocks != bs_fiber_blocks(e->fibers));
+		if (gather(e, op))
+			break;
+		drop(e, op);
+		if (!bs_fiber_here(e->fibers))
+			return VS_E_AGAIN;
+		if (!e->reads_in_flight && e->read_arena->nfree == e->read_arena->count)
+			return VS_E_NOMEM;
+		bs_fiber_block(e->fibers, &e->read_wait);
+	}
+	op->status = 0;
+	submit(e, op);
+	return 0;
+}
+
+int bs_op_status(struct bs_engine *e, struct bs_iop *op)
+{
+	uint64_t leaf_of = UINT64_MAX;
+	struct bs_frame *leaf = NULL;
+
+	if (!vs_range_ok(op->block, op->count, op->vol->ent.size / BS_BLOCK))
+		return VS_E_RANGE;
+	for (uint64_t i = 0; i < op->count; i++) {
+		uint64_t block = op->block + i;
+
+		if (block / BS_MAP_FAN != leaf_of) {
+			int rc = bs_map_leaf(e, op->vol, block, &leaf);
+
+			if (rc)
+				return rc;
+			leaf_of = block / BS_MAP_FAN;
+		}
+		op->req->mapped[i] =
+		    leaf && bs_map_entry(leaf->data, (unsigned)(block % BS_MAP_FAN)) != 0;
+	}
+	bs_op_done(e, op, 0);
+	return 0;
+}

@@ -1,0 +1,325 @@
+#include "blockstore/content.h"
+#include "blockstore/map.h"
+#include "blockstore/op.h"
+
+/* A part of an operation that lies under one bottom map page. */
+struct part {
+	uint64_t block;
+	unsigned at, n;
+};
+
+static unsigned split(const struct bs_iop *op, struct part parts[2])
+{
+	unsigned n = (unsigned)op->count;
+	uint64_t edge = (op->block | (BS_MAP_FAN - 1)) + 1;
+	unsigned head = (unsigned)VS_MIN((uint64_t)n, edge - op->block);
+
+	parts[0] = (struct part){op->block, 0, head};
+	parts[1] = (struct part){edge, head, n - head};
+	return head < n ? 2 : 1;
+}
+
+int bs_op_lookup(struct bs_engine *e, struct bs_iop *op)
+{
+	bool new = false;
+
+	for (unsigned i = 0; i < op->count; i++) {
+		int rc;
+
+		if (op->kind[i] != BS_BLOCK_NEW)
+			continue;
+		rc = bs_content_find(e, &op->digest[i], &op->cid[i]);
+		if (rc == VS_E_AGAIN)
+			return rc;
+		if (rc == 0)
+			op->kind[i] = BS_BLOCK_KNOWN;
+		else
+			new = true; /* also when a table page cannot be read */
+	}
+	if (new) {
+		bs_op_answer(e, op, BS_OP_COMPRESS);
+		return 0;
+	}
+	op->stage = BS_OP_COMMIT;
+	if (e->locks && !op->locked && bs_op_conflicts(e, op))
+		return VS_E_AGAIN; /* queued again, then put aside until the lock goes */
+	return bs_op_commit(e, op);
+}
+
+/*
+ * What was known may have gone, what was new may have come meanwhile. *lost: a block that was taken
+ * for known has no stored form yet.
+ */
+static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_t *payload,
+		  bool *lost)
+{
+	*new = 0;
+	*payload = 0;
+	*lost = false;
+	for (unsigned i = 0; i < op->count; i++) {
+		struct bs_place place;
+		int rc = 0;
+
+		if (op->kind[i] == BS_BLOCK_ZERO)
+			continue;
+		if (op->kind[i] == BS_BLOCK_NEW) {
+			rc = bs_content_find(e, &op->digest[i], &op->cid[i]);
+			if (rc == VS_E_AGAIN)
+				return rc;
+			if (rc) {
+				(*new)++;
+				*payload += op->len[i];
+				continue;
+			}
+			op->kind[i] = BS_BLOCK_KNOWN;
+		}
+		rc = bs_content_look(e, op->cid[i], &place);
+		if (rc == VS_E_NOENT || (rc == 0 && place.refs >= e->cfg.ref_cap)) {
+			op->kind[i] = BS_BLOCK_NEW;
+			*lost |= op->len[i] == 0;
+			(*new)++;
+			*payload += op->len[i];
+			continue;
+		}
+		if (rc == 0)
+			rc = bs_content_ready(e, op->cid[i]);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+struct plan {
+	struct part parts[2];
+	unsigned nparts, new, pages;
+	uint32_t payload;
+	uint64_t old[BS_OP_BLOCKS];
+};
+
+static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
+{
+	p->nparts = split(op, p->parts);
+	p->pages = 0;
+	for (unsigned k = 0; k < p->nparts; k++) {
+		struct part *t = &p->parts[k];
+		struct bs_map_need need;
+		int rc = bs_map_prepare(e, op->vol, t->block, t->n, &need, p->old + t->at);
+
+		if (rc)
+			return rc;
+		p->pages += need.pages;
+	}
+	return 0;
+}
+
+static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const struct plan *p)
+{
+	uint32_t records = p->new *BS_REC_CONTENT_SIZE + p->nparts *BS_REC_MAP_HEAD +
+			   (uint32_t)op->count *BS_REC_MAP_EACH;
+	unsigned touches = 4 * (unsigned)op->count + 4 * p->pages + 32;
+	int rc = bs_ids_prepare(e, &e->places, p->new);
+
+	if (rc == 0)
+		rc = bs_ids_prepare(e, &e->mappages, p->pages);
+	if (rc == 0)
+		rc = bs_frames_room(e, touches);
+	if (rc == 0)
+		rc = bs_log_room(e, BS_NEED_DATA, records, p->payload, p->pages);
+	return rc;
+}
+
+static bool in_range(const struct bs_iop *op)
+{
+	uint64_t blocks = op->vol->ent.size / BS_BLOCK;
+
+	return op->vol->ent.kind == BS_VOL_VOLUME && op->block < blocks &&
+	       op->count <= blocks - op->block;
+}
+
+/* (step) An equal new block earlier in the same operation. */
+static bool twin_before(struct bs_iop *op, unsigned i)
+{
+	for (unsigned k = 0; k < i; k++) {
+		if (op->kind[k] == BS_BLOCK_NEW &&
+		    dd_digest_equal(&op->digest[k], &op->digest[i])) {
+			op->cid[i] = op->cid[k];
+			return true;
+		}
+	}
+	return false;
+}
+
+static void store_new(struct bs_engine *e, struct bs_iop *op, unsigned i)
+{
+	struct bs_rec r = {.type = BS_REC_CONTENT,
+			   .digest = op->digest[i],
+			   .coding = op->coding[i],
+			   .len = op->len[i],
+			   .check = op->check[i]};
+	struct bs_place place = {.coding = op->coding[i], .check = op->check[i]};
+
+	r.cid = op->cid[i] = bs_ids_take(e, &e->places);
+	bs_rec_put(bs_log_record(e, BS_REC_CONTENT_SIZE), &r);
+	bs_log_payload(e, op->src[i], op->len[i], &place);
+	bs_content_put(e, r.cid, &place, &op->digest[i]);
+}
+
+static void record_maps(struct bs_engine *e, const struct bs_iop *op, const struct plan *p,
+			const struct part *t)
+{
+	struct bs_rec r = {
+	    .type = BS_REC_MAP, .volume = op->vol->ent.id, .block = t->block, .count = t->n};
+	uint8_t *b = bs_log_record(e, BS_REC_MAP_HEAD + t->n * BS_REC_MAP_EACH);
+
+	b += bs_rec_put_array_head(b, &r);
+	for (unsigned i = 0; i < t->n; i++) {
+		vs_put_le64(b + 16 * i, p->old[t->at + i]);
+		vs_put_le64(b + 16 * i + 8, op->cid[t->at + i]);
+	}
+}
+
+static void apply(struct bs_engine *e, struct bs_iop *op, const struct plan *p)
+{
+	for (unsigned i = 0; i < op->count; i++) {
+		if (op->kind[i] == BS_BLOCK_ZERO)
+			op->cid[i] = 0;
+		else if (op->kind[i] == BS_BLOCK_KNOWN || twin_before(op, i))
+			e->count.dedup_hits++;
+		else
+			store_new(e, op, i);
+	}
+	for (unsigned k = 0; k < p->nparts; k++) {
+		record_maps(e, op, p, &p->parts[k]);
+		bs_map_apply(e, op->vol, p->parts[k].block, p->parts[k].n,
+			     op->cid + p->parts[k].at);
+	}
+	bs_log_attach(e, op);
+}
+
+int bs_op_commit(struct bs_engine *e, struct bs_iop *op)
+{
+	uint64_t blocks;
+	struct plan p;
+	bool lost;
+
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		if (!in_range(op))
+			return VS_E_RANGE;
+		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
+		if (rc == 0)
+			rc = revise(e, op, &p.new, &p.payload, &lost);
+		if (rc)
+			return rc;
+		if (lost) {
+			bs_op_answer(e, op, BS_OP_COMPRESS);
+			return 0;
+		}
+		rc = prepare_maps(e, op, &p);
+		if (rc == 0)
+			rc = prepare_room(e, op, &p);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	if (e->locks && !op->locked && bs_op_conflicts(e, op))
+		return VS_E_AGAIN; /* locked while this one was prepared */
+	apply(e, op, &p);
+	return 0;
+}
+
+int bs_op_link(struct bs_engine *e, struct bs_iop *op)
+{
+	uint64_t blocks;
+	struct plan p = {0};
+
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		if (!in_range(op))
+			return VS_E_RANGE;
+		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
+		for (unsigned i = 0; rc == 0 && i < op->count; i++) {
+			rc = bs_content_find(e, &op->digest[i], &op->cid[i]);
+			op->kind[i] = rc == 0 ? BS_BLOCK_KNOWN : BS_BLOCK_NEW;
+			if (rc == 0)
+				rc = bs_content_ready(e, op->cid[i]);
+			else if (rc != VS_E_AGAIN)
+				rc = 0;
+		}
+		if (rc == 0)
+			rc = prepare_maps(e, op, &p);
+		if (rc == 0)
+			rc = prepare_room(e, op, &p);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	if (e->locks && !op->locked && bs_op_conflicts(e, op))
+		return VS_E_AGAIN;
+	for (unsigned i = 0; i < op->count; i++)
+		if (op->kind[i] == BS_BLOCK_NEW)
+			op->cid[i] = p.old[i];
+	for (unsigned k = 0; k < p.nparts; k++) {
+		record_maps(e, op, &p, &p.parts[k]);
+		bs_map_apply(e, op->vol, p.parts[k].block, p.parts[k].n, op->cid + p.parts[k].at);
+	}
+	bs_log_attach(e, op);
+	return 0;
+}
+
+int bs_trim_blocks(struct bs_engine *e, struct bs_vol *v, uint64_t first, uint64_t end)
+{
+	while (first < end) {
+		struct bs_rec r = {.type = BS_REC_TRIM, .volume = v->ent.id, .block = first};
+		struct bs_map_need need = {0};
+		uint64_t blocks, to = end;
+		bool nothing;
+		int rc;
+
+		do {
+			blocks = bs_fiber_blocks(e->fibers);
+			rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
+			if (rc == 0)
+				rc = bs_map_trim_prepare(e, v, first, end, &to, &nothing, &need);
+			if (rc == 0 && !nothing)
+				rc = bs_ids_prepare(e, &e->mappages, need.pages);
+			if (rc == 0 && !nothing)
+				rc = bs_frames_room(e, BS_MAP_FAN + 4 * need.pages + 16);
+			if (rc == 0 && !nothing)
+				rc =
+				    bs_log_room(e, BS_NEED_DELETE, BS_REC_TRIM_SIZE, 0, need.pages);
+			if (rc)
+				return rc;
+		} while (blocks != bs_fiber_blocks(e->fibers));
+		if (!nothing) {
+			r.count = to - first;
+			bs_rec_put(bs_log_record(e, BS_REC_TRIM_SIZE), &r);
+			bs_map_trim_apply(e, v, first, to);
+		}
+		bs_frames_unkeep(e);
+		first = to;
+	}
+	return 0;
+}
+
+int bs_op_trim(struct bs_engine *e, struct bs_iop *op)
+{
+	int rc;
+
+	if (!bs_fiber_here(e->fibers))
+		return VS_E_AGAIN;
+	if (op->vol->ent.kind != BS_VOL_VOLUME ||
+	    !vs_range_ok(op->block, op->count, op->vol->ent.size / BS_BLOCK))
+		return VS_E_RANGE;
+	if (e->read_only)
+		return VS_E_ROFS;
+	if (!op->locked)
+		bs_op_lock(e, op);
+	rc = bs_trim_blocks(e, op->vol, op->block, op->block + op->count);
+	if (rc)
+		return rc;
+	bs_log_attach_last(e, op);
+	return 0;
+}

@@ -1,0 +1,350 @@
+#include "blockstore/open.h"
+
+#include "blockstore/checkpoint.h"
+#include "blockstore/content.h"
+#include "blockstore/op.h"
+#include "blockstore/replay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BEAT_NS UINT64_C(2000000000)
+
+static int read_super(struct bs_device *dev, uint8_t *buf, unsigned slot, unsigned copy,
+		      struct bs_super *sb)
+{
+	uint64_t at = bs_super_offset(dev->size, slot, copy);
+	int rc = bs_device_sync(dev, BS_DEV_READ, at, buf, BS_SUPER_SIZE);
+
+	return rc ? rc : bs_super_decode(buf, sb);
+}
+
+/* How much a failure says: any is better than "not a store". */
+static int worse(int a, int b)
+{
+	static const int order[] = {VS_E_VERSION, VS_E_CORRUPT, VS_E_IO, VS_E_NOTSTORE};
+
+	for (unsigned i = 0; i < VS_ARRAY_LEN(order); i++)
+		if (a == order[i] || b == order[i])
+			return order[i];
+	return a;
+}
+
+int bs_open_super(struct bs_device *dev, struct bs_super *out, struct vs_error *err)
+{
+	uint8_t *buf = aligned_alloc(BS_PAGE, BS_SUPER_SIZE);
+	struct bs_super sb = {0};
+	int best = VS_E_NOTSTORE;
+
+	if (!buf)
+		return vs_fail(err, VS_E_NOMEM, "cannot read %s: out of memory", dev->name);
+	for (unsigned i = 0; i < 4; i++) {
+		int rc = read_super(dev, buf, i & 1, i >> 1, &sb);
+
+		if (rc == 0 && (best != 0 || sb.checkpoint > out->checkpoint)) {
+			*out = sb;
+			best = 0;
+		} else if (rc && best) {
+			best = worse(best, rc);
+		}
+	}
+	free(buf);
+	if (best == 0 && out->device_size > dev->size)
+		return vs_fail(err, VS_E_CORRUPT,
+			       "%s is smaller than the store on it: give it back its %llu bytes",
+			       dev->name, (unsigned long long)out->device_size);
+	switch (best) {
+	case 0:
+		return 0;
+	case VS_E_VERSION:
+		return vs_fail(err, best,
+			       "%s has store format version %u, this vstore knows %u: "
+			       "use a later vstore",
+			       dev->name, sb.version, BS_FORMAT_VERSION);
+	case VS_E_NOTSTORE:
+		return vs_fail(err, best, "%s is not a vstore store: format it with vstore init",
+			       dev->name);
+	case VS_E_CORRUPT:
+		return vs_fail(err, best, "%s: all superblocks are damaged", dev->name);
+	default:
+		return vs_fail(err, best, "cannot read the superblocks of %s", dev->name);
+	}
+}
+
+static int judge_features(struct bs_engine *e, struct vs_error *err)
+{
+	uint64_t in = e->sb.incompat & ~BS_KNOWN_INCOMPAT;
+	uint64_t ro = e->sb.ro_compat & ~BS_KNOWN_RO_COMPAT;
+
+	if (in)
+		return vs_fail(err, VS_E_FEATURE,
+			       "%s uses incompatible features 0x%llx that this vstore does not "
+			       "know: use a later vstore",
+			       e->dev->name, (unsigned long long)in);
+	if (ro && !e->read_only) {
+		e->read_only = true;
+		(void)snprintf(e->why, sizeof(e->why), "unknown features 0x%llx",
+			       (unsigned long long)ro);
+		bs_engine_event(e, BS_WARNING, "read-only",
+				"the store is read-only: features 0x%llx are not known",
+				(unsigned long long)ro);
+	}
+	return 0;
+}
+
+static void machine_id(uint8_t id[32])
+{
+	FILE *f = fopen("/etc/machine-id", "re");
+
+	memset(id, '0', 32);
+	if (!f)
+		return;
+	if (fread(id, 1, 32, f) != 32)
+		memset(id, '0', 32);
+	(void)fclose(f);
+}
+
+static int write_owner(struct bs_engine *e)
+{
+	bs_owner_encode(e->owner_buf, &e->owner);
+	return bs_device_sync(e->dev, BS_DEV_WRITE, BS_OWNER_OFFSET, e->owner_buf, BS_SUPER_SIZE);
+}
+
+/*
+ * A store that another machine holds must not be opened: its heartbeat is watched for three beats.
+ * On the same machine the device's lock has already decided.
+ */
+static int take_ownership(struct bs_engine *e, struct vs_error *err)
+{
+	struct bs_owner now, was;
+	uint8_t me[32];
+	int rc;
+
+	machine_id(me);
+	rc = bs_device_sync(e->dev, BS_DEV_READ, BS_OWNER_OFFSET, e->owner_buf, BS_SUPER_SIZE);
+	if (rc)
+		return vs_fail(err, rc, "cannot read the owner of %s", e->dev->name);
+	if (bs_owner_decode(e->owner_buf, &was) == 0 && was.held &&
+	    memcmp(was.machine, me, sizeof(me)) != 0) {
+		(void)usleep(3 * (useconds_t)(BEAT_NS / 1000));
+		rc = bs_device_sync(e->dev, BS_DEV_READ, BS_OWNER_OFFSET, e->owner_buf,
+				    BS_SUPER_SIZE);
+		if (rc == 0 && bs_owner_decode(e->owner_buf, &now) == 0 && now.beat != was.beat)
+			return vs_fail(err, VS_E_BUSY,
+				       "%s is in use by host %s: stop that node first",
+				       e->dev->name, now.host);
+	}
+	e->owner = (struct bs_owner){.held = true, .store = e->sb.uuid, .beat = 1};
+	memcpy(e->owner.machine, me, sizeof(me));
+	(void)gethostname((char *)e->owner.host, sizeof(e->owner.host) - 1);
+	rc = write_owner(e);
+	return rc ? vs_fail(err, rc, "cannot write the owner of %s", e->dev->name) : 0;
+}
+
+static void beat_done(struct bs_devio *io)
+{
+	struct bs_engine *e = io->arg;
+
+	e->owner_busy = false; /* a lost beat is made good by the next */
+}
+
+void bs_open_heartbeat(struct bs_engine *e)
+{
+	uint64_t now;
+
+	if (e->cfg.no_owner || e->read_only || e->owner_busy || e->stopping)
+		return;
+	now = e->env.now_ns(e->env.arg);
+	if (now < e->owner_due)
+		return;
+	e->owner_due = now + BEAT_NS;
+	e->owner.beat++;
+	e->owner_busy = true;
+	bs_owner_encode(e->owner_buf, &e->owner);
+	e->owner_io = (struct bs_devio){.op = BS_DEV_WRITE,
+					.offset = BS_OWNER_OFFSET,
+					.length = BS_SUPER_SIZE,
+					.iov = {{e->owner_buf, BS_SUPER_SIZE}},
+					.iovcnt = 1,
+					.done = beat_done,
+					.arg = e};
+	bs_device_submit(e->dev, &e->owner_io);
+}
+
+int bs_open_disown(struct bs_engine *e)
+{
+	if (e->cfg.no_owner)
+		return 0;
+	while (e->owner_busy)
+		bs_fiber_yield(e->fibers);
+	e->owner.held = false;
+	bs_owner_encode(e->owner_buf, &e->owner);
+	return bs_engine_dev(e, BS_DEV_WRITE, BS_OWNER_OFFSET, e->owner_buf, BS_SUPER_SIZE);
+}
+
+/* Every live content's digest, leaf by leaf; others run in between. */
+static void index_fiber(void *arg)
+{
+	struct bs_engine *e = arg;
+	uint64_t leaves = e->trees[BS_TREE_PLACE].root.leaves;
+
+	for (uint64_t leaf = 0; leaf < leaves && !e->stopping && !e->failed; leaf++) {
+		for (unsigned i = 0; i < BS_PLACES_PER_PAGE; i++) {
+			uint64_t slot = leaf * BS_PLACES_PER_PAGE + i;
+			struct bs_place place;
+			struct dd_digest d;
+
+			if (slot && bs_content_look_slot(e, slot, &place) == 0 &&
+			    bs_content_digest(e, bs_cid(slot, place.gen), &d) == 0)
+				dd_index_insert(e->index, &d, slot);
+		}
+		bs_frames_unkeep(e);
+		bs_fiber_yield(e->fibers);
+	}
+	bs_frames_unkeep(e);
+	e->indexing = false;
+}
+
+void bs_open_index(struct bs_engine *e)
+{
+	if (e->index_filled || !e->index)
+		return;
+	e->index_filled = true;
+	e->indexing = true;
+	if (!bs_fiber_start(e->fibers, index_fiber, e))
+		e->indexing = e->index_filled = false;
+}
+
+static int alloc_all(struct bs_engine *e)
+{
+	const struct bs_engine_config *c = &e->cfg;
+	int rc = bs_segs_init(e, e->sb.segments, e->sb.segment_size);
+
+	if (rc == 0)
+		rc = bs_fiber_pool_new(c->fibers, &e->fibers);
+	if (rc == 0)
+		rc = bs_frames_init(&e->frames, c->frames, c->fibers);
+	if (rc == 0)
+		rc = bs_vols_init(&e->vols);
+	if (rc == 0)
+		rc = bs_cache_init(&e->cache, c->cache_blocks);
+	if (rc == 0)
+		rc = bs_arena_new(c->read_pages, &e->read_arena);
+	if (rc == 0)
+		rc = bs_log_init(e);
+	if (rc == 0 && c->index_bytes)
+		rc = dd_index_new(&e->index, c->index_bytes, NULL);
+	e->rio_mem = calloc(c->read_pages, sizeof(*e->rio_mem));
+	e->owner_buf = aligned_alloc(BS_PAGE, BS_SUPER_SIZE);
+	e->clean_buf = c->read_only ? NULL : aligned_alloc(BS_PAGE, e->sb.segment_size);
+	if (!e->rio_mem || !e->owner_buf || (!e->clean_buf && !c->read_only))
+		return VS_E_NOMEM;
+	for (unsigned i = 0; i < c->read_pages; i++) {
+		e->rio_mem[i].next = e->rios;
+		e->rios = &e->rio_mem[i];
+	}
+	return rc;
+}
+
+/* Dirty pages at which a checkpoint is due: what recovery can redo in time, and the store holds. */
+static unsigned dirty_limit(const struct bs_engine *e)
+{
+	uint64_t store_pages = (uint64_t)e->segs.count * e->segs.size / BS_PAGE;
+	uint64_t n = VS_MIN(e->cfg.frames / 5u, 40000u);
+
+	n = VS_MIN(n, VS_MAX(store_pages / 64, 64u));
+	return (unsigned)n;
+}
+
+static void set_up(struct bs_engine *e)
+{
+	uint64_t contents = e->cfg.max_contents;
+	uint64_t most = (uint64_t)e->segs.count * e->segs.size / 64;
+
+	e->era = e->sb.era;
+	e->works = e->sb.works;
+	e->contents = e->sb.contents;
+	e->stored_bytes = e->sb.stored_bytes;
+	e->references = e->sb.references;
+	for (unsigned i = 0; i < BS_TREES; i++)
+		e->trees[i].root = e->sb.roots[i];
+	e->log.epoch = e->sb.epoch;
+	e->log.durable_seq = e->sb.durable_seq;
+	e->places = (struct bs_idalloc){
+	    .tree = BS_TREE_PLACE,
+	    .per_page = BS_PLACES_PER_PAGE,
+	    .hint = e->sb.place_hint,
+	    .max_leaves = VS_DIV_UP(contents ? contents : most, BS_PLACES_PER_PAGE)};
+	e->mappages = (struct bs_idalloc){.tree = BS_TREE_MAP,
+					  .per_page = BS_MAPENTS_PER_PAGE,
+					  .hint = e->sb.map_hint,
+					  .max_leaves = UINT64_C(1) << 40};
+	memcpy(&e->tag, e->sb.uuid.b, sizeof(e->tag));
+	e->frames.dirty_limit = dirty_limit(e);
+	bs_segs_reserves(e);
+}
+
+struct recovery {
+	struct bs_call call;
+	struct vs_error *err;
+};
+
+/* Ends with a checkpoint in a new epoch and fresh segments, so that nothing stale revalidates. */
+static int recover(struct bs_engine *e, struct bs_call *c)
+{
+	struct recovery *r = vs_container_of(c, struct recovery, call);
+	int rc = bs_replay_run(e, r->err);
+
+	e->recovering = false;
+	if (rc || e->read_only)
+		return rc;
+	rc = bs_log_begin(e);
+	for (unsigned i = 0; i < 2 && rc == 0; i++) /* both superblocks know the new epoch */
+		rc = bs_checkpoint_run(e, false);
+	return rc ? vs_fail(r->err, rc, "cannot write the checkpoint that ends recovery: %s",
+			    e->why[0] ? e->why : vs_err_text(rc))
+		  : 0;
+}
+
+int bs_engine_open(struct bs_device *dev, const struct bs_engine_config *cfg,
+		   const struct bs_env *env, struct bs_engine **out, struct vs_error *err)
+{
+	struct bs_engine *e = calloc(1, sizeof(*e));
+	struct recovery r = {.call = {.fn = recover, .writer = true}, .err = err};
+	int rc;
+
+	if (!e)
+		return vs_fail(err, VS_E_NOMEM, "cannot open %s: out of memory", dev->name);
+	e->dev = dev;
+	e->cfg = *cfg;
+	e->env = *env;
+	e->read_only = cfg->read_only || dev->read_only;
+	rc = bs_open_super(dev, &e->sb, err);
+	if (rc == 0)
+		rc = judge_features(e, err);
+	if (rc) {
+		free(e);
+		return rc;
+	}
+	rc = alloc_all(e);
+	if (rc) {
+		rc = vs_fail(err, rc, "cannot open %s: %s", dev->name, vs_err_text(rc));
+		goto fail;
+	}
+	set_up(e);
+	if (!e->cfg.no_owner && !e->read_only) {
+		rc = take_ownership(e, err);
+		if (rc)
+			goto fail;
+	}
+	e->recovering = true;
+	rc = bs_engine_call_wait(e, &r.call);
+	if (rc)
+		goto fail;
+	*out = e;
+	return 0;
+fail:
+	bs_engine_abandon(e);
+	return rc;
+}

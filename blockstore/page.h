@@ -1,0 +1,32 @@
+/*
+ * Map pages: 512 entries of 8 bytes, known by a CID of the map table, shared copy-on-write.
+ *
+ * A page of an era before its volume's `frozen` is shared and never changes. A copy keeps the CID
+ * of the page that it was copied from as its base, takes one reference on the base and none on the
+ * children: an entry equal to the base's is borrowed, any other owned.
+ */
+#ifndef BS_PAGE_H
+#define BS_PAGE_H
+
+#include "blockstore/engine.h"
+
+/* VS_E_CORRUPT: not alive; VS_E_CHECKSUM, VS_E_IO; VS_E_AGAIN as in tree.h. */
+int bs_page_get(struct bs_engine *e, uint64_t cid, struct bs_frame **out) vs_must_check;
+int bs_page_ent(struct bs_engine *e, uint64_t cid, struct bs_mapent *out) vs_must_check;
+/* Prepares that cid's table entry may change (references, count, the page itself). */
+int bs_page_ready(struct bs_engine *e, uint64_t cid) vs_must_check;
+
+/* All below: in a step, prepared. */
+struct bs_frame *bs_page_now(struct bs_engine *e, uint64_t cid);
+/* base NULL: an empty page. It has no reference yet. Needs an id and a frame reserved. */
+struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t level);
+void bs_page_ref(struct bs_engine *e, uint64_t cid);
+void bs_page_unref(struct bs_engine *e, uint64_t cid); /* may queue work */
+void bs_page_free(struct bs_engine *e, uint64_t cid);  /* without references */
+void bs_page_ent_put(struct bs_engine *e, uint64_t cid, const struct bs_mapent *ent);
+struct bs_mapent bs_page_ent_now(struct bs_engine *e, uint64_t cid);
+void bs_page_count(struct bs_engine *e, uint64_t cid, int64_t delta);
+/* Whether entry i of f is its own: not zero, and not its base's. */
+bool bs_page_owns(struct bs_engine *e, const struct bs_frame *f, unsigned i);
+
+#endif

@@ -1,0 +1,416 @@
+#include "blockstore/recount.h"
+
+#include "blockstore/content.h"
+#include "blockstore/page.h"
+
+#include <lz4.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+#define MAX_LINES 1000u
+
+struct count {
+	struct bs_engine *e;
+	const struct bs_check_options *opts;
+	struct bs_check_result *res;
+	uint64_t nplaces, npages; /* slots */
+	uint32_t *place_refs;	  /* found, per content slot */
+	uint32_t *page_refs;	  /* found, per map page slot */
+	uint64_t *page_xors;
+	uint8_t *page_seen;
+	uint64_t *seg_live;
+	uint64_t done, total;
+	uint64_t references;
+};
+
+static void problem(struct count *c, const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+
+	c->res->problems++;
+	if (!c->opts->report || c->res->problems > MAX_LINES)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	c->opts->report(c->opts->arg, line, c->done, c->total);
+}
+
+static void space(struct count *c, uint32_t seg, uint32_t off, uint32_t len, const char *what)
+{
+	if (seg == BS_SEG_NONE)
+		return;
+	if (seg >= c->e->segs.count || !vs_range_ok(off, len, c->e->segs.size)) {
+		problem(c, "%s lies outside the store: segment %u at %u", what, seg, off);
+		return;
+	}
+	c->seg_live[seg] += len;
+}
+
+static void ref_page(struct count *c, uint64_t cid, const char *from)
+{
+	if (bs_cid_slot(cid) >= c->npages)
+		problem(c, "%s refers to map page %llx, which does not exist", from,
+			(unsigned long long)cid);
+	else
+		c->page_refs[bs_cid_slot(cid)]++;
+}
+
+static void ref_content(struct count *c, uint64_t cid, uint64_t page)
+{
+	if (bs_cid_slot(cid) >= c->nplaces)
+		problem(c, "map page %llx refers to content %llx, which does not exist",
+			(unsigned long long)page, (unsigned long long)cid);
+	else
+		c->place_refs[bs_cid_slot(cid)]++;
+	c->references++;
+}
+
+/* What page `f` owns, and its reference on its base. */
+static int count_page(struct count *c, uint64_t cid, const struct bs_mapent *ent)
+{
+	struct bs_frame *f, *base = NULL;
+	int rc = bs_page_get(c->e, cid, &f);
+
+	if (rc == 0 && ent->base)
+		rc = bs_page_get(c->e, ent->base, &base);
+	if (rc) {
+		problem(c, "map page %llx cannot be read: %s", (unsigned long long)cid,
+			vs_err_text(rc));
+		return 0;
+	}
+	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
+		uint64_t child = bs_map_entry(f->data, i);
+
+		if (!child || (base && bs_map_entry(base->data, i) == child))
+			continue;
+		if (ent->level)
+			ref_page(c, child, "a map page");
+		else
+			ref_content(c, child, cid);
+	}
+	if (ent->base) {
+		ref_page(c, ent->base, "a copy");
+		if (bs_cid_slot(ent->base) < c->npages)
+			c->page_xors[bs_cid_slot(ent->base)] ^= cid;
+	}
+	return 0;
+}
+
+/* Mapped blocks below each page agree with its count; done bottom up by comparing sums. */
+static int check_count(struct count *c, uint64_t cid, const struct bs_mapent *ent)
+{
+	struct bs_frame *f;
+	uint64_t sum = 0;
+	int rc = bs_page_get(c->e, cid, &f);
+
+	if (rc)
+		return 0; /* reported by count_page */
+	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
+		uint64_t child = bs_map_entry(f->data, i);
+		struct bs_mapent below;
+
+		if (!child)
+			continue;
+		if (!ent->level) {
+			sum++;
+			continue;
+		}
+		rc = bs_page_ent(c->e, child, &below);
+		if (rc) {
+			problem(c, "map page %llx has a child that is not alive",
+				(unsigned long long)cid);
+			return 0;
+		}
+		if (below.level + 1u != ent->level)
+			problem(c, "map page %llx has a child of the wrong level",
+				(unsigned long long)cid);
+		sum += below.count;
+	}
+	if (sum != ent->count)
+		problem(c, "map page %llx counts %llu blocks, has %llu", (unsigned long long)cid,
+			(unsigned long long)ent->count, (unsigned long long)sum);
+	return 0;
+}
+
+static int walk_pages(struct count *c)
+{
+	for (uint64_t slot = 0; slot < c->npages; slot++) {
+		struct bs_frame *leaf;
+		struct bs_mapent ent;
+		uint64_t cid;
+		int rc = bs_tree_get(c->e, BS_TREE_MAP, 0, slot / BS_MAPENTS_PER_PAGE, true, &leaf);
+
+		if (rc)
+			return rc;
+		if (!leaf) {
+			slot |= BS_MAPENTS_PER_PAGE - 1;
+			continue;
+		}
+		bs_mapent_get(leaf->data + slot % BS_MAPENTS_PER_PAGE * BS_MAPENT_SIZE, &ent);
+		if (!ent.live)
+			continue;
+		cid = bs_cid(slot, ent.place.gen);
+		c->res->map_pages++;
+		space(c, ent.place.seg, ent.place.off, BS_PAGE, "a map page");
+		rc = count_page(c, cid, &ent);
+		if (rc == 0)
+			rc = check_count(c, cid, &ent);
+		if (rc)
+			return rc;
+		bs_frames_unkeep(c->e);
+	}
+	return 0;
+}
+
+static int walk_volumes(struct count *c)
+{
+	for (size_t i = 0; i <= c->e->vols.mask; i++) {
+		for (struct bs_vol *v = c->e->vols.by_id[i]; v; v = v->id_next) {
+			struct bs_mapent ent;
+
+			if (v->ent.root)
+				ref_page(c, v->ent.root, "a volume");
+			c->res->volumes += v->ent.kind == BS_VOL_VOLUME;
+			c->res->snapshots += v->ent.kind == BS_VOL_SNAPSHOT;
+			if (v->ent.root && (bs_page_ent(c->e, v->ent.root, &ent) ||
+					    ent.level + 1u != v->ent.height))
+				problem(c, "volume %s: its map's height is wrong", v->ent.name);
+		}
+	}
+	return 0;
+}
+
+static int read_content(struct count *c, uint64_t cid, const struct bs_place *p)
+{
+	uint32_t from = VS_ALIGN_DOWN(p->off, BS_PAGE), to = VS_ALIGN_UP(p->off + p->len, BS_PAGE);
+	uint8_t *buf = aligned_alloc(BS_PAGE, to - from), plain[BS_BLOCK];
+	const uint8_t *stored = buf + (p->off - from), *data = plain;
+	struct dd_digest want, have;
+	struct dd_hasher *h = NULL;
+	bool ok = true;
+	int rc = buf ? dd_hasher_new(&h, NULL) : VS_E_NOMEM;
+
+	if (rc == 0)
+		rc = bs_content_digest(c->e, cid, &want);
+	if (rc == 0)
+		rc = bs_engine_read(c->e, p->seg, from, buf, to - from);
+	if (rc == 0) {
+		ok = (bs_checksum(stored, p->len) & BS_CHECK56) == p->check;
+		if (p->coding == BS_CODING_PLAIN)
+			data = stored;
+		else if (p->coding == BS_CODING_LZ4)
+			ok = ok && LZ4_decompress_safe((const char *)stored, (char *)plain,
+						       (int)p->len, BS_BLOCK) == BS_BLOCK;
+		else
+			ok = ok && ZSTD_decompress(plain, BS_BLOCK, stored, p->len) == BS_BLOCK;
+		if (ok && p->coding == BS_CODING_PLAIN)
+			ok = p->len == BS_BLOCK;
+		if (ok)
+			dd_hash(h, data, BS_BLOCK, &have);
+		ok = ok && dd_digest_equal(&want, &have);
+	}
+	if (rc && rc != VS_E_NOMEM) {
+		problem(c, "content %llx cannot be read: %s", (unsigned long long)cid,
+			vs_err_text(rc));
+		rc = 0;
+	} else if (rc == 0 && !ok) {
+		problem(c, "content %llx in segment %u at %u is damaged", (unsigned long long)cid,
+			p->seg, p->off);
+	}
+	dd_hasher_free(h);
+	free(buf);
+	return rc;
+}
+
+static int walk_contents(struct count *c)
+{
+	uint64_t contents = 0, stored = 0;
+
+	for (uint64_t slot = 0; slot < c->nplaces; slot++) {
+		struct bs_place p;
+		int rc = bs_content_look_slot(c->e, slot, &p);
+
+		if (rc && rc != VS_E_NOENT)
+			return rc;
+		if (rc == VS_E_NOENT)
+			p.refs = 0;
+		if (p.refs != c->place_refs[slot])
+			problem(c, "content in slot %llu has %u references, its count says %u",
+				(unsigned long long)slot, c->place_refs[slot], p.refs);
+		if (p.refs) {
+			contents++;
+			stored += p.len;
+			space(c, p.seg, p.off, p.len, "a content");
+			if (c->opts->read_data && p.seg < c->e->segs.count &&
+			    vs_range_ok(p.off, p.len, c->e->segs.size) && p.len <= 2 * BS_BLOCK)
+				rc = read_content(c, bs_cid(slot, p.gen), &p);
+			if (rc)
+				return rc;
+		}
+		if (slot % 1024 == 0) {
+			bs_frames_unkeep(c->e);
+			c->done = slot;
+			if (c->opts->report)
+				c->opts->report(c->opts->arg, NULL, c->done, c->total);
+		}
+	}
+	c->res->contents += contents;
+	c->res->stored_bytes += stored;
+	if (contents != c->e->contents || stored != c->e->stored_bytes ||
+	    c->references != c->e->references)
+		problem(c,
+			"the store counts %llu contents, %llu bytes, %llu references; there are "
+			"%llu, %llu, %llu",
+			(unsigned long long)c->e->contents, (unsigned long long)c->e->stored_bytes,
+			(unsigned long long)c->e->references, (unsigned long long)contents,
+			(unsigned long long)stored, (unsigned long long)c->references);
+	return 0;
+}
+
+static void compare_pages(struct count *c)
+{
+	for (uint64_t slot = 0; slot < c->npages; slot++) {
+		struct bs_frame *leaf;
+		struct bs_mapent ent = {0};
+
+		if (bs_tree_get(c->e, BS_TREE_MAP, 0, slot / BS_MAPENTS_PER_PAGE, true, &leaf))
+			continue; /* reported before */
+		if (leaf)
+			bs_mapent_get(leaf->data + slot % BS_MAPENTS_PER_PAGE * BS_MAPENT_SIZE,
+				      &ent);
+		bs_frames_unkeep(c->e);
+		if (!ent.live && c->page_refs[slot])
+			problem(c, "map page slot %llu is free but referred to",
+				(unsigned long long)slot);
+		if (!ent.live)
+			continue;
+		if (ent.place.refs != c->page_refs[slot])
+			problem(c, "map page %llu has %u references, its count says %u",
+				(unsigned long long)slot, c->page_refs[slot], ent.place.refs);
+		if (ent.xors != c->page_xors[slot])
+			problem(c, "map page %llu does not know its copies",
+				(unsigned long long)slot);
+		if (!ent.place.refs && !c->page_seen[slot])
+			problem(c, "map page %llu leaks: no reference, not to be released",
+				(unsigned long long)slot);
+	}
+}
+
+/* Pages without references must be on the release queue. */
+static int walk_works(struct count *c)
+{
+	for (uint64_t i = 0; i < c->e->works; i++) {
+		struct bs_frame *f;
+		struct bs_work w;
+		int rc = bs_tree_get(c->e, BS_TREE_WORK, 0, i / BS_WORKS_PER_PAGE, true, &f);
+
+		if (rc)
+			return rc;
+		if (!f)
+			continue;
+		bs_work_get(f->data + i % BS_WORKS_PER_PAGE * BS_WORK_SIZE, &w);
+		if (w.kind == BS_WORK_RELEASE && bs_cid_slot(w.cid) < c->npages)
+			c->page_seen[bs_cid_slot(w.cid)] = 1;
+		bs_frames_unkeep(c->e);
+	}
+	return 0;
+}
+
+static int walk_tables(struct count *c, unsigned tree, unsigned level, uint64_t index,
+		       const struct bs_ptr *ptr)
+{
+	for (unsigned i = 0; i < 2; i++)
+		space(c, ptr->seg[i], ptr->off[i], BS_PAGE, "a table page");
+	if (level == 0)
+		return 0;
+	for (unsigned i = 0; i < BS_PTRS_PER_PAGE; i++) {
+		struct bs_frame *f;
+		struct bs_ptr child;
+		int rc = bs_tree_get(c->e, tree, level, index, true, &f);
+
+		if (rc)
+			return rc;
+		if (!f)
+			return 0;
+		bs_ptr_get(f->data + i * BS_PTR_SIZE, &child);
+		bs_frames_unkeep(c->e);
+		rc = walk_tables(c, tree, level - 1, index * BS_PTRS_PER_PAGE + i, &child);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int compare_space(struct count *c)
+{
+	const struct bs_segs *s = &c->e->segs;
+	uint64_t live = 0;
+
+	for (unsigned t = 0; t < BS_TREES; t++) {
+		const struct bs_tree_root *r = &c->e->trees[t].root;
+		int rc = r->height ? walk_tables(c, t, r->height - 1u, 0, &r->ptr) : 0;
+
+		if (rc)
+			return rc;
+	}
+	for (uint32_t i = 0; i < s->count; i++) {
+		live += c->seg_live[i];
+		if (c->seg_live[i] != s->seg[i].ent.live)
+			problem(c, "segment %u holds %llu bytes, its count says %u", i,
+				(unsigned long long)c->seg_live[i], s->seg[i].ent.live);
+		if (c->seg_live[i] && s->seg[i].ent.state != BS_SEG_LOG &&
+		    s->seg[i].ent.state != BS_SEG_META)
+			problem(c, "segment %u holds %llu bytes and counts as free", i,
+				(unsigned long long)c->seg_live[i]);
+	}
+	if (live != s->live)
+		problem(c, "the store counts %llu live bytes, there are %llu",
+			(unsigned long long)s->live, (unsigned long long)live);
+	return 0;
+}
+
+static int allocate(struct count *c)
+{
+	c->nplaces = c->e->trees[BS_TREE_PLACE].root.leaves * BS_PLACES_PER_PAGE;
+	c->npages = c->e->trees[BS_TREE_MAP].root.leaves * BS_MAPENTS_PER_PAGE;
+	c->total = c->nplaces;
+	c->place_refs = calloc(c->nplaces + 1, sizeof(uint32_t));
+	c->page_refs = calloc(c->npages + 1, sizeof(uint32_t));
+	c->page_xors = calloc(c->npages + 1, sizeof(uint64_t));
+	c->page_seen = calloc(c->npages + 1, 1);
+	c->seg_live = calloc(c->e->segs.count, sizeof(uint64_t));
+	return c->place_refs && c->page_refs && c->page_xors && c->page_seen && c->seg_live
+		   ? 0
+		   : VS_E_NOMEM;
+}
+
+int bs_recount_run(struct bs_engine *e, const struct bs_check_options *opts,
+		   struct bs_check_result *out)
+{
+	struct count c = {.e = e, .opts = opts, .res = out};
+	int rc = allocate(&c);
+
+	if (rc == 0)
+		rc = walk_volumes(&c);
+	if (rc == 0)
+		rc = walk_pages(&c);
+	if (rc == 0)
+		rc = walk_works(&c);
+	if (rc == 0) {
+		compare_pages(&c);
+		rc = walk_contents(&c);
+	}
+	if (rc == 0)
+		rc = compare_space(&c);
+	free(c.place_refs);
+	free(c.page_refs);
+	free(c.page_xors);
+	free(c.page_seen);
+	free(c.seg_live);
+	bs_frames_unkeep(e);
+	return rc;
+}

@@ -1,0 +1,482 @@
+#include "blockstore/replay.h"
+
+#include "blockstore/content.h"
+#include "blockstore/volop.h"
+#include "blockstore/work.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* At most so many units are in flight at once, so a unit may be written again that far back. */
+#define REWRITTEN_MAX 64u
+
+struct bs_replay {
+	uint8_t *buf;
+	uint32_t seg, off;
+	uint32_t ahead[BS_LOG_AHEAD];
+	uint64_t seq, chain; /* of the unit that comes next */
+	const uint8_t *pages;
+	uint64_t npages, page_at;
+};
+
+uint64_t bs_replay_page(struct bs_engine *e)
+{
+	struct bs_replay *r = e->replay;
+
+	VS_ASSERT(r->page_at < r->npages); /* counted by count_pages before the step */
+	return vs_get_le64(r->pages + 8 * r->page_at++);
+}
+
+/* Reads and verifies a unit: header, records, and every content in it. */
+static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uint32_t off,
+		     struct bs_unit_head *h)
+{
+	uint32_t pos = 0, at;
+	int rc;
+
+	if (off + BS_PAGE > e->segs.size)
+		return VS_E_NOENT;
+	rc = bs_engine_read(e, seg, off, r->buf, BS_PAGE);
+	if (rc == 0)
+		rc = bs_unit_decode(r->buf, BS_PAGE, e->segs.size, e->tag, h);
+	if (rc && rc != VS_E_RANGE)
+		return rc;
+	if (h->kind != BS_UNIT_LOG || h->epoch != e->sb.epoch || h->unit_len > e->segs.size - off)
+		return VS_E_NOENT;
+	if (h->unit_len > BS_PAGE) {
+		rc = bs_engine_read(e, seg, off, r->buf, h->unit_len);
+		if (rc)
+			return rc;
+	}
+	rc = bs_unit_decode(r->buf, h->unit_len, e->segs.size, e->tag, h);
+	if (rc)
+		return rc == VS_E_RANGE ? VS_E_CORRUPT : rc;
+	at = h->head_len;
+	for (uint32_t i = 0; i < h->records; i++) {
+		struct bs_rec rec;
+
+		rc = bs_rec_get(r->buf + BS_UNIT_HEAD, h->records_len, &pos, &rec);
+		if (rc)
+			return rc;
+		if (rec.type != BS_REC_CONTENT && rec.type != BS_REC_MOVE)
+			continue;
+		if (rec.len > h->head_len + h->payload_len - at ||
+		    (bs_checksum(r->buf + at, rec.len) & BS_CHECK56) != rec.check)
+			return VS_E_CHECKSUM;
+		at += rec.len;
+	}
+	return 0;
+}
+
+static void use_segment(struct bs_engine *e, uint32_t seg)
+{
+	if (e->segs.seg[seg].ent.state != BS_SEG_LOG)
+		bs_seg_set_state(e, seg, BS_SEG_LOG, 0);
+}
+
+static int replay_content(struct bs_engine *e, const struct bs_rec *rec, uint32_t seg, uint32_t off)
+{
+	struct bs_place place = {.seg = seg,
+				 .off = off,
+				 .len = rec->len,
+				 .coding = rec->coding,
+				 .check = rec->check},
+			old;
+	struct bs_frame *f;
+	uint64_t slot = bs_cid_slot(rec->cid);
+	int rc = bs_content_ready(e, rec->cid);
+
+	if (rc == 0)
+		rc = bs_tree_get_w(e, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE, &f);
+	if (rc)
+		return rc;
+	if (slot / BS_PLACES_PER_PAGE >= e->places.max_leaves || slot == 0)
+		return VS_E_CORRUPT;
+	rc = bs_content_look_slot(e, slot, &old);
+	if (rc != VS_E_NOENT)
+		return rc ? rc : VS_E_CORRUPT;
+	bs_content_put(e, rec->cid, &place, &rec->digest);
+	return 0;
+}
+
+static int replay_move(struct bs_engine *e, const struct bs_rec *rec, uint32_t seg, uint32_t off)
+{
+	struct bs_place place;
+	int rc = bs_content_ready(e, rec->cid);
+
+	if (rc == 0)
+		rc = bs_content_look(e, rec->cid, &place);
+	if (rc)
+		return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
+	if (place.len != rec->len)
+		return VS_E_CORRUPT;
+	bs_content_move(e, rec->cid, seg, off);
+	return 0;
+}
+
+/* New map pages that the record will take must be in the unit's list, with their table page. */
+static int count_pages(struct bs_engine *e, unsigned pages)
+{
+	struct bs_replay *r = e->replay;
+	int rc = 0;
+
+	for (uint64_t i = r->page_at; rc == 0 && i < r->npages && i < r->page_at + pages; i++)
+		rc = bs_page_ready(e, vs_get_le64(r->pages + 8 * i));
+	return rc ? rc : bs_frames_reserve(e, pages + 8);
+}
+
+static bool pages_left(const struct bs_engine *e, unsigned pages)
+{
+	return e->replay->npages - e->replay->page_at >= pages;
+}
+
+static int replay_map(struct bs_engine *e, const struct bs_rec *rec)
+{
+	struct bs_vol *v = bs_vol_by_id(e, rec->volume);
+	uint64_t old[BS_MAP_FAN], cids[BS_MAP_FAN], blocks;
+	unsigned n = (unsigned)rec->count;
+	struct bs_map_need need;
+
+	if (!v || v->ent.kind != BS_VOL_VOLUME || n == 0 || n > BS_MAP_FAN ||
+	    rec->block / BS_MAP_FAN != (rec->block + n - 1) / BS_MAP_FAN ||
+	    !vs_range_ok(rec->block, n, v->ent.size / BS_BLOCK))
+		return VS_E_CORRUPT;
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_map_prepare(e, v, rec->block, n, &need, old);
+		for (unsigned i = 0; rc == 0 && i < n; i++) {
+			struct bs_place place;
+
+			cids[i] = vs_get_le64(rec->array + 16 * i + 8);
+			if (old[i] != vs_get_le64(rec->array + 16 * i))
+				return VS_E_CORRUPT;
+			if (!cids[i] || cids[i] == old[i])
+				continue;
+			rc = bs_content_ready(e, cids[i]);
+			/* new content has no reference yet, so only its generation counts */
+			if (rc == 0 && bs_content_look(e, cids[i], &place) &&
+			    place.gen != bs_cid_gen(cids[i]))
+				return VS_E_CORRUPT;
+		}
+		if (rc == 0)
+			rc = count_pages(e, need.pages);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	if (!pages_left(e, need.pages))
+		return VS_E_CORRUPT;
+	bs_map_apply(e, v, rec->block, n, cids);
+	return 0;
+}
+
+static int replay_trim(struct bs_engine *e, const struct bs_rec *rec)
+{
+	struct bs_vol *v = bs_vol_by_id(e, rec->volume);
+	struct bs_map_need need;
+	uint64_t blocks, end;
+	bool nothing;
+
+	if (!v || v->ent.kind != BS_VOL_VOLUME || rec->count == 0 ||
+	    !vs_range_ok(rec->block, rec->count, bs_map_span(v->ent.height - 1u)))
+		return VS_E_CORRUPT;
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_map_trim_prepare(e, v, rec->block, rec->block + rec->count, &end, &nothing,
+					 &need);
+		if (rc == 0)
+			rc = count_pages(e, need.pages);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	if (nothing || end != rec->block + rec->count || !pages_left(e, need.pages))
+		return VS_E_CORRUPT;
+	bs_map_trim_apply(e, v, rec->block, end);
+	return 0;
+}
+
+static int replay_volop(struct bs_engine *e, const struct bs_rec *rec)
+{
+	struct bs_volop op = {.rec = *rec};
+	uint64_t blocks;
+	int rc;
+
+	do {
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_volop_prepare(e, &op);
+		if (rc == 0)
+			rc = bs_work_ready(e, 4);
+		if (rc == 0)
+			rc = count_pages(e, op.pages);
+	} while (rc == 0 && blocks != bs_fiber_blocks(e->fibers));
+	if (rc == 0 && !pages_left(e, op.pages))
+		rc = VS_E_CORRUPT;
+	if (rc == 0)
+		bs_volop_apply(e, &op);
+	free(op.fresh);
+	return rc;
+}
+
+static int replay_record(struct bs_engine *e, const struct bs_rec *rec, uint32_t seg, uint32_t at)
+{
+	switch (rec->type) {
+	case BS_REC_CONTENT:
+		return replay_content(e, rec, seg, at);
+	case BS_REC_MOVE:
+		return replay_move(e, rec, seg, at);
+	case BS_REC_MAP:
+		return replay_map(e, rec);
+	case BS_REC_TRIM:
+		return replay_trim(e, rec);
+	case BS_REC_VOL_PUT:
+	case BS_REC_VOL_DELETE:
+	case BS_REC_VOL_SHARE:
+	case BS_REC_VOL_ROLLBACK:
+		return replay_volop(e, rec);
+	case BS_REC_RELEASE:
+	case BS_REC_ABSORB:
+		return bs_work_replay(e, rec);
+	case BS_REC_PAGES:
+		return 0;
+	default:
+		return VS_E_CORRUPT;
+	}
+}
+
+static void find_pages(struct bs_replay *r, const struct bs_unit_head *h)
+{
+	struct bs_rec rec;
+	uint32_t pos = 0;
+
+	r->npages = r->page_at = 0;
+	for (uint32_t i = 0; i < h->records; i++) {
+		if (bs_rec_get(r->buf + BS_UNIT_HEAD, h->records_len, &pos, &rec))
+			return;
+		if (rec.type == BS_REC_PAGES) {
+			r->pages = rec.array;
+			r->npages = rec.count;
+		}
+	}
+}
+
+static int replay_unit(struct bs_engine *e, struct bs_replay *r, const struct bs_unit_head *h)
+{
+	uint32_t pos = 0, at = r->off + h->head_len;
+	int rc = 0;
+
+	use_segment(e, r->seg);
+	find_pages(r, h);
+	for (uint32_t i = 0; rc == 0 && i < h->records; i++) {
+		struct bs_rec rec = {0};
+
+		rc = bs_rec_get(r->buf + BS_UNIT_HEAD, h->records_len, &pos, &rec);
+		if (rc == 0)
+			rc = replay_record(e, &rec, r->seg, at);
+		if (rec.type == BS_REC_CONTENT || rec.type == BS_REC_MOVE)
+			at += rec.len;
+		bs_frames_unkeep(e);
+	}
+	return rc;
+}
+
+/*
+ * Units that were written again after a failed write stand at the start of the next segment: those
+ * already replayed are passed over. Moves r behind them; false when nothing of that kind is there.
+ */
+static bool enter_next(struct bs_engine *e, struct bs_replay *r)
+{
+	struct bs_replay to = *r;
+	struct bs_unit_head h;
+	uint64_t seq;
+
+	to.seg = r->ahead[0];
+	to.off = 0;
+	if (to.seg >= e->segs.count || read_unit(e, &to, to.seg, 0, &h) || !h.first)
+		return false;
+	if (h.seq > r->seq || h.seq + REWRITTEN_MAX < r->seq)
+		return false;
+	seq = h.seq;
+	for (to.chain = h.chain; seq < r->seq; seq++) {
+		if (read_unit(e, &to, to.seg, to.off, &h) || h.seq != seq || h.chain != to.chain) {
+			memcpy(to.ahead, r->ahead, sizeof(to.ahead));
+			return false;
+		}
+		if (h.first)
+			memcpy(to.ahead, h.ahead, sizeof(to.ahead));
+		to.chain = h.check;
+		to.off += h.unit_len;
+	}
+	if (to.off == 0 && to.chain != r->chain)
+		return false;
+	use_segment(e, to.seg);
+	if (to.off) { /* the look-ahead was read from its first unit above */
+		r->chain = to.chain;
+		memcpy(r->ahead, to.ahead, sizeof(r->ahead));
+	}
+	r->seg = to.seg;
+	r->off = to.off;
+	return true;
+}
+
+/* A later unit that says that the missing one was durable: then this is damage, not the end. */
+static bool damaged_in(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uint32_t off)
+{
+	for (; seg < e->segs.count && off + BS_PAGE <= e->segs.size; off += BS_PAGE) {
+		struct bs_unit_head h;
+		uint32_t len;
+		int rc;
+
+		if (bs_engine_read(e, seg, off, r->buf, BS_PAGE))
+			continue;
+		rc = bs_unit_decode(r->buf, BS_PAGE, e->segs.size, e->tag, &h);
+		if (rc == VS_E_RANGE) {
+			len = VS_MIN(h.head_len, e->segs.size - off);
+			if (bs_engine_read(e, seg, off, r->buf, len))
+				continue;
+			rc = bs_unit_decode(r->buf, len, e->segs.size, e->tag, &h);
+		}
+		if (rc == 0 && h.kind == BS_UNIT_LOG && h.epoch == e->sb.epoch && h.seq > r->seq &&
+		    h.durable_seq >= r->seq)
+			return true;
+	}
+	return false;
+}
+
+static bool damaged(struct bs_engine *e, struct bs_replay *r)
+{
+	uint64_t epoch, seq;
+
+	if (e->env.witness_get && e->env.witness_get(e->env.arg, &epoch, &seq) &&
+	    epoch == e->sb.epoch && seq >= r->seq)
+		return true;
+	if (damaged_in(e, r, r->seg, r->off))
+		return true;
+	for (unsigned i = 0; i < BS_LOG_AHEAD; i++)
+		if (r->ahead[i] < e->segs.count && damaged_in(e, r, r->ahead[i], 0))
+			return true;
+	return false;
+}
+
+static void make_read_only(struct bs_engine *e, const char *why)
+{
+	e->read_only = true;
+	(void)snprintf(e->why, sizeof(e->why), "%s", why);
+	bs_engine_event(e, BS_ERROR, "read-only", "the store is read-only: %s", why);
+}
+
+static int replay_log(struct bs_engine *e, struct bs_replay *r)
+{
+	for (unsigned jumps = 0; jumps < 8;) {
+		struct bs_unit_head h;
+		int rc = read_unit(e, r, r->seg, r->off, &h);
+
+		if (rc == 0 && h.seq == r->seq && h.chain == r->chain) {
+			if (h.first)
+				memcpy(r->ahead, h.ahead, sizeof(r->ahead));
+			rc = replay_unit(e, r, &h);
+			if (rc == VS_E_NOMEM)
+				return rc;
+			if (rc) {
+				bs_engine_event(e, BS_ERROR, "log", "unit %llu: %s",
+						(unsigned long long)h.seq, vs_err_text(rc));
+				make_read_only(e, "a record of the log does not fit the tables");
+				return 0;
+			}
+			e->log.durable_seq = VS_MAX(e->log.durable_seq, h.durable_seq);
+			r->seq++;
+			r->chain = h.check;
+			r->off += h.unit_len;
+			jumps = 0;
+			continue;
+		}
+		if (!enter_next(e, r))
+			break;
+		jumps++;
+	}
+	if (damaged(e, r))
+		make_read_only(e, "the log is damaged before its end: flushed writes are missing");
+	return 0;
+}
+
+static int load_segments(struct bs_engine *e)
+{
+	uint64_t leaves = VS_DIV_UP(e->segs.count, BS_SEGENTS_PER_PAGE);
+
+	for (uint64_t l = 0; l < leaves; l++) {
+		struct bs_frame *f;
+		int rc = bs_tree_get(e, BS_TREE_SEGMENT, 0, l, true, &f);
+
+		if (rc || !f)
+			return rc ? rc : VS_E_CORRUPT;
+		for (uint32_t i = 0; i < BS_SEGENTS_PER_PAGE; i++) {
+			uint32_t seg = (uint32_t)(l * BS_SEGENTS_PER_PAGE) + i;
+			struct bs_segent *ent;
+
+			if (seg >= e->segs.count)
+				break;
+			ent = &e->segs.seg[seg].ent;
+			bs_segent_get(f->data + i * BS_SEGENT_SIZE, ent);
+			if (ent->state > BS_SEG_FREEING || ent->live > e->segs.size ||
+			    ent->slot[0] >= e->segs.count || ent->dev[0] != 0 || ent->copies != 1)
+				return VS_E_CORRUPT;
+			e->segs.nfree += ent->state == BS_SEG_FREE;
+			e->segs.nfreeing += ent->state == BS_SEG_FREEING;
+			e->segs.live += ent->live;
+		}
+		bs_frames_unkeep(e);
+	}
+	return 0;
+}
+
+/* Checkpoints rewrite the segment table's inner pages each time: they stay. */
+static int pin_segment_inner(struct bs_engine *e)
+{
+	uint64_t pages = VS_DIV_UP(e->segs.count, BS_SEGENTS_PER_PAGE);
+
+	for (unsigned level = 1; level < e->trees[BS_TREE_SEGMENT].root.height; level++) {
+		pages = VS_DIV_UP(pages, BS_PTRS_PER_PAGE);
+		for (uint64_t i = 0; i < pages; i++) {
+			struct bs_frame *f;
+			int rc = bs_tree_get(e, BS_TREE_SEGMENT, level, i, true, &f);
+
+			if (rc || !f)
+				return rc ? rc : VS_E_CORRUPT;
+			f->pins++;
+		}
+	}
+	return 0;
+}
+
+int bs_replay_run(struct bs_engine *e, struct vs_error *err)
+{
+	struct bs_replay r = {.seg = e->sb.log_seg,
+			      .off = e->sb.log_off,
+			      .seq = e->sb.next_seq,
+			      .chain = e->sb.chain};
+	int rc;
+
+	memcpy(r.ahead, e->sb.ahead, sizeof(r.ahead));
+	r.buf = aligned_alloc(BS_PAGE, e->segs.size);
+	if (!r.buf)
+		return vs_fail(err, VS_E_NOMEM, "cannot recover the store: out of memory");
+	e->replay = &r;
+	rc = load_segments(e);
+	if (rc == 0)
+		rc = pin_segment_inner(e);
+	if (rc == 0)
+		rc = bs_vols_load(e);
+	if (e->vols.next_id < e->sb.next_volume)
+		e->vols.next_id = e->sb.next_volume;
+	if (rc == 0)
+		rc = replay_log(e, &r);
+	e->replay = NULL;
+	e->log.next_seq = r.seq;
+	e->log.chain = e->log.acked_chain = r.chain;
+	e->log.written_seq = r.seq - 1;
+	free(r.buf);
+	bs_frames_unkeep(e);
+	return rc ? vs_fail(err, rc, "cannot recover the store: %s", vs_err_text(rc)) : 0;
+}

@@ -1,0 +1,163 @@
+#include "blockstore/segment.h"
+
+#include "blockstore/engine.h"
+
+#include <stdlib.h>
+
+int bs_segs_init(struct bs_engine *e, uint32_t count, uint32_t size)
+{
+	struct bs_segs *s = &e->segs;
+
+	s->count = count;
+	s->size = size;
+	s->seg = calloc(count, sizeof(*s->seg));
+	s->dirty = calloc(VS_DIV_UP(count, BS_SEGENTS_PER_PAGE), 1);
+	if (!s->seg || !s->dirty)
+		return VS_E_NOMEM;
+	/* where the table's own pages are found before it is read: in segments of this kind only */
+	for (uint32_t i = 0; i < count; i++)
+		s->seg[i].ent = (struct bs_segent){.copies = 1, .slot = {i}};
+	return 0;
+}
+
+void bs_segs_destroy(struct bs_segs *s)
+{
+	free(s->seg);
+	free(s->dirty);
+}
+
+/*
+ * The system's reserve is what two checkpoints and the cleaner's output need at most; deletions may
+ * use all but that, data all but a little more.
+ */
+void bs_segs_reserves(struct bs_engine *e)
+{
+	struct bs_segs *s = &e->segs;
+	uint64_t pages = 2u * (uint64_t)e->frames.dirty_limit + 64;
+	uint64_t meta = VS_DIV_UP(pages * BS_PAGE, s->size) + 3;
+	uint64_t system = 2 * meta + 4;
+	uint64_t data = system + system / 2 + 4;
+
+	s->reserve[BS_NEED_SYSTEM] = 0;
+	s->reserve[BS_NEED_DELETE] = (uint32_t)VS_MIN(system, s->count / 4);
+	s->reserve[BS_NEED_DATA] = (uint32_t)VS_MIN(data, s->count / 3);
+	s->live_limit = (uint64_t)(s->count - s->reserve[BS_NEED_DATA]) * s->size / 100 * 92;
+}
+
+static void mark(struct bs_segs *s, uint32_t seg)
+{
+	s->dirty[seg / BS_SEGENTS_PER_PAGE] = 1;
+}
+
+void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state, uint64_t stamp)
+{
+	struct bs_segs *s = &e->segs;
+	struct bs_seg *g = &s->seg[seg];
+
+	s->nfree -= g->ent.state == BS_SEG_FREE;
+	s->nfreeing -= g->ent.state == BS_SEG_FREEING;
+	g->ent.state = (uint8_t)state;
+	g->ent.stamp = stamp;
+	s->nfree += state == BS_SEG_FREE;
+	s->nfreeing += state == BS_SEG_FREEING;
+	mark(s, seg);
+}
+
+uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need need)
+{
+	struct bs_segs *s = &e->segs;
+
+	if (s->nfree <= s->reserve[need])
+		return BS_SEG_NONE;
+	for (uint32_t n = 0; n < s->count; n++) {
+		uint32_t i = s->hint;
+
+		s->hint = (s->hint + 1) % s->count;
+		if (s->seg[i].ent.state != BS_SEG_FREE || s->seg[i].readers || s->seg[i].writers)
+			continue;
+		VS_ASSERT(s->seg[i].ent.live == 0);
+		s->seg[i].bad = false;
+		bs_seg_set_state(e, i, state, 0);
+		return i;
+	}
+	return BS_SEG_NONE;
+}
+
+void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta)
+{
+	struct bs_segs *s = &e->segs;
+	int64_t live;
+
+	VS_ASSERT(seg < s->count);
+	live = (int64_t)s->seg[seg].ent.live + delta;
+	VS_ASSERT(live >= 0 && live <= s->size);
+	s->seg[seg].ent.live = (uint32_t)live;
+	s->emptied += live == 0 && delta < 0;
+	s->live += (uint64_t)delta;
+	mark(s, seg);
+}
+
+bool bs_seg_busy(const struct bs_engine *e, uint32_t seg)
+{
+	const struct bs_log *l = &e->log;
+
+	if (seg == l->seg || seg == l->meta[0].seg || seg == l->meta[1].seg ||
+	    e->segs.seg[seg].writers)
+		return true;
+	for (unsigned i = 0; i < BS_LOG_AHEAD; i++)
+		if (seg == l->ahead[i])
+			return true;
+	return false;
+}
+
+void bs_segs_retire(struct bs_engine *e, uint64_t n)
+{
+	struct bs_segs *s = &e->segs;
+
+	s->emptied = 0;
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct bs_segent *ent = &s->seg[i].ent;
+
+		if ((ent->state == BS_SEG_LOG || ent->state == BS_SEG_META) && ent->live == 0 &&
+		    !bs_seg_busy(e, i))
+			bs_seg_set_state(e, i, BS_SEG_FREEING, n);
+	}
+}
+
+static void discard_done(struct bs_devio *io)
+{
+	free(io);
+}
+
+static void discard(struct bs_engine *e, uint32_t seg)
+{
+	struct bs_devio *io = calloc(1, sizeof(*io));
+
+	if (!io)
+		return; /* a hint */
+	io->op = BS_DEV_DISCARD;
+	io->offset = bs_engine_where(e, seg, 0);
+	io->length = e->segs.size;
+	io->done = discard_done;
+	bs_device_submit(e->dev, io);
+}
+
+void bs_segs_reuse(struct bs_engine *e, uint64_t n)
+{
+	struct bs_segs *s = &e->segs;
+
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct bs_segent *ent = &s->seg[i].ent;
+
+#if defined(BS_PLANT) && BS_PLANT == 3
+		/* planted bug: a segment is reused one checkpoint too early */
+		if (ent->state != BS_SEG_FREEING || ent->stamp > n || s->seg[i].readers)
+			continue;
+#else
+		if (ent->state != BS_SEG_FREEING || ent->stamp >= n || s->seg[i].readers)
+			continue;
+#endif
+		bs_seg_set_state(e, i, BS_SEG_FREE, 0);
+		(void)discard;
+	}
+}

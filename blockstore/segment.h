@@ -1,0 +1,49 @@
+/*
+ * The segment table in memory: state, live bytes, readers of each segment.
+ *
+ * A segment is reused only when it holds nothing live as of a checkpoint that both superblocks have
+ * left behind, no read points into it and no unit is being written to it.
+ */
+#ifndef BS_SEGMENT_H
+#define BS_SEGMENT_H
+
+#include "blockstore/table_format.h"
+
+struct bs_engine;
+
+struct bs_seg {
+	struct bs_segent ent;
+	uint32_t readers; /* device reads in flight */
+	uint16_t writers; /* units being written */
+	bool bad;	  /* the cleaner could not empty it */
+};
+
+/* Who may use how much of what is left. */
+enum bs_need { BS_NEED_DATA, BS_NEED_DELETE, BS_NEED_SYSTEM };
+
+struct bs_segs {
+	struct bs_seg *seg;
+	uint8_t *dirty; /* per leaf of the segment table */
+	uint32_t count, size;
+	uint32_t nfree, nfreeing;
+	uint32_t hint;
+	uint32_t emptied;    /* segments whose last live byte went since the last cut */
+	uint64_t live;	     /* of all segments */
+	uint64_t live_limit; /* data is refused beyond it */
+	uint32_t reserve[3]; /* per bs_need: free segments that must stay */
+};
+
+int bs_segs_init(struct bs_engine *e, uint32_t count, uint32_t size) vs_must_check;
+void bs_segs_destroy(struct bs_segs *s);
+void bs_segs_reserves(struct bs_engine *e); /* from sizes and limits */
+/* BS_SEG_NONE when need may not have one. */
+uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need need);
+void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state, uint64_t stamp);
+void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta);
+/* At the cut of checkpoint n: segments that have become empty start to be freed. */
+void bs_segs_retire(struct bs_engine *e, uint64_t n);
+/* Checkpoint n is durable: what was empty before it is free. */
+void bs_segs_reuse(struct bs_engine *e, uint64_t n);
+bool bs_seg_busy(const struct bs_engine *e, uint32_t seg); /* log or checkpoint write there */
+
+#endif

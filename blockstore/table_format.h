@@ -1,0 +1,152 @@
+/*
+ * On-disk bytes of table pages: entries and page pointers (FORMAT.md, "Tables").
+ *
+ * A content id (CID) is 48 bits of slot and 16 of generation; 0 is "no content, reads as zeros".
+ * Slot 0 is never given out. Pure functions, any thread.
+ */
+#ifndef BS_TABLE_FORMAT_H
+#define BS_TABLE_FORMAT_H
+
+#include "blockstore/volume.h"
+#include "common/bytes.h"
+
+#define BS_PAGE 4096u
+#define BS_SEG_NONE UINT32_MAX
+#define BS_CHECK56 ((UINT64_C(1) << 56) - 1)
+
+static inline uint64_t bs_cid(uint64_t slot, uint16_t gen)
+{
+	return slot | (uint64_t)gen << 48;
+}
+static inline uint64_t bs_cid_slot(uint64_t cid)
+{
+	return cid & ((UINT64_C(1) << 48) - 1);
+}
+static inline uint16_t bs_cid_gen(uint64_t cid)
+{
+	return (uint16_t)(cid >> 48);
+}
+
+/* The trees of table pages. */
+enum bs_tree_id {
+	BS_TREE_PLACE,	 /* content slot -> place, references */
+	BS_TREE_DIGEST,	 /* content slot -> SHA-256 */
+	BS_TREE_MAP,	 /* map page slot -> place, references, base */
+	BS_TREE_VOLUME,	 /* volume id -> volume */
+	BS_TREE_WORK,	 /* release queue */
+	BS_TREE_SEGMENT, /* segment number -> device place, live bytes, state */
+	BS_TREES
+};
+
+struct bs_place {
+	uint32_t seg;	/* BS_SEG_NONE: no bytes on the device yet */
+	uint32_t off;	/* bytes in the segment, 24 bits */
+	uint32_t len;	/* stored bytes, 24 bits */
+	uint8_t coding; /* enum bs_coding */
+	uint16_t gen;	/* of the slot's present or last owner */
+	uint32_t refs;	/* 0: the slot is free (map pages: or waits in the release queue) */
+	uint64_t check; /* low 56 bits of XXH3-64 of the stored bytes */
+};
+#define BS_PLACE_SIZE 24u
+#define BS_PLACES_PER_PAGE (BS_PAGE / BS_PLACE_SIZE)
+#define BS_DIGESTS_PER_PAGE (BS_PAGE / 32u)
+
+void bs_place_get(const uint8_t *p, struct bs_place *out);
+void bs_place_put(uint8_t *p, const struct bs_place *in);
+
+/* A map page: where it lies and how it is shared (DESIGN.md, "Maps"). */
+struct bs_mapent {
+	struct bs_place place;
+	uint64_t base;	/* CID of the page that it was copied from; 0: none */
+	uint64_t xors;	/* XOR of the CIDs of the copies that have this page as base */
+	uint64_t era;	/* when it was born */
+	uint64_t count; /* mapped blocks below it */
+	uint8_t level;	/* 0: entries are contents, else map pages */
+	bool live;	/* allocated */
+};
+#define BS_MAPENT_SIZE 64u
+#define BS_MAPENTS_PER_PAGE (BS_PAGE / BS_MAPENT_SIZE)
+
+void bs_mapent_get(const uint8_t *p, struct bs_mapent *out);
+void bs_mapent_put(uint8_t *p, const struct bs_mapent *in);
+
+/* Pointer to a table page. Inner pages and the segment and volume tables lie in two places. */
+struct bs_ptr {
+	uint32_t seg[2], off[2]; /* seg BS_SEG_NONE: not there */
+	uint64_t check;		 /* XXH3-64 of the page */
+	uint32_t used;		 /* entries in use at or below; 32 bits, saturating */
+};
+#define BS_PTR_SIZE 32u
+#define BS_PTRS_PER_PAGE (BS_PAGE / BS_PTR_SIZE)
+
+void bs_ptr_get(const uint8_t *p, struct bs_ptr *out);
+void bs_ptr_put(uint8_t *p, const struct bs_ptr *in);
+
+static inline uint64_t bs_map_entry(const uint8_t *page, unsigned i)
+{
+	return vs_get_le64(page + 8u * i);
+}
+static inline void bs_map_entry_put(uint8_t *page, unsigned i, uint64_t cid)
+{
+	vs_put_le64(page + 8u * i, cid);
+}
+#define BS_MAP_FAN 512u
+
+enum bs_seg_state {
+	BS_SEG_FREE,
+	BS_SEG_LOG,	/* holds units of the log */
+	BS_SEG_META,	/* holds pages written by checkpoints */
+	BS_SEG_FREEING, /* empty as of checkpoint `stamp`; usable once the next one is durable */
+};
+struct bs_segent {
+	uint8_t state;
+	uint32_t live;	/* bytes of contents and pages that something points to */
+	uint64_t stamp; /* FREEING: checkpoint number */
+	uint8_t copies;
+	uint16_t dev[2];
+	uint32_t slot[2]; /* physical segment on dev */
+};
+#define BS_SEGENT_SIZE 32u
+#define BS_SEGENTS_PER_PAGE (BS_PAGE / BS_SEGENT_SIZE)
+
+void bs_segent_get(const uint8_t *p, struct bs_segent *out);
+void bs_segent_put(uint8_t *p, const struct bs_segent *in);
+
+enum bs_vol_kind { BS_VOL_FREE, BS_VOL_VOLUME, BS_VOL_SNAPSHOT, BS_VOL_GONE };
+/* One volume, snapshot, or deleted volume whose snapshots are kept (GONE). */
+struct bs_volent {
+	uint8_t kind;
+	uint8_t height;	     /* levels of map pages, 1 to 5 */
+	uint8_t compression; /* enum bs_coding */
+	uint8_t origin_set;
+	uint32_t sector;
+	uint32_t flags;	     /* 0 */
+	uint64_t id, parent; /* parent: of a snapshot, its volume's id */
+	uint64_t size;	     /* bytes */
+	uint64_t root;	     /* CID of the top map page; 0: nothing mapped */
+	uint64_t frozen;     /* pages of an era before this one are shared: copy before changing */
+	int64_t created;     /* Unix ns */
+	struct vs_uuid uuid, origin;
+	char name[BS_NAME_MAX]; /* of the volume, or of the snapshot without its volume */
+};
+#define BS_VOLENT_SIZE 256u
+#define BS_VOLENTS_PER_PAGE (BS_PAGE / BS_VOLENT_SIZE)
+
+/* VS_E_CORRUPT when a field is outside its range. */
+int bs_volent_get(const uint8_t *p, struct bs_volent *out) vs_must_check;
+void bs_volent_put(uint8_t *p, const struct bs_volent *in);
+
+/* Release queue: what is to be done with a map page. */
+enum bs_work_kind { BS_WORK_RELEASE = 1, BS_WORK_ABSORB = 2 };
+#define BS_WORK_SIZE 16u
+#define BS_WORKS_PER_PAGE (BS_PAGE / BS_WORK_SIZE)
+struct bs_work {
+	uint64_t cid;
+	uint8_t kind;
+};
+void bs_work_get(const uint8_t *p, struct bs_work *out);
+void bs_work_put(uint8_t *p, const struct bs_work *in);
+
+uint64_t bs_checksum(const void *data, size_t len); /* XXH3-64 */
+
+#endif

@@ -1,0 +1,238 @@
+#include "blockstore/volop.h"
+
+#include "blockstore/work.h"
+
+#include <stdlib.h>
+
+static int ready_root(struct bs_engine *e, const struct bs_vol *v)
+{
+	struct bs_frame *f;
+	int rc;
+
+	if (!v->ent.root)
+		return 0;
+	rc = bs_page_get(e, v->ent.root, &f);
+	return rc ? rc : bs_page_ready(e, v->ent.root);
+}
+
+static int prepare_fresh(struct bs_engine *e, struct bs_volop *op)
+{
+	if (!op->fresh)
+		op->fresh = bs_vol_new(e, &op->rec.vol);
+	return op->fresh ? bs_vol_ready_id(e, op->rec.vol.id) : VS_E_NOMEM;
+}
+
+static int prepare_put(struct bs_engine *e, struct bs_volop *op)
+{
+	struct bs_vol *v = bs_vol_by_id(e, op->rec.vol.id);
+	int rc;
+
+	if (!v)
+		return op->rec.vol.kind == BS_VOL_VOLUME ? prepare_fresh(e, op) : VS_E_CORRUPT;
+	if (op->rec.vol.height > v->ent.height && v->ent.root)
+		op->pages = op->rec.vol.height - v->ent.height;
+	rc = bs_vol_ready(e, v);
+	return rc ? rc : ready_root(e, v);
+}
+
+static int prepare_delete(struct bs_engine *e, struct bs_volop *op)
+{
+	struct bs_vol *v = bs_vol_by_id(e, op->rec.volume);
+	int rc;
+
+	if (!v || v->ent.kind == BS_VOL_GONE)
+		return VS_E_CORRUPT;
+	rc = bs_vol_ready(e, v);
+	if (rc == 0 && v->parent)
+		rc = bs_vol_ready(e, v->parent);
+	return rc ? rc : ready_root(e, v);
+}
+
+static int prepare_share(struct bs_engine *e, struct bs_volop *op)
+{
+	struct bs_vol *src = bs_vol_by_id(e, op->rec.other);
+	int rc;
+
+	if (!src || src->ent.kind == BS_VOL_GONE || bs_vol_by_id(e, op->rec.vol.id))
+		return VS_E_CORRUPT;
+	if (op->rec.vol.kind == BS_VOL_SNAPSHOT && op->rec.vol.parent != src->ent.id)
+		return VS_E_CORRUPT;
+	rc = prepare_fresh(e, op);
+	if (rc == 0)
+		rc = bs_vol_ready(e, src);
+	return rc ? rc : ready_root(e, src);
+}
+
+static int prepare_rollback(struct bs_engine *e, struct bs_volop *op)
+{
+	struct bs_vol *v = bs_vol_by_id(e, op->rec.volume);
+	struct bs_vol *snap = bs_vol_by_id(e, op->rec.other);
+	int rc;
+
+	if (!v || !snap || v->ent.kind != BS_VOL_VOLUME || snap->ent.kind != BS_VOL_SNAPSHOT)
+		return VS_E_CORRUPT;
+	rc = bs_vol_ready(e, v);
+	if (rc == 0)
+		rc = ready_root(e, v);
+	return rc ? rc : ready_root(e, snap);
+}
+
+int bs_volop_prepare(struct bs_engine *e, struct bs_volop *op)
+{
+	op->pages = 0;
+	switch (op->rec.type) {
+	case BS_REC_VOL_PUT:
+		return prepare_put(e, op);
+	case BS_REC_VOL_DELETE:
+		return prepare_delete(e, op);
+	case BS_REC_VOL_SHARE:
+		return prepare_share(e, op);
+	case BS_REC_VOL_ROLLBACK:
+		return prepare_rollback(e, op);
+	default:
+		return VS_E_CORRUPT;
+	}
+}
+
+static void apply_put(struct bs_engine *e, struct bs_volop *op)
+{
+	const struct bs_volent *to = &op->rec.vol;
+	struct bs_vol *v = bs_vol_by_id(e, to->id);
+
+	if (!v) {
+		v = op->fresh;
+		op->fresh = NULL;
+		v->ent.root = v->ent.frozen = 0;
+		bs_vol_enter(e, v);
+		return;
+	}
+	v->ent.size = to->size;
+	v->ent.sector = to->sector;
+	v->ent.compression = to->compression;
+	v->ent.flags = to->flags;
+	if (strcmp(v->ent.name, to->name) != 0)
+		bs_vol_rename(e, v, to->name);
+	bs_map_raise(e, v, to->height);
+}
+
+static void apply_delete(struct bs_engine *e, struct bs_volop *op)
+{
+	struct bs_vol *v = bs_vol_by_id(e, op->rec.volume);
+	uint64_t root = v->ent.root;
+
+	bs_vol_remove(e, v);
+	if (root)
+		bs_page_unref(e, root);
+}
+
+/* Both go on copy-on-write from here: the era that begins is later than all their pages. */
+static void apply_share(struct bs_engine *e, struct bs_volop *op)
+{
+	struct bs_vol *src = bs_vol_by_id(e, op->rec.other), *v = op->fresh;
+
+	op->fresh = NULL;
+	e->era++;
+	src->ent.frozen = e->era;
+	bs_vol_changed(e, src);
+	v->ent.root = src->ent.root;
+	v->ent.height = src->ent.height;
+	v->ent.size = src->ent.size;
+	v->ent.frozen = e->era;
+	atomic_store(&v->size, v->ent.size);
+	if (v->ent.root)
+		bs_page_ref(e, v->ent.root);
+	bs_vol_enter(e, v);
+}
+
+static void apply_rollback(struct bs_engine *e, struct bs_volop *op)
+{
+	struct bs_vol *v = bs_vol_by_id(e, op->rec.volume);
+	struct bs_vol *snap = bs_vol_by_id(e, op->rec.other);
+	uint64_t old = v->ent.root;
+
+	e->era++;
+	if (snap->ent.root)
+		bs_page_ref(e, snap->ent.root);
+	v->ent.root = snap->ent.root;
+	v->ent.height = snap->ent.height;
+	v->ent.size = snap->ent.size;
+	v->ent.frozen = e->era;
+	bs_vol_changed(e, v);
+	if (old)
+		bs_page_unref(e, old);
+}
+
+void bs_volop_apply(struct bs_engine *e, struct bs_volop *op)
+{
+	switch (op->rec.type) {
+	case BS_REC_VOL_PUT:
+		apply_put(e, op);
+		break;
+	case BS_REC_VOL_DELETE:
+		apply_delete(e, op);
+		break;
+	case BS_REC_VOL_SHARE:
+		apply_share(e, op);
+		break;
+	default:
+		apply_rollback(e, op);
+		break;
+	}
+}
+
+uint32_t bs_volop_size(const struct bs_volop *op)
+{
+	switch (op->rec.type) {
+	case BS_REC_VOL_PUT:
+		return BS_REC_VOL_SIZE;
+	case BS_REC_VOL_DELETE:
+		return BS_REC_RELEASE_SIZE;
+	case BS_REC_VOL_SHARE:
+		return BS_REC_SHARE_SIZE;
+	default:
+		return BS_REC_ROLLBACK_SIZE;
+	}
+}
+
+static int prepare_all(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_need need)
+{
+	unsigned pages = 0;
+	uint32_t bytes = 0;
+	int rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = bs_volop_prepare(e, &ops[i]);
+		pages += ops[i].pages;
+		bytes += bs_volop_size(&ops[i]);
+	}
+	if (rc == 0)
+		rc = bs_work_ready(e, 2 * (unsigned)n + 2);
+	if (rc == 0)
+		rc = bs_ids_prepare(e, &e->mappages, pages);
+	if (rc == 0)
+		rc = bs_frames_room(e, 6 * (unsigned)n + 4 * pages + 8);
+	if (rc == 0)
+		rc = bs_log_room(e, need, bytes, 0, pages);
+	return rc;
+}
+
+int bs_volops_run(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_need need)
+{
+	uint64_t blocks;
+	int rc;
+
+	do {
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = prepare_all(e, ops, n, need);
+	} while (rc == 0 && blocks != bs_fiber_blocks(e->fibers));
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		bs_rec_put(bs_log_record(e, bs_volop_size(&ops[i])), &ops[i].rec);
+		bs_volop_apply(e, &ops[i]);
+	}
+	for (size_t i = 0; i < n; i++) {
+		free(ops[i].fresh);
+		ops[i].fresh = NULL;
+	}
+	bs_frames_unkeep(e);
+	return rc;
+}

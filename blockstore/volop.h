@@ -1,0 +1,27 @@
+/*
+ * Changes of the volume table as log records: the same two functions make them live and in replay.
+ */
+#ifndef BS_VOLOP_H
+#define BS_VOLOP_H
+
+#include "blockstore/map.h"
+
+struct bs_volop {
+	struct bs_rec rec;
+	struct bs_vol *fresh; /* memory of a volume to be created; freed if it never is */
+	unsigned pages;	      /* new map pages at most */
+};
+
+/* VOL_PUT, VOL_DELETE, VOL_SHARE, VOL_ROLLBACK. VS_E_CORRUPT when it refers to nothing. */
+int bs_volop_prepare(struct bs_engine *e, struct bs_volop *op) vs_must_check;
+void bs_volop_apply(struct bs_engine *e, struct bs_volop *op); /* (step) */
+uint32_t bs_volop_size(const struct bs_volop *op);	       /* bytes of its record */
+
+/*
+ * In a fiber: prepares, records and applies n of them in one step and one unit. need: whose
+ * reserve they may use.
+ */
+int bs_volops_run(struct bs_engine *e, struct bs_volop *ops, size_t n,
+		  enum bs_need need) vs_must_check;
+
+#endif
