@@ -1,6 +1,7 @@
 #include "backup/job.h"
 
 #include "backup/fetch.h"
+#include "backup/lock.h"
 #include "backup/sink.h"
 #include "backup/tree.h"
 #include "blockstore/io.h"
@@ -38,6 +39,7 @@ struct job {
 	struct bs_volume *snap, *parent;
 	struct bk_repo *repo;
 	const struct bk_watch *watch;
+	struct bk_lock *lock;
 	struct vs_loop *loop;
 	struct bs_port *port;
 	struct bk_sink *sink;
@@ -234,6 +236,9 @@ static int walk_diff(struct job *j, struct dd_digest *root, struct vs_error *err
 	while (cursor != UINT64_MAX) {
 		if (bk_watch_canceled(j->watch))
 			return vs_fail(err, VS_E_CANCELED, "the backup was canceled");
+		rc = bk_lock_refresh(j->lock, err);
+		if (rc)
+			return rc;
 		rc = bs_volume_diff(j->parent, j->snap, &cursor, j->diff, DIFF_BATCH, &n, err);
 		for (i = 0; rc == 0 && i < n; i++)
 			rc = take_entry(j, &j->diff[i], err);
@@ -326,7 +331,35 @@ static int attempt(struct bs_store *s, struct job *j, const struct bk_backup_inf
 	b->bytes_sent = stats.bytes + BK_BACKUP_SIZE;
 	b->duration_ns = vs_now_ns() - start_ns;
 	snprintf(b->parent, sizeof(b->parent), "%s", base ? base->id : "");
-	return put_descriptor(j->repo, b, err);
+	rc = bk_lock_refresh(j->lock, err);
+	return rc ? rc : put_descriptor(j->repo, b, err);
+}
+
+/* Against the base if there is one, otherwise or if its pages are damaged from the beginning. */
+static int run_locked(struct bs_store *s, struct bs_volume *snap, struct bk_repo *r,
+		      const struct bk_backup_options *o, struct bk_lock *lock, uint64_t start,
+		      struct bk_backup_info *b, bool *incremental, struct vs_error *err)
+{
+	struct bk_backup_info base;
+	bool again;
+	int rc = bk_index_refresh(r->index, NULL, NULL, err);
+
+	if (rc)
+		return rc;
+	*incremental = find_base(r, o, &base);
+	do {
+		struct job j = {.snap = snap,
+				.parent = *incremental ? o->parent : NULL,
+				.repo = r,
+				.watch = &o->watch,
+				.lock = lock};
+
+		rc = attempt(s, &j, *incremental ? &base : NULL, start, b, err);
+		again = rc == VS_E_CORRUPT && *incremental && j.parent_bad;
+		job_close(&j);
+		*incremental = *incremental && !again;
+	} while (again);
+	return rc;
 }
 
 int bk_backup_run(struct bs_store *s, struct bs_volume *snap, struct bk_repo *r,
@@ -335,9 +368,9 @@ int bk_backup_run(struct bs_store *s, struct bs_volume *snap, struct bk_repo *r,
 {
 	static const struct bk_backup_options none;
 	const struct bk_backup_options *o = opts ? opts : &none;
-	struct bk_backup_info b, base;
 	uint64_t start = vs_now_ns();
-	bool incremental, again;
+	struct bk_backup_info b;
+	struct bk_lock *lock;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -347,25 +380,14 @@ int bk_backup_run(struct bs_store *s, struct bs_volume *snap, struct bk_repo *r,
 			       r->remote->url);
 	rc = describe(s, snap, o->tag, &b, err);
 	if (rc == 0)
-		rc = bk_index_refresh(r->index, NULL, NULL, err);
+		rc = bk_lock_take(r->remote, false, &lock, err);
 	if (rc)
 		return rc;
-	incremental = find_base(r, o, &base);
-	do {
-		struct job j = {.snap = snap,
-				.parent = incremental ? o->parent : NULL,
-				.repo = r,
-				.watch = &o->watch};
-
-		rc = attempt(s, &j, incremental ? &base : NULL, start, &b, err);
-		again = rc == VS_E_CORRUPT && incremental && j.parent_bad;
-		job_close(&j);
-		incremental = incremental && !again;
-	} while (again);
+	rc = run_locked(s, snap, r, o, lock, start, &b, &out->incremental, err);
+	bk_lock_release(lock);
 	if (rc)
 		return rc;
 	memcpy(out->id, b.id, sizeof(out->id));
-	out->incremental = incremental;
 	out->blocks_total = b.blocks_total;
 	out->blocks_changed = b.blocks_changed;
 	out->blocks_sent = b.blocks_sent;

@@ -34,7 +34,13 @@
 #define BK_INDEX_PACKS_MAX 65535u
 #define BK_OBJECT_MAX (128u << 20) /* no object is larger */
 
-enum bk_obj_type { BK_OBJ_CONFIG = 1, BK_OBJ_PACK = 2, BK_OBJ_INDEX = 3, BK_OBJ_BACKUP = 4 };
+enum bk_obj_type {
+	BK_OBJ_CONFIG = 1,
+	BK_OBJ_PACK = 2,
+	BK_OBJ_INDEX = 3,
+	BK_OBJ_BACKUP = 4,
+	BK_OBJ_LOCK = 5,
+};
 enum bk_kind { BK_KIND_BLOCK = 1, BK_KIND_PAGE = 2 };
 enum bk_coding { BK_CODING_PLAIN = 0, BK_CODING_ZSTD = 1 };
 
@@ -132,6 +138,21 @@ int bk_index_decode(const uint8_t *obj, uint64_t size, struct bk_index_layout *l
 		    struct vs_error *err) vs_must_check;
 void bk_index_get_pack(const uint8_t *rec, struct bk_index_pack *p);   /* BK_INDEX_PACK_SIZE */
 void bk_index_get_entry(const uint8_t *rec, struct bk_index_entry *e); /* BK_INDEX_ENTRY_SIZE */
+
+/* Lock: who works on the repository. */
+#define BK_WHERE_MAX 96
+struct bk_lock_info {
+	bool exclusive;
+	uint32_t pid;
+	int64_t created_ns, refreshed_ns; /* Unix time */
+	uint64_t process_start;		  /* clock ticks since boot */
+	char host[64];
+	char where[BK_WHERE_MAX]; /* boot id and PID namespace; "": unknown */
+};
+#define BK_LOCK_SIZE (BK_HEADER_SIZE + 256u)
+void bk_lock_encode(const struct bk_lock_info *l, uint8_t *obj);
+int bk_lock_decode(const uint8_t *obj, uint64_t size, struct bk_lock_info *l, const char *what,
+		   struct vs_error *err) vs_must_check;
 
 /* Names of objects: "packs/ab/abcd...", "index/abcd...", "backups/ID". */
 #define BK_NAME_MAX 128

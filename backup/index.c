@@ -1,4 +1,4 @@
-#include "backup/index.h"
+#include "backup/index_impl.h"
 
 #include "common/bytes.h"
 
@@ -10,43 +10,7 @@
 #define TABLE_BITS_MIN 12u
 #define TABLE_BITS_MAX 30u
 #define FILL_PERCENT 70u
-#define SEGMENTS_MAX 65536u
-#define WINDOW 64u	     /* records read at once when searching in place */
-#define PACKS_MAX (1u << 22) /* listed; 64 TiB at 16 MiB each */
-
-/* One loaded index object. */
-struct segment {
-	struct dd_digest name;
-	struct bk_index_layout l;
-	struct bk_index_pack *packs;
-	bool *found;  /* one per pack: it is there with the right length */
-	uint8_t *obj; /* the whole object, or NULL: read from the remote */
-	bool hashed;  /* its entries are in the table under base + their number */
-	uint32_t base;
-	bool listed; /* seen by the last listing */
-};
-
-struct listed_pack {
-	struct dd_digest name;
-	uint64_t size;
-};
-
-/*
- * slots[]: tag << 32 | record + 1, 0 is empty; open addressing, probed upwards from the place that
- * the tag's top bits give. Equal digests in several objects have a slot each.
- */
-struct bk_index {
-	struct bk_remote *r;
-	pthread_rwlock_t lock; /* guards everything below */
-	uint64_t *slots;
-	unsigned bits;
-	uint64_t used, table_max, objects_max, objects_bytes;
-	struct segment *segments;
-	size_t nsegments, room;
-	uint64_t next_record, entries;
-	struct listed_pack *listed;
-	size_t nlisted, listed_room;
-};
+#define WINDOW 64u /* records read at once when searching in place */
 
 int bk_index_new(struct bk_remote *r, uint64_t memory, struct bk_index **out, struct vs_error *err)
 {
@@ -69,7 +33,7 @@ int bk_index_new(struct bk_remote *r, uint64_t memory, struct bk_index **out, st
 	return 0;
 }
 
-static void drop_segments(struct bk_index *ix)
+void bk_index_drop(struct bk_index *ix)
 {
 	size_t i;
 
@@ -77,6 +41,7 @@ static void drop_segments(struct bk_index *ix)
 		free(ix->segments[i].packs);
 		free(ix->segments[i].found);
 		free(ix->segments[i].obj);
+		free(ix->segments[i].marks);
 	}
 	ix->nsegments = 0;
 	ix->next_record = ix->entries = ix->used = ix->objects_bytes = 0;
@@ -87,7 +52,7 @@ void bk_index_free(struct bk_index *ix)
 {
 	if (!ix)
 		return;
-	drop_segments(ix);
+	bk_index_drop(ix);
 	free(ix->segments);
 	free(ix->slots);
 	free(ix->listed);
@@ -132,8 +97,8 @@ static bool table_grow(struct bk_index *ix, uint64_t n)
 	return true;
 }
 
-static int segment_read(const struct bk_index *ix, const struct segment *s, uint64_t at, void *buf,
-			size_t len, struct vs_error *err)
+static int segment_read(const struct bk_index *ix, const struct bk_index_segment *s, uint64_t at,
+			void *buf, size_t len, struct vs_error *err)
 {
 	char name[BK_NAME_MAX];
 
@@ -145,7 +110,7 @@ static int segment_read(const struct bk_index *ix, const struct segment *s, uint
 	return bk_remote_get(ix->r, name, at, buf, len, err);
 }
 
-static int segment_entry(const struct bk_index *ix, const struct segment *s, uint32_t i,
+static int segment_entry(const struct bk_index *ix, const struct bk_index_segment *s, uint32_t i,
 			 struct bk_index_entry *e, struct vs_error *err)
 {
 	uint8_t rec[BK_INDEX_ENTRY_SIZE];
@@ -157,7 +122,7 @@ static int segment_entry(const struct bk_index *ix, const struct segment *s, uin
 	return rc;
 }
 
-static bool pack_listed(const struct bk_index *ix, const struct bk_index_pack *p)
+bool bk_index_pack_listed(const struct bk_index *ix, const struct bk_index_pack *p)
 {
 	size_t lo = 0, hi = ix->nlisted;
 
@@ -175,14 +140,15 @@ static bool pack_listed(const struct bk_index *ix, const struct bk_index_pack *p
 	return false;
 }
 
-static int segment_append(struct bk_index *ix, const struct segment *s, struct vs_error *err)
+static int segment_append(struct bk_index *ix, const struct bk_index_segment *s,
+			  struct vs_error *err)
 {
-	if (ix->nsegments >= SEGMENTS_MAX)
+	if (ix->nsegments >= BK_INDEX_SEGMENTS_MAX)
 		return vs_fail(err, VS_E_LIMIT, "%s has more than %u index objects", ix->r->url,
-			       SEGMENTS_MAX);
+			       BK_INDEX_SEGMENTS_MAX);
 	if (ix->nsegments == ix->room) {
 		size_t room = ix->room ? ix->room * 2 : 16;
-		struct segment *all = reallocarray(ix->segments, room, sizeof(*all));
+		struct bk_index_segment *all = reallocarray(ix->segments, room, sizeof(*all));
 
 		if (!all)
 			return vs_fail(err, VS_E_NOMEM, "no memory for the index of %s",
@@ -194,11 +160,10 @@ static int segment_append(struct bk_index *ix, const struct segment *s, struct v
 	return 0;
 }
 
-/* Takes a decoded object in. present: its packs were just written by the caller. */
-static int segment_add(struct bk_index *ix, const struct dd_digest *name, const uint8_t *obj,
-		       const struct bk_index_layout *l, bool present, struct vs_error *err)
+int bk_index_take(struct bk_index *ix, const struct dd_digest *name, const uint8_t *obj,
+		  const struct bk_index_layout *l, bool present, struct vs_error *err)
 {
-	struct segment s = {.name = *name, .l = *l, .listed = true};
+	struct bk_index_segment s = {.name = *name, .l = *l, .listed = true};
 	struct bk_index_entry e;
 	uint32_t i;
 	int rc;
@@ -219,7 +184,7 @@ static int segment_add(struct bk_index *ix, const struct dd_digest *name, const 
 	for (i = 0; i < l->packs; i++) {
 		bk_index_get_pack(obj + l->packs_at + (uint64_t)i * BK_INDEX_PACK_SIZE,
 				  &s.packs[i]);
-		s.found[i] = present || pack_listed(ix, &s.packs[i]);
+		s.found[i] = present || bk_index_pack_listed(ix, &s.packs[i]);
 	}
 	if (s.obj) {
 		memcpy(s.obj, obj, l->size);
@@ -254,200 +219,52 @@ int bk_index_add(struct bk_index *ix, const struct dd_digest *name, const uint8_
 	if (rc)
 		return rc;
 	pthread_rwlock_wrlock(&ix->lock);
-	rc = segment_add(ix, name, obj, &l, true, err);
+	rc = bk_index_take(ix, name, obj, &l, true, err);
 	pthread_rwlock_unlock(&ix->lock);
 	return rc;
 }
 
-/* What one refresh gathers. */
-struct refresh {
-	struct bk_index *ix;
-	struct dd_digest *fresh; /* index objects not loaded yet */
-	size_t nfresh, room;
-};
-
-static struct segment *segment_by_name(struct bk_index *ix, const struct dd_digest *name)
-{
-	size_t i;
-
-	for (i = 0; i < ix->nsegments; i++)
-		if (dd_digest_equal(&ix->segments[i].name, name))
-			return &ix->segments[i];
-	return NULL;
-}
-
-static int see_index(void *arg, const char *name, uint64_t size)
-{
-	struct refresh *f = arg;
-	struct dd_digest d;
-	struct segment *s;
-
-	(void)size;
-	if (bk_index_name_parse(name, &d) != 0)
-		return 0;
-	s = segment_by_name(f->ix, &d);
-	if (s) {
-		s->listed = true;
-		return 0;
-	}
-	if (f->nfresh == f->room) {
-		size_t room = f->room ? f->room * 2 : 64;
-		struct dd_digest *all = reallocarray(f->fresh, room, sizeof(*all));
-
-		if (room > SEGMENTS_MAX * 2 || !all)
-			return all ? VS_E_LIMIT : VS_E_NOMEM;
-		f->fresh = all;
-		f->room = room;
-	}
-	f->fresh[f->nfresh++] = d;
-	return 0;
-}
-
-static int see_pack(void *arg, const char *name, uint64_t size)
-{
-	struct bk_index *ix = arg;
-	struct listed_pack p = {.size = size};
-
-	if (bk_pack_name_parse(name, &p.name) != 0)
-		return 0;
-	if (ix->nlisted == ix->listed_room) {
-		size_t room = ix->listed_room ? ix->listed_room * 2 : 256;
-		struct listed_pack *all;
-
-		if (room > PACKS_MAX)
-			return VS_E_LIMIT;
-		all = reallocarray(ix->listed, room, sizeof(*all));
-		if (!all)
-			return VS_E_NOMEM;
-		ix->listed = all;
-		ix->listed_room = room;
-	}
-	ix->listed[ix->nlisted++] = p;
-	return 0;
-}
-
-static int by_name(const void *a, const void *b)
+static int by_digest(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(struct dd_digest));
 }
 
-/* Reads one index object, checks its name against its bytes, takes it in. */
-static int load_object(struct bk_index *ix, const struct dd_digest *d, struct dd_hasher *h,
-		       struct vs_error *err)
-{
-	char name[BK_NAME_MAX], what[BK_NAME_MAX + 512];
-	struct bk_index_layout l;
-	struct dd_digest is;
-	uint64_t size;
-	uint8_t *obj;
-	int rc;
-
-	bk_index_name(d, name);
-	rc = bk_remote_load(ix->r, name, BK_OBJECT_MAX, &obj, &size, err);
-	if (rc)
-		return rc;
-	snprintf(what, sizeof(what), "%s/%s", ix->r->url, name);
-	dd_hash(h, obj, size, &is);
-	rc = bk_index_decode(obj, size, &l, what, err);
-	if (rc == 0 && !dd_digest_equal(&is, d))
-		rc = vs_fail(err, VS_E_CORRUPT, "%s: its content is damaged (digest)", what);
-	if (rc == 0)
-		rc = segment_add(ix, d, obj, &l, false, err);
-	free(obj);
-	return rc;
-}
-
-static int list_all(struct refresh *f, struct vs_error *err)
-{
-	struct bk_index *ix = f->ix;
-	bool gone = false;
-	size_t i;
-	int rc;
-
-	for (i = 0; i < ix->nsegments; i++)
-		ix->segments[i].listed = false;
-	rc = bk_remote_list(ix->r, "index/", see_index, f, err);
-	for (i = 0; rc == 0 && i < ix->nsegments; i++)
-		gone = gone || !ix->segments[i].listed;
-	if (rc == 0 && gone) { /* somebody cleaned up: begin anew */
-		drop_segments(ix);
-		f->nfresh = 0;
-		rc = bk_remote_list(ix->r, "index/", see_index, f, err);
-	}
-	ix->nlisted = 0;
-	if (rc == 0)
-		rc = bk_remote_list(ix->r, "packs/", see_pack, ix, err);
-	if (rc == VS_E_LIMIT || rc == VS_E_NOMEM)
-		return vs_fail(err, rc, "%s holds more objects than can be listed", ix->r->url);
-	return rc;
-}
-
-int bk_index_refresh(struct bk_index *ix, void (*each_bad)(void *arg, const struct vs_error *e),
-		     void *arg, struct vs_error *err)
-{
-	struct refresh f = {.ix = ix};
-	struct vs_error one = {0};
-	struct dd_hasher *h;
-	size_t i;
-	uint32_t k;
-	int rc = dd_hasher_new(&h, err);
-
-	if (rc)
-		return rc;
-	pthread_rwlock_wrlock(&ix->lock);
-	rc = list_all(&f, err);
-	if (rc == 0 && ix->nlisted)
-		qsort(ix->listed, ix->nlisted, sizeof(*ix->listed), by_name);
-	for (i = 0; rc == 0 && i < ix->nsegments; i++)
-		for (k = 0; k < ix->segments[i].l.packs; k++)
-			ix->segments[i].found[k] = pack_listed(ix, &ix->segments[i].packs[k]);
-	for (i = 0; rc == 0 && i < f.nfresh; i++) {
-		rc = load_object(ix, &f.fresh[i], h, &one);
-		if (rc == VS_E_NOENT) /* merged or cleaned up since the listing */
-			rc = 0;
-		if (rc == VS_E_CORRUPT && each_bad) {
-			each_bad(arg, &one);
-			rc = 0;
-		}
-		if (rc)
-			vs_fail(err, rc, "%s", one.text);
-	}
-	pthread_rwlock_unlock(&ix->lock);
-	dd_hasher_free(h);
-	free(f.fresh);
-	return rc;
-}
-
-/* 1 when entry i of s is the one sought and usable; place is filled. */
-static int match(struct bk_index *ix, const struct segment *s, uint32_t i,
-		 const struct dd_digest *digest, enum bk_kind kind, struct bk_place *place,
+/* 1 when entry i of s is the one sought and usable. */
+static int match(struct bk_index *ix, struct bk_index_segment *s, uint32_t i,
+		 const struct dd_digest *digest, enum bk_kind kind, struct bk_index_hit *hit,
 		 struct vs_error *err)
 {
-	uint8_t rec[BK_FRAME_ENTRY];
-	struct bk_index_entry e;
-	int rc = segment_entry(ix, s, i, &e, err);
+	int rc = segment_entry(ix, s, i, &hit->e, err);
 
 	if (rc)
 		return rc;
-	if (!dd_digest_equal(&e.digest, digest) || e.kind != kind || e.pack >= s->l.packs ||
-	    e.frame >= s->l.frames || !s->found[e.pack])
-		return 0;
-	if (!place)
-		return 1;
-	rc = segment_read(ix, s, s->l.frames_at + (uint64_t)e.frame * BK_FRAME_ENTRY, rec,
-			  sizeof(rec), err);
-	if (rc)
-		return rc;
-	place->pack = s->packs[e.pack].name;
-	place->pos = e.pos;
-	bk_frame_get(rec, &place->frame);
-	if (!bk_frame_ok(&place->frame, kind, s->packs[e.pack].size) ||
-	    e.pos >= place->frame.raw / bk_kind_bytes(kind))
-		return 0; /* damaged since it was loaded */
-	return 1;
+	hit->s = s;
+	hit->i = i;
+	return dd_digest_equal(&hit->e.digest, digest) && hit->e.kind == kind &&
+	       hit->e.pack < s->l.packs && hit->e.frame < s->l.frames && s->found[hit->e.pack];
 }
 
-static struct segment *segment_of(struct bk_index *ix, uint32_t record)
+static int place_of(struct bk_index *ix, const struct bk_index_hit *hit, struct bk_place *place,
+		    struct vs_error *err)
+{
+	const struct bk_index_pack *p = &hit->s->packs[hit->e.pack];
+	uint8_t rec[BK_FRAME_ENTRY];
+	int rc =
+	    segment_read(ix, hit->s, hit->s->l.frames_at + (uint64_t)hit->e.frame * BK_FRAME_ENTRY,
+			 rec, sizeof(rec), err);
+
+	if (rc)
+		return rc;
+	place->pack = p->name;
+	place->pos = hit->e.pos;
+	bk_frame_get(rec, &place->frame);
+	if (!bk_frame_ok(&place->frame, p->kind, p->size) ||
+	    hit->e.pos >= place->frame.raw / bk_kind_bytes(p->kind))
+		return VS_E_NOENT; /* damaged since it was loaded */
+	return 0;
+}
+
+static struct bk_index_segment *segment_of(struct bk_index *ix, uint32_t record)
 {
 	size_t lo = 0, hi = ix->nsegments;
 
@@ -466,7 +283,7 @@ static struct segment *segment_of(struct bk_index *ix, uint32_t record)
 }
 
 static int find_hashed(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
-		       struct bk_place *place, struct vs_error *err)
+		       struct bk_index_hit *hit, struct vs_error *err)
 {
 	uint64_t mask = (UINT64_C(1) << ix->bits) - 1;
 	uint32_t tag = tag_of(digest);
@@ -475,12 +292,12 @@ static int find_hashed(struct bk_index *ix, const struct dd_digest *digest, enum
 
 	for (; (slot = ix->slots[at]) != 0; at = (at + 1) & mask) {
 		uint32_t record = (uint32_t)slot - 1;
-		struct segment *s;
+		struct bk_index_segment *s;
 
 		if (slot >> 32 != tag)
 			continue;
 		s = segment_of(ix, record);
-		rc = match(ix, s, record - s->base, digest, kind, place, err);
+		rc = match(ix, s, record - s->base, digest, kind, hit, err);
 		if (rc)
 			return rc;
 	}
@@ -500,9 +317,9 @@ static uint32_t guess(uint64_t key, uint64_t lo_key, uint64_t hi_key, uint32_t l
  * Search in an object that did not fit the table: reads a window of records where the digest should
  * be, two or three times as a rule; bisects when that does not help.
  */
-static int find_in_place(struct bk_index *ix, const struct segment *s,
-			 const struct dd_digest *digest, enum bk_kind kind, struct bk_place *place,
-			 struct vs_error *err)
+static int find_in_place(struct bk_index *ix, struct bk_index_segment *s,
+			 const struct dd_digest *digest, enum bk_kind kind,
+			 struct bk_index_hit *hit, struct vs_error *err)
 {
 	uint64_t key = vs_get_be64(digest->b), lo_key = 0, hi_key = UINT64_MAX;
 	uint8_t window[WINDOW * BK_INDEX_ENTRY_SIZE], *at;
@@ -526,61 +343,40 @@ static int find_in_place(struct bk_index *ix, const struct segment *s,
 			lo = from + n;
 			lo_key = vs_get_be64(at);
 		} else {
-			at = bsearch(digest, window, n, BK_INDEX_ENTRY_SIZE, by_name);
+			at = bsearch(digest, window, n, BK_INDEX_ENTRY_SIZE, by_digest);
 			if (!at)
 				return 0;
 			from += (uint32_t)((size_t)(at - window) / BK_INDEX_ENTRY_SIZE);
-			return match(ix, s, from, digest, kind, place, err);
+			return match(ix, s, from, digest, kind, hit, err);
 		}
 	}
 	return 0;
 }
 
-int bk_index_find(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
-		  struct bk_place *place, struct vs_error *err)
+int bk_index_look(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
+		  struct bk_index_hit *hit, struct vs_error *err)
 {
 	size_t i;
-	int rc;
+	int rc = find_hashed(ix, digest, kind, hit, err);
 
-	pthread_rwlock_rdlock(&ix->lock);
-	rc = find_hashed(ix, digest, kind, place, err);
 	for (i = 0; rc == 0 && i < ix->nsegments; i++)
 		if (!ix->segments[i].hashed)
-			rc = find_in_place(ix, &ix->segments[i], digest, kind, place, err);
-	pthread_rwlock_unlock(&ix->lock);
-	if (rc < 0)
-		return rc;
-	return rc == 1 ? 0 : VS_E_NOENT;
-}
-
-int bk_index_each_pack(struct bk_index *ix,
-		       int (*each)(void *arg, const char *index_name, const struct bk_index_pack *p,
-				   bool found),
-		       void *arg)
-{
-	char name[BK_NAME_MAX];
-	int rc = 0;
-	size_t i;
-	uint32_t k;
-
-	pthread_rwlock_rdlock(&ix->lock);
-	for (i = 0; rc == 0 && i < ix->nsegments; i++) {
-		struct segment *s = &ix->segments[i];
-
-		bk_index_name(&s->name, name);
-		for (k = 0; rc == 0 && k < s->l.packs; k++)
-			rc = each(arg, name, &s->packs[k], s->found[k]);
-	}
-	pthread_rwlock_unlock(&ix->lock);
+			rc = find_in_place(ix, &ix->segments[i], digest, kind, hit, err);
 	return rc;
 }
 
-uint64_t bk_index_entries(struct bk_index *ix)
+int bk_index_find(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
+		  struct bk_place *place, struct vs_error *err)
 {
-	uint64_t n;
+	struct bk_index_hit hit;
+	int rc;
 
 	pthread_rwlock_rdlock(&ix->lock);
-	n = ix->entries;
+	rc = bk_index_look(ix, digest, kind, &hit, err);
+	if (rc == 1)
+		rc = place ? place_of(ix, &hit, place, err) : 0;
+	else if (rc == 0)
+		rc = VS_E_NOENT;
 	pthread_rwlock_unlock(&ix->lock);
-	return n;
+	return rc;
 }

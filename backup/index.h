@@ -39,6 +39,21 @@ int bk_index_add(struct bk_index *ix, const struct dd_digest *name, const uint8_
 int bk_index_find(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
 		  struct bk_place *place, struct vs_error *err) vs_must_check;
 
+/*
+ * Marks on entries, for gc: none are set after begin (VS_E_BUSY between another's begin and end).
+ * mark: sets the mark of the entry that bk_index_find would use; *was says whether it was set.
+ * each_object: bit i of marks is that of entry i. An object loaded after begin has no marks: mark
+ * and each_object return VS_E_AGAIN then.
+ */
+int bk_index_marks_begin(struct bk_index *ix, struct vs_error *err) vs_must_check;
+void bk_index_marks_end(struct bk_index *ix);
+int bk_index_mark(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind, bool *was,
+		  struct vs_error *err) vs_must_check;
+int bk_index_each_object(struct bk_index *ix,
+			 int (*each)(void *arg, const struct dd_digest *name, const uint8_t *marks,
+				     uint32_t entries),
+			 void *arg);
+
 /* Every pack of every loaded index object: found says whether it is there with the right length. */
 int bk_index_each_pack(struct bk_index *ix,
 		       int (*each)(void *arg, const char *index_name, const struct bk_index_pack *p,

@@ -29,9 +29,9 @@ struct bk_repo;
 
 struct bk_repo_options {
 	/*
-	 * Bytes for the digest index in memory, at least 1 MiB; 0: 256 MiB. About 11 bytes a
-	 * block, 40 more for as many as fit in half of it: 256 MiB hold 23 million blocks (90 GB
-	 * of unique data). What does not fit is searched in the repository: slower, never wrong.
+	 * Bytes for the digest index in memory, at least 1 MiB; 0: 256 MiB, which find 11 million
+	 * blocks (45 GB of unique data) at once. What does not fit is searched in the repository:
+	 * slower, never wrong.
 	 */
 	uint64_t index_memory;
 };
@@ -97,6 +97,21 @@ struct bk_watch {
 	void *arg;
 	const atomic_bool *cancel; /* set by any thread: the work ends with VS_E_CANCELED */
 };
+
+struct bk_gc_result {
+	uint64_t packs_deleted, packs_rewritten;
+	uint64_t freed_bytes; /* with dry_run: that would be freed */
+	uint64_t kept_bytes;  /* of packs that stay */
+};
+/*
+ * Frees what no backup needs any more: deletes packs without use, writes packs anew of which less
+ * than half is used, merges index objects, removes what killed jobs left. VS_E_BUSY while a backup
+ * runs anywhere; nothing is deleted when any backup cannot be read whole (VS_E_CORRUPT). dry_run
+ * changes nothing and takes no lock. Memory: one bit for each block in the repository, about 200
+ * MiB for tables. Progress in backups looked at.
+ */
+int bk_repo_gc(struct bk_repo *r, bool dry_run, const struct bk_watch *watch,
+	       struct bk_gc_result *out, struct vs_error *err) vs_must_check;
 
 struct bk_check_result {
 	uint64_t problems;

@@ -42,6 +42,7 @@ struct bk_sink {
 	struct bk_index_pack *written;
 	uint32_t nwritten, written_room;
 	struct bk_sink_stats stats;
+	bool anew;
 };
 
 static int pack_init(struct open_pack *p, enum bk_kind kind, const struct bk_config *c)
@@ -119,6 +120,11 @@ bool bk_sink_full(const struct bk_sink *s)
 	return s->nentries + ROOM_SPARE > BK_INDEX_ENTRIES_MAX;
 }
 
+void bk_sink_anew(struct bk_sink *s)
+{
+	s->anew = true;
+}
+
 void bk_sink_stats(const struct bk_sink *s, struct bk_sink_stats *out)
 {
 	*out = s->stats;
@@ -147,7 +153,7 @@ int bk_sink_reserve(struct bk_sink *s, const struct dd_digest *digest, enum bk_k
 
 	if (*slot)
 		return 0;
-	rc = bk_index_find(s->r->index, digest, kind, NULL, err);
+	rc = s->anew ? VS_E_NOENT : bk_index_find(s->r->index, digest, kind, NULL, err);
 	if (rc != VS_E_NOENT)
 		return rc;
 	if (s->nentries == BK_INDEX_ENTRIES_MAX)

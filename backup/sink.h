@@ -28,6 +28,8 @@ void bk_sink_free(struct bk_sink *s); /* what is not committed is dropped */
  */
 int bk_sink_reserve(struct bk_sink *s, const struct dd_digest *digest, enum bk_kind kind,
 		    uint32_t *item, struct vs_error *err) vs_must_check;
+/* From now on the repository's own copies do not count: for moving items to new packs. */
+void bk_sink_anew(struct bk_sink *s);
 /* raw holds n items, as many bytes as the kind has each; at most the repository's frame_raw. */
 int bk_sink_frame(struct bk_sink *s, enum bk_kind kind, const void *raw, const uint32_t *items,
 		  unsigned n, struct vs_error *err) vs_must_check;

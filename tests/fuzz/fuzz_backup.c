@@ -1,8 +1,8 @@
 /*
- * Everything that a repository can make a node decode: config, descriptor, pack and index objects,
- * frames, names. The first byte chooses the decoder, and whether header and checksums are made
- * right first, so that the fields behind them are reached; what a decoder accepts must lie in its
- * bounds.
+ * Everything that a repository can make a node decode: config, descriptor, lock, pack and index
+ * objects, frames, names. The first byte chooses the decoder, and whether header and checksums are
+ * made right first, so that the fields behind them are reached; what a decoder accepts must lie in
+ * its bounds.
  */
 #include "backup/format.h"
 #include "common/bytes.h"
@@ -83,6 +83,7 @@ static void fuzz_name(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bk_backup_info b;
+	struct bk_lock_info l;
 	struct bk_config c;
 	uint8_t which, *obj;
 
@@ -95,10 +96,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(obj, data, size);
 	if (which & 0x80) { /* the input is a payload */
 		memcpy(obj + BK_HEADER_SIZE, data, size);
-		bk_header_encode(obj, which % 6 + 1, size);
+		bk_header_encode(obj, which % 7 == 5 ? BK_OBJ_LOCK : which % 7 + 1, size);
 		size += BK_HEADER_SIZE;
 	}
-	switch (which % 6) {
+	switch (which % 7) {
 	case 0:
 		(void)!bk_config_decode(obj, size, &c, "config", NULL);
 		break;
@@ -119,6 +120,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 4:
 		fuzz_frame(obj, size);
+		break;
+	case 5:
+		if (bk_lock_decode(obj, size, &l, "lock", NULL) == 0)
+			VS_ASSERT(memchr(l.host, 0, sizeof(l.host)) &&
+				  memchr(l.where, 0, sizeof(l.where)));
 		break;
 	default:
 		fuzz_name(obj, size);

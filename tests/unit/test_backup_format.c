@@ -333,6 +333,37 @@ static void pack_round_trip(void **state)
 	free(obj);
 }
 
+static struct bk_lock_info sample_lock(void)
+{
+	return (struct bk_lock_info){.exclusive = true,
+				     .pid = 4711,
+				     .created_ns = 5,
+				     .refreshed_ns = 6,
+				     .process_start = 7,
+				     .host = "node-a",
+				     .where = "f4c5 pid:[4026531836]"};
+}
+
+static void lock_round_trip(void **state)
+{
+	struct bk_lock_info l = sample_lock(), m;
+	uint8_t obj[BK_LOCK_SIZE];
+
+	(void)state;
+	bk_lock_encode(&l, obj);
+	assert_int_equal(bk_lock_decode(obj, sizeof(obj), &m, "lock", &err), 0);
+	assert_true(m.exclusive);
+	assert_int_equal(m.pid, 4711);
+	assert_int_equal(m.created_ns, 5);
+	assert_int_equal(m.refreshed_ns, 6);
+	assert_int_equal(m.process_start, 7);
+	assert_string_equal(m.host, l.host);
+	assert_string_equal(m.where, l.where);
+	strcpy(l.host, "two\nlines");
+	bk_lock_encode(&l, obj);
+	assert_int_equal(bk_lock_decode(obj, sizeof(obj), &m, "lock", &err), VS_E_CORRUPT);
+}
+
 typedef int decode_fn(const uint8_t *obj, uint64_t size);
 
 static int decode_config(const uint8_t *obj, uint64_t size)
@@ -347,6 +378,13 @@ static int decode_backup(const uint8_t *obj, uint64_t size)
 	struct bk_backup_info b;
 
 	return bk_backup_decode(obj, size, &b, "x", NULL);
+}
+
+static int decode_lock(const uint8_t *obj, uint64_t size)
+{
+	struct bk_lock_info l;
+
+	return bk_lock_decode(obj, size, &l, "x", NULL);
 }
 
 static int decode_index(const uint8_t *obj, uint64_t size)
@@ -387,7 +425,8 @@ static void damage(decode_fn *decode, const uint8_t *obj, uint64_t size, uint64_
 
 static void damaged_objects(void **state)
 {
-	uint8_t config[BK_CONFIG_SIZE], backup[BK_BACKUP_SIZE], *obj;
+	uint8_t config[BK_CONFIG_SIZE], backup[BK_BACKUP_SIZE], lock[BK_LOCK_SIZE], *obj;
+	struct bk_lock_info k = sample_lock();
 	struct bk_backup_info b = sample_backup();
 	struct bk_config c = sample_config();
 	struct bk_index_layout l;
@@ -398,6 +437,8 @@ static void damaged_objects(void **state)
 	damage(decode_config, config, sizeof(config), 0, 0);
 	bk_backup_encode(&b, backup);
 	damage(decode_backup, backup, sizeof(backup), 0, 0);
+	bk_lock_encode(&k, lock);
+	damage(decode_lock, lock, sizeof(lock), 0, 0);
 	obj = sample_index(&l);
 	damage(decode_index, obj, l.size, 0, 0);
 	free(obj);
@@ -439,6 +480,7 @@ int main(void)
 	    cmocka_unit_test(index_round_trip),
 	    cmocka_unit_test(index_fields_are_checked),
 	    cmocka_unit_test(pack_round_trip),
+	    cmocka_unit_test(lock_round_trip),
 	    cmocka_unit_test(damaged_objects),
 	    cmocka_unit_test(names),
 	};
