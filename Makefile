@@ -144,7 +144,7 @@ JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 up:
 	@packaging/install-deps build run
 	@$(MAKE) $(JOBS) --no-print-directory programs
-	@STATE="$(STATE)" STORE="$(STORE)" PREFIX="$(PREFIX)" packaging/up
+	@STATE="$(STATE)" STORE="$(STORE)" PREFIX="$(PREFIX)" OPTIONS="$(OPTIONS)" packaging/up
 
 down:
 	@STATE="$(STATE)" PREFIX="$(PREFIX)" packaging/down

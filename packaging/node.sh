@@ -1,6 +1,8 @@
-# What `make up` and `make down` share; sourced. STATE, STORE and PREFIX come from the makefile.
+# What `make up` and `make down` share; sourced. STATE, STORE, PREFIX and OPTIONS (more options of the
+# daemon) come from the makefile.
 STATE=${STATE:-/var/lib/vstore}
 PREFIX=${PREFIX:-/usr/local}
+OPTIONS=${OPTIONS:-}
 SOCKET=$STATE/vstored.sock
 PIDFILE=$STATE/vstored.pid
 LOG=$STATE/vstored.log
