@@ -1,5 +1,7 @@
 #include "common/err.h"
 
+#include "common/text.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +70,7 @@ int vs_fail(struct vs_error *err, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
+	vs_clean_line(err->text);
 	return code;
 }
 
@@ -87,5 +90,6 @@ int vs_fail_errno(struct vs_error *err, const char *fmt, ...)
 	n = strlen(err->text);
 	(void)snprintf(err->text + n, sizeof(err->text) - n, ": %s",
 		       strerror_r(no, reason, sizeof(reason)));
+	vs_clean_line(err->text);
 	return err->code;
 }

@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "common/err.h"
+#include "common/text.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -53,6 +54,7 @@ void vs_log(enum vs_log_level level, const char *fmt, ...)
 	n += head;
 	if (n > (int)sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
+	vs_clean_line(line);
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return; /* nobody is left to tell */

@@ -176,3 +176,36 @@ int vs_parse_hex(const char *text, void *out, size_t n)
 	}
 	return text[2 * n] == '\0' ? 0 : VS_E_INVAL;
 }
+
+/* Bytes of the UTF-8 character at p (RFC 3629), 0 when it is none or a control character. */
+static size_t utf8_char(const unsigned char *p)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	uint32_t c = n > 1 ? p[0] & (0x7fu >> n) : p[0];
+
+	if (n == 0 || p[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (p[i] & 0x3f);
+	}
+	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff)
+		return 0;
+	if ((n == 3 && c < 0x800) || (n == 4 && c < 0x10000))
+		return 0;
+	return n;
+}
+
+void vs_clean_line(char *text)
+{
+	while (*text) {
+		size_t n = utf8_char((const unsigned char *)text);
+
+		if (n == 0) {
+			*text = '?';
+			n = 1;
+		}
+		text += n;
+	}
+}

@@ -24,6 +24,11 @@ int64_t vs_unix_ns(void); /* CLOCK_REALTIME */
 /* Decimal with nothing around it: 0 or VS_E_INVAL / VS_E_RANGE. */
 int vs_parse_u64(const char *text, uint64_t max, uint64_t *value) vs_must_check;
 void vs_format_hex(const void *data, size_t n, char *out); /* 2n+1 bytes */
+/*
+ * Makes one line that a terminal and JSON take: control characters and what is not UTF-8 become
+ * '?', in place. What people, files and clients sent is quoted in messages.
+ */
+void vs_clean_line(char *text);
 /* 2n hex digits, nothing after them: 0 or VS_E_INVAL. */
 int vs_parse_hex(const char *text, void *out, size_t n) vs_must_check;
 

@@ -209,6 +209,35 @@ static void test_numbers_and_hex(void **state)
 	assert_int_equal(vs_parse_hex("00ffa5g3", b, 4), VS_E_INVAL);
 }
 
+static void test_lines_are_cleaned(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} cases[] = {
+	    {"", ""},
+	    {"plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80",
+	     "plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80"},
+	    {"a\nb\tc\x1b[31m\x7f", "a?b?c?[31m?"},
+	    {"\xff\x80\xc3", "???"},	       /* no lead, a lone tail, cut short */
+	    {"\xc0\xaf\xe0\x80\x80", "?????"}, /* longer than they need be */
+	    {"\xc2\x85", "??"},		       /* U+0085, a line break to some */
+	    {"\xed\xa0\x80", "???"},	       /* half of a surrogate pair */
+	    {"\xf4\x90\x80\x80", "????"},      /* beyond U+10FFFF */
+	};
+	struct vs_error err;
+
+	(void)state;
+	for (size_t i = 0; i < VS_ARRAY_LEN(cases); i++) {
+		char text[64];
+
+		(void)snprintf(text, sizeof(text), "%s", cases[i].from);
+		vs_clean_line(text);
+		assert_string_equal(text, cases[i].to);
+	}
+	assert_int_equal(vs_fail(&err, VS_E_INVAL, "bad key '%s'", "x\ny"), VS_E_INVAL);
+	assert_string_equal(err.text, "bad key 'x?y'");
+}
+
 static void test_times(void **state)
 {
 	char buf[32];
@@ -590,6 +619,7 @@ int main(void)
 	    cmocka_unit_test(test_sizes_for_people),
 	    cmocka_unit_test(test_names),
 	    cmocka_unit_test(test_numbers_and_hex),
+	    cmocka_unit_test(test_lines_are_cleaned),
 	    cmocka_unit_test(test_times),
 	    cmocka_unit_test(test_uuids),
 	    cmocka_unit_test(test_secrets),
