@@ -20,6 +20,7 @@ struct vs_loop {
 	atomic_bool stop;
 	_Atomic(struct vs_post *) posts; /* LIFO, reversed when taken */
 	struct vs_idle *idles;
+	struct vs_idle *next_idle; /* while they run: who is next */
 	struct vs_timer **heap; /* heap[1] is due first */
 	unsigned ntimers, cap;
 	struct epoll_event events[BATCH];
@@ -172,6 +173,8 @@ void vs_loop_add_idle(struct vs_loop *loop, struct vs_idle *i)
 
 void vs_loop_remove_idle(struct vs_loop *loop, struct vs_idle *i)
 {
+	if (loop->next_idle == i)
+		loop->next_idle = i->next;
 	for (struct vs_idle **p = &loop->idles; *p; p = &(*p)->next) {
 		if (*p == i) {
 			*p = i->next;
@@ -240,10 +243,9 @@ static void run_timers(struct vs_loop *loop)
 static bool run_idles(struct vs_loop *loop)
 {
 	bool again = false;
-	struct vs_idle *next;
 
-	for (struct vs_idle *i = loop->idles; i; i = next) {
-		next = i->next;
+	for (struct vs_idle *i = loop->idles; i; i = loop->next_idle) {
+		loop->next_idle = i->next;
 		again |= i->idle(i);
 	}
 	return again;

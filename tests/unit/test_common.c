@@ -608,6 +608,28 @@ static void test_idle_calls_run_each_turn(void **state)
 	vs_loop_free(a.loop);
 }
 
+static void test_an_idle_call_may_remove_the_next(void **state)
+{
+	struct idler last = {.idle = {.idle = idle_called}}, *gone = calloc(1, sizeof(*gone)),
+		     first = last;
+
+	(void)state;
+	assert_non_null(gone);
+	gone->idle.idle = idle_called;
+	assert_int_equal(vs_loop_new(&first.loop, NULL), 0);
+	vs_loop_add_idle(first.loop, &last.idle);
+	vs_loop_add_idle(first.loop, &gone->idle);
+	vs_loop_add_idle(first.loop, &first.idle);
+	first.victim = &gone->idle;
+	vs_loop_turn(first.loop, 0);
+	assert_int_equal(gone->calls, 0);
+	free(gone);
+	vs_loop_turn(first.loop, 0);
+	assert_int_equal(first.calls, 2);
+	assert_int_equal(last.calls, 2);
+	vs_loop_free(first.loop);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -632,6 +654,7 @@ int main(void)
 	    cmocka_unit_test(test_posts_from_another_thread_keep_their_order),
 	    cmocka_unit_test(test_a_removed_watch_is_not_called),
 	    cmocka_unit_test(test_idle_calls_run_each_turn),
+	    cmocka_unit_test(test_an_idle_call_may_remove_the_next),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
