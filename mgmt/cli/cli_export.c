@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -112,6 +113,9 @@ int cli_export_run(struct cli *c)
 
 	if (strcmp(c->args.pos[1], "-") == 0)
 		return export_stream(c);
+	if (strstr(c->args.pos[1], "://"))
+		return cli_usage(c, "%s: volumes go to a file, a block device or - only",
+				 c->args.pos[1]);
 	dest = cli_absolute(c->args.pos[1]);
 	if (!dest)
 		return CLI_FAILED;

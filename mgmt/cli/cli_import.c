@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -242,6 +243,9 @@ int cli_import_run(struct cli *c)
 
 	if (strcmp(c->args.pos[0], "-") == 0)
 		return import_stream(c);
+	if (strstr(c->args.pos[0], "://"))
+		return cli_usage(c, "%s: only a file, a block device or - can be imported",
+				 c->args.pos[0]);
 	if (cli_args_has(&c->args, "size"))
 		return cli_usage(c, "--size is for a stream; a file says its size itself");
 	source = cli_absolute(c->args.pos[0]);
