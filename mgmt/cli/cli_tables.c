@@ -9,6 +9,8 @@ const struct cli_option cli_globals[] = {
 };
 
 const struct cli_group cli_groups[] = {
+    {"init", "format a store", "vstore-store", cli_offline_init, NULL},
+    {"check", "recount a store that no daemon uses", "vstore-store", cli_offline_check, NULL},
     {"status", "the node at a glance", "vstore-store", cli_node_status, NULL},
     {"df", "space: what is there, used, saved", "vstore-store", cli_node_df, NULL},
     {"top", "what the store does, live", "vstore-store", cli_top_commands, NULL},
