@@ -605,7 +605,8 @@ int bs_checkpoint_run(struct bs_engine *e, bool clean)
 
 void bs_checkpoint_want(struct bs_engine *e)
 {
-	e->checkpoint_wanted = true;
+	if (!e->checkpointing)
+		e->checkpoint_wanted = true;
 }
 
 static bool due(const struct bs_engine *e)
