@@ -46,7 +46,7 @@ struct iscsi_lu {
 	unsigned users;	       /* attached sessions; the volume is open while there are any */
 	unsigned lun;
 	char target[ISCSI_NAME_MAX];
-	char volume[BS_FULL_NAME_MAX];
+	struct vs_uuid volume;
 	struct bs_volume *vol;		/* NULL when it could not be opened */
 	atomic_bool write_back;		/* WCE of the caching mode page */
 	atomic_bool swp;		/* software write protect of the control mode page */
@@ -389,8 +389,9 @@ int iscsi_target_new(struct iscsi_server *srv, const struct iscsi_target_config 
 void iscsi_target_drop_lus(struct iscsi_server *srv, struct iscsi_target *t); /* control thread */
 
 /* lu.c: logical units and sessions' views of them; control thread where nothing is said */
-struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
-			      const struct iscsi_lun_config *cfg); /* NULL: out of memory */
+/* NULL: out of memory. */
+struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target, unsigned lun,
+			      const struct vs_uuid *volume);
 void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu);
 /* Opens the volumes that nobody had open. NULL: out of memory. */
 struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target *t);

@@ -18,13 +18,13 @@ void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu)
 	free(lu);
 }
 
-struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
-			      const struct iscsi_lun_config *cfg)
+struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target, unsigned lun,
+			      const struct vs_uuid *volume)
 {
 	struct iscsi_lu *lu = srv->lus;
 
-	while (lu && (lu->lun != cfg->lun || strcmp(lu->target, target) != 0 ||
-		      strcmp(lu->volume, cfg->volume) != 0))
+	while (lu && (lu->lun != lun || strcmp(lu->target, target) != 0 ||
+		      !vs_uuid_equal(&lu->volume, volume)))
 		lu = lu->next;
 	if (!lu) {
 		lu = calloc(1, sizeof(*lu));
@@ -32,9 +32,9 @@ struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
 			return NULL;
 		pthread_mutex_init(&lu->lock, NULL);
 		atomic_init(&lu->write_back, true);
-		lu->lun = cfg->lun;
+		lu->lun = lun;
+		lu->volume = *volume;
 		snprintf(lu->target, sizeof(lu->target), "%s", target);
-		snprintf(lu->volume, sizeof(lu->volume), "%s", cfg->volume);
 		lu->next = srv->lus;
 		srv->lus = lu;
 	}
@@ -42,15 +42,36 @@ struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
 	return lu;
 }
 
+/* By UUID: the volume may have been renamed, and another may have its old name. */
+static int open_volume(struct iscsi_server *srv, struct iscsi_lu *lu, struct vs_error *err)
+{
+	char full[BS_FULL_NAME_MAX + 2];
+	struct bs_volume_info info;
+	int rc = bs_volume_find_uuid(srv->store, &lu->volume, &info, err);
+
+	if (rc < 0)
+		return rc;
+	snprintf(full, sizeof(full), "%s%s%s", info.name, info.snapshot ? "@" : "", info.snap);
+	rc = bs_volume_open(srv->store, full, &lu->vol, err);
+	if (rc < 0) {
+		lu->vol = NULL;
+		return rc;
+	}
+	if (vs_uuid_equal(bs_volume_uuid(lu->vol), &lu->volume))
+		return 0;
+	bs_volume_close(lu->vol);
+	lu->vol = NULL;
+	return vs_fail(err, VS_E_AGAIN, "volume %s was just replaced", full);
+}
+
 static void use_lu(struct iscsi_server *srv, struct iscsi_lu *lu)
 {
 	struct vs_error err;
 
 	lu->refs++;
-	if (lu->users++ == 0 && bs_volume_open(srv->store, lu->volume, &lu->vol, &err) < 0) {
+	lu->users++;
+	if (!lu->vol && open_volume(srv, lu, &err) < 0)
 		vs_err("iscsi: target %s LUN %u is not ready: %s", lu->target, lu->lun, err.text);
-		lu->vol = NULL;
-	}
 }
 
 static void unuse_lu(struct iscsi_server *srv, struct iscsi_lu *lu)

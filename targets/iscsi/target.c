@@ -103,8 +103,9 @@ static int check_secret(const char *iqn, const char *what, const char *user, con
 	return 0;
 }
 
+/* uuids: of the volumes, filled in. */
 static int check_luns(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
-		      struct vs_error *err)
+		      struct vs_uuid uuids[ISCSI_LUN_LIMIT], struct vs_error *err)
 {
 	bool seen[ISCSI_LUN_LIMIT] = {false};
 
@@ -113,6 +114,7 @@ static int check_luns(struct iscsi_server *srv, const struct iscsi_target_config
 			       ISCSI_LUN_LIMIT);
 	for (size_t i = 0; i < cfg->nluns; i++) {
 		const struct iscsi_lun_config *l = &cfg->luns[i];
+		struct bs_volume_info info;
 		int rc;
 
 		if (l->lun >= ISCSI_LUN_LIMIT || seen[l->lun])
@@ -124,15 +126,16 @@ static int check_luns(struct iscsi_server *srv, const struct iscsi_target_config
 		if (!l->volume || strlen(l->volume) >= BS_FULL_NAME_MAX)
 			return vs_fail(err, VS_E_INVAL, "target %s: LUN %u has no volume", cfg->iqn,
 				       l->lun);
-		rc = bs_volume_find(srv->store, l->volume, NULL, err);
+		rc = bs_volume_find(srv->store, l->volume, &info, err);
 		if (rc < 0)
 			return rc;
+		uuids[i] = info.uuid;
 	}
 	return 0;
 }
 
 static int check_config(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
-			struct vs_error *err)
+			struct vs_uuid uuids[ISCSI_LUN_LIMIT], struct vs_error *err)
 {
 	int rc;
 
@@ -161,7 +164,7 @@ static int check_config(struct iscsi_server *srv, const struct iscsi_target_conf
 	if (cfg->mutual_secret && strcmp(cfg->mutual_secret, cfg->chap_secret) == 0)
 		return vs_fail(err, VS_E_INVAL,
 			       "target %s: the two CHAP secrets must not be the same", cfg->iqn);
-	return check_luns(srv, cfg, err);
+	return check_luns(srv, cfg, uuids, err);
 }
 
 void iscsi_target_drop_lus(struct iscsi_server *srv, struct iscsi_target *t)
@@ -179,7 +182,8 @@ int iscsi_target_new(struct iscsi_server *srv, const struct iscsi_target_config 
 		     struct iscsi_target **out, struct vs_error *err)
 {
 	struct iscsi_target *t;
-	int rc = check_config(srv, cfg, err);
+	struct vs_uuid uuids[ISCSI_LUN_LIMIT];
+	int rc = check_config(srv, cfg, uuids, err);
 	bool ok;
 
 	if (rc < 0)
@@ -191,7 +195,7 @@ int iscsi_target_new(struct iscsi_server *srv, const struct iscsi_target_config 
 	t->lus = calloc(cfg->nluns + 1, sizeof(struct iscsi_lu *));
 	ok = copy_config(&t->cfg, cfg) && t->lus;
 	for (size_t i = 0; ok && i < cfg->nluns; i++) {
-		t->lus[i] = iscsi_lu_get(srv, cfg->iqn, &cfg->luns[i]);
+		t->lus[i] = iscsi_lu_get(srv, cfg->iqn, cfg->luns[i].lun, &uuids[i]);
 		ok = t->lus[i] != NULL;
 	}
 	if (!ok) {
