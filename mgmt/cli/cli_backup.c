@@ -164,7 +164,7 @@ static int verify(struct cli *c)
 	if (c->json)
 		cli_print_json(result);
 	json_decref(result);
-	return cli_fail("backup %s: %" PRIu64 " problems found; 'vstore repo check' names them",
+	return cli_fail("backup %s: problems found: %" PRIu64 "; 'vstore repo check' names them",
 			c->args.pos[0], problems);
 }
 

@@ -101,7 +101,7 @@ static int print_result(const struct cli *c, const struct bs_check_result *r, js
 		if (c->json)
 			cli_print_json(answer);
 		json_decref(answer);
-		return cli_fail("%s: %" PRIu64 " differences found; keep the device as it is and "
+		return cli_fail("%s: differences found: %" PRIu64 "; keep the device as it is and "
 				"restore what they name from a backup",
 				path, r->problems);
 	}
