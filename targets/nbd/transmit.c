@@ -164,8 +164,11 @@ static enum outcome (*const states[])(struct nbd_conn *c) = {
     [NBD_RX_ISSUE] = rx_issue,	 [NBD_RX_STREAM] = rx_stream,
 };
 
-/* Receives the rest of a payload into its place and what follows it into the stage. */
-static long receive(struct nbd_conn *c)
+/*
+ * Receives the rest of a payload into its place and what follows it into the stage. *drained: less
+ * came than there was room for, so asking again at once would be in vain.
+ */
+static long receive(struct nbd_conn *c, bool *drained)
 {
 	bool skip = c->rx == NBD_RX_SKIP;
 	uint32_t rest = c->fill ? c->cur_left - c->filled : skip ? c->cur_left : 0;
@@ -187,6 +190,7 @@ static long receive(struct nbd_conn *c)
 	got = nbd_conn_receive(c, iov, n);
 	if (got <= 0)
 		return got;
+	*drained = (size_t)got < iov[0].iov_len + (n == 2 ? iov[1].iov_len : 0);
 	direct = rest ? VS_MIN(got, (long)iov[0].iov_len) : 0;
 	if (c->fill)
 		c->filled += (uint32_t)direct;
@@ -199,6 +203,7 @@ static long receive(struct nbd_conn *c)
 void nbd_transmit_input(struct nbd_conn *c)
 {
 	long budget = TURN_BYTES;
+	bool drained = false;
 
 	for (;;) {
 		enum outcome o = AGAIN;
@@ -207,9 +212,9 @@ void nbd_transmit_input(struct nbd_conn *c)
 		while (o == AGAIN && c->phase == NBD_TRANSMIT)
 			o = states[c->rx](c);
 		c->blocked = o == BLOCKED;
-		if (c->phase != NBD_TRANSMIT || c->blocked || budget <= 0)
+		if (c->phase != NBD_TRANSMIT || c->blocked || budget <= 0 || drained)
 			return;
-		got = receive(c);
+		got = receive(c, &drained);
 		if (got <= 0)
 			return;
 		budget -= got;
