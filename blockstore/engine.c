@@ -252,7 +252,7 @@ static bool busy(const struct bs_engine *e)
 	       e->op_fibers || e->calls_running || e->calls_first || e->reads_in_flight;
 }
 
-int bs_engine_close(struct bs_engine *e, struct vs_error *err)
+int bs_engine_stop(struct bs_engine *e, struct vs_error *err)
 {
 	struct bs_call c = {.fn = close_call, .writer = true};
 	uint64_t wake;
@@ -271,6 +271,13 @@ int bs_engine_close(struct bs_engine *e, struct vs_error *err)
 	if (rc)
 		rc = vs_fail(err, rc, "the store did not close cleanly: %s",
 			     e->why[0] ? e->why : vs_err_text(rc));
+	return rc;
+}
+
+int bs_engine_close(struct bs_engine *e, struct vs_error *err)
+{
+	int rc = bs_engine_stop(e, err);
+
 	bs_engine_abandon(e);
 	return rc;
 }

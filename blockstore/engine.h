@@ -147,7 +147,13 @@ int bs_engine_open(struct bs_device *dev, const struct bs_engine_config *cfg,
 /* Runs whatever is runnable; false when there was nothing. *wake_ns: when to call again at the
  * latest (UINT64_MAX: no need). */
 bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns);
-/* Writes a checkpoint and frees; the ports must be closed. Polls the device itself. */
+/*
+ * Ends background work and writes a checkpoint; the ports must be closed. Polls the device itself.
+ * After a failure requests may still be in flight: the device is closed next, and only then
+ * bs_engine_abandon frees what they point to.
+ */
+int bs_engine_stop(struct bs_engine *e, struct vs_error *err);
+/* Both, for a device that has nothing in flight once its owner stops polling. */
 int bs_engine_close(struct bs_engine *e, struct vs_error *err);
 /* Frees the memory and nothing else, as when the daemon is killed. Does not close the device. */
 void bs_engine_abandon(struct bs_engine *e);

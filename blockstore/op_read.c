@@ -98,6 +98,24 @@ static void release_rios(struct bs_engine *e, struct bs_iop *op)
 	}
 }
 
+/*
+ * Whether the CID still means the bytes that were read: it may have been freed meanwhile and given
+ * out again. Only looked up in memory; what is not there is not worth a read.
+ */
+static bool still_there(struct bs_engine *e, const struct bs_piece *p)
+{
+	uint64_t slot = bs_cid_slot(p->cid);
+	struct bs_frame *f =
+	    bs_frame_find(e, bs_key_tree(BS_TREE_PLACE, 0, slot / BS_PLACES_PER_PAGE));
+	struct bs_place now;
+
+	if (!f || f->state != BS_FRAME_VALID)
+		return false;
+	bs_place_get(f->data + slot % BS_PLACES_PER_PAGE * BS_PLACE_SIZE, &now);
+	return now.refs && now.gen == bs_cid_gen(p->cid) && now.seg == p->place.seg &&
+	       now.off == p->place.off && now.check == p->place.check;
+}
+
 void bs_op_read_release(struct bs_engine *e, struct bs_iop *op)
 {
 	bool waiters = op->rios != NULL;
@@ -108,7 +126,7 @@ void bs_op_read_release(struct bs_engine *e, struct bs_iop *op)
 		struct bs_piece *p = &op->piece[i];
 
 		if (p->cached) {
-			if (p->filled)
+			if (p->filled && still_there(e, p))
 				bs_cache_insert(&e->cache, p->cached, p->cid);
 			bs_cache_put(&e->cache, p->cached);
 		}

@@ -58,6 +58,7 @@ static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_
 	*lost = false;
 	for (unsigned i = 0; i < op->count; i++) {
 		struct bs_place place;
+		struct dd_digest have;
 		int rc = 0;
 
 		if (op->kind[i] == BS_BLOCK_ZERO)
@@ -74,7 +75,10 @@ static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_
 			op->kind[i] = BS_BLOCK_KNOWN;
 		}
 		rc = bs_content_look(e, op->cid[i], &place);
-		if (rc == VS_E_NOENT || (rc == 0 && place.refs >= e->cfg.ref_cap)) {
+		if (rc == 0) /* generations wrap: the digest decides */
+			rc = bs_content_digest(e, op->cid[i], &have);
+		if (rc == VS_E_NOENT || (rc == 0 && (place.refs >= e->cfg.ref_cap ||
+						     !dd_digest_equal(&have, &op->digest[i])))) {
 			op->kind[i] = BS_BLOCK_NEW;
 			*lost |= op->len[i] == 0;
 			(*new)++;

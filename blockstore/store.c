@@ -195,7 +195,9 @@ static void free_store(struct bs_store *s)
 	if (s->witness >= 0)
 		close(s->witness);
 	vs_loop_free(s->loop);
-	bs_device_close(s->dev);
+	bs_device_close(s->dev); /* what is in flight ends here, so the engine goes after it */
+	if (s->engine)
+		bs_engine_abandon(s->engine);
 	free(s);
 }
 
@@ -231,11 +233,8 @@ int bs_store_open(struct bs_device *dev, const struct bs_open_options *opts, str
 	}
 	if (rc == 0)
 		rc = bs_engine_open(dev, &cfg, &env, &s->engine, err);
-	if (rc == 0) {
+	if (rc == 0)
 		rc = start_thread(s, err);
-		if (rc)
-			bs_engine_abandon(s->engine);
-	}
 	if (rc) {
 		free_store(s);
 		return rc;
@@ -250,7 +249,7 @@ int bs_store_close(struct bs_store *s, struct vs_error *err)
 
 	vs_loop_stop(s->loop);
 	pthread_join(s->thread, NULL);
-	rc = bs_engine_close(s->engine, err);
+	rc = bs_engine_stop(s->engine, err);
 	free_store(s);
 	return rc;
 }
