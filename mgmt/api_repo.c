@@ -1,3 +1,4 @@
+#include "common/loop.h"
 #include "common/text.h"
 #include "mgmt/api.h"
 #include "mgmt/repo.h"
@@ -15,6 +16,7 @@ struct check {
 static int run_check(struct mg_task *t, void *arg, json_t **result, struct vs_error *err)
 {
 	struct check *c = arg;
+	uint64_t begun = vs_now_ns();
 	struct mg_repo_watch w = {.task = t, .lines = json_array(), .unit = 1};
 	struct bk_watch watch = {mg_repo_progress, &w, mg_task_cancel_flag(t)};
 	struct bk_check_result r = {0};
@@ -36,10 +38,13 @@ static int run_check(struct mg_task *t, void *arg, json_t **result, struct vs_er
 		mg_event(c->node->events, MG_ERROR, "repo.damaged", c->repo, "%llu problems found",
 			 (unsigned long long)r.problems);
 	*result =
-	    json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:I}", "problems", (json_int_t)r.problems,
-		      "lines", w.lines, "backups", (json_int_t)r.backups, "packs",
-		      (json_int_t)r.packs, "pages", (json_int_t)r.pages, "blocks_checked",
-		      (json_int_t)r.blocks, "bytes_read", (json_int_t)r.bytes_read);
+	    json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "problems",
+		      (json_int_t)r.problems, "lines", w.lines, "backups", (json_int_t)r.backups,
+		      "packs", (json_int_t)r.packs, "pages", (json_int_t)r.pages, "blocks",
+		      (json_int_t)r.blocks, "blocks_checked", (json_int_t)r.blocks, "bytes_read",
+		      (json_int_t)r.bytes_read, "seconds", (double)(vs_now_ns() - begun) / 1e9);
+	if (*result && c->id[0])
+		json_object_set_new(*result, "backup", json_string(c->id));
 	return 0;
 }
 
@@ -96,6 +101,7 @@ static int add(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 	       struct vs_error *err)
 {
 	struct bk_repo_options o = {.index_memory = MG_REPO_INDEX};
+	struct bk_repo_info info;
 	const char *name, *url;
 	struct bk_repo *repo;
 	json_t *doc, *json = NULL;
@@ -108,8 +114,11 @@ static int add(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 		rc = bk_repo_attach(url, &o, &repo, &created, err);
 	if (rc != 0)
 		return rc;
+	rc = bk_repo_info(repo, &info, err);
 	bk_repo_close(repo);
-	doc = json_pack("{s:s, s:s}", "name", name, "url", url);
+	if (rc != 0)
+		return rc;
+	doc = json_pack("{s:s, s:s, s:b}", "name", name, "url", url, "encrypted", info.encrypted);
 	rc = mg_catalogue_insert(n->catalogue, MG_REPO, name, doc, NULL, 0, err);
 	json_decref(doc);
 	if (rc == 0)
