@@ -8,4 +8,4 @@ blockstore_SRCS := \
 	blockstore/recount.c blockstore/replay.c blockstore/segment.c blockstore/store.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
 	blockstore/volume.c blockstore/work.c
-blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_open.c
+blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_format.c tests/unit/test_store_open.c

@@ -194,10 +194,10 @@ static void free_store(struct bs_store *s)
 {
 	if (s->witness >= 0)
 		close(s->witness);
-	vs_loop_free(s->loop);
 	bs_device_close(s->dev); /* what is in flight ends here, so the engine goes after it */
 	if (s->engine)
 		bs_engine_abandon(s->engine);
+	vs_loop_free(s->loop);
 	free(s);
 }
 

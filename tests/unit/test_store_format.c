@@ -1,0 +1,199 @@
+/* What is encoded is decoded again, and every other byte string is refused without harm. */
+#include "blockstore/super_format.h"
+#include "common/secret.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define TAG UINT64_C(0x1122334455667788)
+#define SEG (1u << 20)
+
+static void test_place(void **state)
+{
+	const struct bs_place in = {.seg = 0x12345678,
+				    .off = 0xabcdef,
+				    .len = 0xfedcba,
+				    .coding = 2,
+				    .gen = 0xbeef,
+				    .refs = 0xdeadbeef,
+				    .check = BS_CHECK56 - 5};
+	uint8_t b[BS_PLACE_SIZE];
+	struct bs_place out;
+
+	(void)state;
+	bs_place_put(b, &in);
+	bs_place_get(b, &out);
+	assert_int_equal(out.seg, in.seg);
+	assert_int_equal(out.off, in.off);
+	assert_int_equal(out.len, in.len);
+	assert_int_equal(out.coding, in.coding);
+	assert_int_equal(out.gen, in.gen);
+	assert_int_equal(out.refs, in.refs);
+	assert_int_equal(out.check, in.check);
+}
+
+static void test_zero_page_is_empty(void **state)
+{
+	uint8_t zeros[256] = {0};
+	struct bs_ptr ptr;
+	struct bs_mapent ent;
+	struct bs_volent vol;
+	struct bs_segent seg;
+
+	(void)state;
+	bs_ptr_get(zeros, &ptr);
+	assert_int_equal(ptr.seg[0], BS_SEG_NONE);
+	assert_int_equal(ptr.seg[1], BS_SEG_NONE);
+	bs_mapent_get(zeros, &ent);
+	assert_false(ent.live);
+	assert_int_equal(bs_volent_get(zeros, &vol), 0);
+	assert_int_equal(vol.kind, BS_VOL_FREE);
+	bs_segent_get(zeros, &seg);
+	assert_int_equal(seg.state, BS_SEG_FREE);
+}
+
+static uint32_t put_all_records(uint8_t *b)
+{
+	uint32_t n = 0;
+
+	for (unsigned type = BS_REC_CONTENT; type <= BS_REC_MAPPAGE; type++) {
+		struct bs_rec r = {.type = (enum bs_rec_type)type,
+				   .cid = 7,
+				   .other = 8,
+				   .volume = 9,
+				   .block = 10,
+				   .count = 2,
+				   .len = 4096,
+				   .check = 12,
+				   .vol = {.kind = BS_VOL_VOLUME,
+					   .height = 2,
+					   .sector = 512,
+					   .size = 8192,
+					   .name = "x"}};
+
+		n += bs_rec_put(b + n, &r);
+		if (type == BS_REC_MAP || type == BS_REC_PAGES) {
+			uint32_t each = type == BS_REC_MAP ? BS_REC_MAP_EACH : 8;
+
+			memset(b + n, 3, 2 * each);
+			n += 2 * each;
+		}
+	}
+	return n;
+}
+
+static void test_records(void **state)
+{
+	uint8_t b[4096];
+	uint32_t len = put_all_records(b), pos = 0;
+
+	(void)state;
+	for (unsigned type = BS_REC_CONTENT; type <= BS_REC_MAPPAGE; type++) {
+		struct bs_rec r;
+
+		assert_int_equal(bs_rec_get(b, len, &pos, &r), 0);
+		assert_int_equal(r.type, type);
+		if (type == BS_REC_MAP)
+			assert_int_equal(r.count, 2);
+		if (type == BS_REC_CONTENT)
+			assert_int_equal(r.len, 4096);
+	}
+	assert_int_equal(pos, len);
+	/* cut anywhere, the last record is refused and nothing behind the cut is read */
+	for (uint32_t cut = 0; cut < len; cut++) {
+		uint8_t *exact = malloc(cut ? cut : 1);
+		struct bs_rec r;
+		int rc = 0;
+
+		memcpy(exact, b, cut);
+		for (pos = 0; rc == 0 && pos < cut;)
+			rc = bs_rec_get(exact, cut, &pos, &r);
+		assert_true(rc == 0 || rc == VS_E_CORRUPT);
+		free(exact);
+	}
+}
+
+static void make_unit(uint8_t *b, struct bs_unit_head *h)
+{
+	bs_unit_set_tag(b, TAG);
+	*h = (struct bs_unit_head){.kind = BS_UNIT_LOG,
+				   .first = true,
+				   .epoch = 1,
+				   .seq = 2,
+				   .durable_seq = 1,
+				   .chain = 3,
+				   .unit_len = 8192,
+				   .head_len = 4096,
+				   .payload_len = 4000,
+				   .ahead = {5, 6}};
+	h->records_len = put_all_records(b + BS_UNIT_HEAD);
+	h->records = BS_REC_MAPPAGE;
+	bs_unit_encode(b, h);
+}
+
+static void test_unit(void **state)
+{
+	uint8_t *b = malloc(8192);
+	struct bs_unit_head in, out;
+
+	(void)state;
+	make_unit(b, &in);
+	assert_int_equal(bs_unit_decode(b, 4096, SEG, TAG, &out), 0);
+	assert_int_equal(out.seq, 2);
+	assert_int_equal(out.check, in.check);
+	assert_int_equal(out.ahead[1], 6);
+	assert_int_equal(bs_unit_decode(b, 4096, SEG, TAG + 1, &out), VS_E_NOENT);
+	assert_int_equal(bs_unit_decode(b, 200, SEG, TAG, &out), VS_E_RANGE);
+	for (uint32_t bit = 0; bit < 8 * (BS_UNIT_HEAD + in.records_len); bit++) {
+		b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_not_equal(bs_unit_decode(b, 4096, SEG, TAG, &out), 0);
+		b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	free(b);
+}
+
+static void test_super(void **state)
+{
+	struct bs_super in = {.version = BS_FORMAT_VERSION,
+			      .device_size = 64 << 20,
+			      .segment_size = 64 << 10,
+			      .segments = 1000,
+			      .checkpoint = 9,
+			      .log_seg = 3,
+			      .ahead = {4, 5},
+			      .era = 6,
+			      .works = 7},
+			out;
+	uint8_t *b = malloc(BS_SUPER_SIZE);
+
+	(void)state;
+	in.roots[BS_TREE_MAP].height = 3;
+	in.roots[BS_TREE_MAP].leaves = 12;
+	bs_super_encode(b, &in);
+	assert_int_equal(bs_super_decode(b, &out), 0);
+	assert_int_equal(out.checkpoint, 9);
+	assert_int_equal(out.works, 7);
+	assert_int_equal(out.roots[BS_TREE_MAP].leaves, 12);
+	for (uint32_t bit = 0; bit < 8 * BS_SUPER_SIZE; bit += 7) {
+		b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_not_equal(bs_super_decode(b, &out), 0);
+		b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	free(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_place),   cmocka_unit_test(test_zero_page_is_empty),
+	    cmocka_unit_test(test_records), cmocka_unit_test(test_unit),
+	    cmocka_unit_test(test_super),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
