@@ -17,6 +17,8 @@
 #define ZEROS (64u << 10)
 #define PROGRESS_NS 250000000u
 
+static const uint8_t zeros[ZEROS];
+
 struct job {
 	struct bk_repo *repo;
 	int fd;
@@ -25,7 +27,6 @@ struct job {
 	struct bk_fetch *fetch;
 	struct bk_batch *batch; /* seekable */
 	struct bk_walk *walk;
-	uint8_t *zeros;
 	uint64_t reported_ns, fetched;
 };
 
@@ -61,7 +62,7 @@ static int write_zeros(struct job *j, uint64_t first, uint64_t count, const stru
 
 		if (bk_watch_canceled(w))
 			return vs_fail(err, VS_E_CANCELED, "the restore was canceled");
-		rc = write_at(j, at, j->zeros, n, err);
+		rc = write_at(j, at, zeros, n, err);
 		at += n;
 	}
 	return rc;
@@ -106,8 +107,7 @@ static int job_open(struct job *j, uint64_t size, const struct bk_watch *w, stru
 			       "the device is smaller than the backup's %llu bytes",
 			       (unsigned long long)size);
 	j->walk = calloc(1, sizeof(*j->walk));
-	j->zeros = calloc(1, ZEROS);
-	if (!j->walk || !j->zeros)
+	if (!j->walk)
 		return vs_fail(err, VS_E_NOMEM, "no memory for a restore");
 	rc = bk_fetch_new(j->repo, j->seekable ? FETCH_FRAMES_FILE : FETCH_FRAMES_PIPE, &j->fetch,
 			  err);
@@ -176,6 +176,5 @@ int bk_restore_to_file(struct bk_repo *r, const char *id, int fd, const struct b
 	bk_batch_free(j.batch);
 	bk_fetch_free(j.fetch);
 	free(j.walk);
-	free(j.zeros);
 	return rc;
 }

@@ -19,6 +19,7 @@ struct bk_fetch {
 	struct dd_hasher *h;
 	ZSTD_DCtx *zstd;
 	uint8_t *stored;
+	uint8_t *raw; /* of all slots */
 	struct cached *cache;
 	unsigned n;
 	uint64_t tick, bytes;
@@ -36,11 +37,10 @@ int bk_fetch_new(struct bk_repo *r, unsigned frames, struct bk_fetch **out, stru
 	f->zstd = ZSTD_createDCtx();
 	f->stored = malloc(BK_FRAME_STORED_MAX);
 	f->cache = calloc(frames, sizeof(*f->cache));
-	ok = f->zstd && f->stored && f->cache && dd_hasher_new(&f->h, NULL) == 0;
-	for (; ok && f->n < frames; f->n++) {
-		f->cache[f->n].raw = malloc(BK_FRAME_RAW_MAX);
-		ok = f->cache[f->n].raw != NULL;
-	}
+	f->raw = malloc((size_t)frames * BK_FRAME_RAW_MAX);
+	ok = f->zstd && f->stored && f->cache && f->raw && dd_hasher_new(&f->h, NULL) == 0;
+	for (; ok && f->n < frames; f->n++)
+		f->cache[f->n].raw = f->raw + (size_t)f->n * BK_FRAME_RAW_MAX;
 	if (!ok) {
 		bk_fetch_free(f);
 		return vs_fail(err, VS_E_NOMEM, "no memory to read a repository");
@@ -53,8 +53,7 @@ void bk_fetch_free(struct bk_fetch *f)
 {
 	if (!f)
 		return;
-	for (unsigned i = 0; f->cache && i < f->n; i++)
-		free(f->cache[i].raw);
+	free(f->raw);
 	free(f->cache);
 	free(f->stored);
 	ZSTD_freeDCtx(f->zstd);

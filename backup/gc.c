@@ -70,7 +70,7 @@ static int move_item(struct gc *g, const struct bk_place *place, const struct bk
 		     struct vs_error *err)
 {
 	unsigned which = e->kind == BK_KIND_PAGE;
-	uint32_t bytes = bk_kind_bytes(e->kind), item;
+	uint32_t bytes = bk_kind_bytes(e->kind), item = 0;
 	const uint8_t *data;
 	int rc = bk_fetch_place(g->fetch, place, &e->digest, e->kind, &data, err);
 
@@ -240,13 +240,29 @@ static int merged_tables(struct gc *g, const uint8_t *obj, const struct bk_index
 	return 0;
 }
 
+static void merged_entries(struct gc *g, const uint8_t *obj, const struct bk_index_layout *l,
+			   const struct mapping *map)
+{
+	struct merged *m = &g->m;
+
+	for (uint32_t i = 0; i < l->entries; i++) {
+		struct bk_index_entry *e = &m->entries[m->nentries];
+
+		bk_index_get_entry(obj + l->entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE, e);
+		if (map->packs[e->pack] == NOT_KEPT)
+			continue;
+		e->pack = (uint16_t)map->packs[e->pack];
+		e->frame = map->frames[e->frame];
+		m->nentries++;
+	}
+}
+
 static int merge_object(struct gc *g, const struct bk_gc_object *o, struct vs_error *err)
 {
 	struct merged *m = &g->m;
-	struct mapping map = {0};
+	struct mapping map;
 	struct bk_index_layout l;
 	uint8_t *obj;
-	uint32_t i;
 	int rc = bk_gc_load(g->r, &o->name, &obj, &l, err);
 
 	if (rc)
@@ -255,18 +271,12 @@ static int merge_object(struct gc *g, const struct bk_gc_object *o, struct vs_er
 		rc = merged_flush(g, err);
 	map.packs = calloc(l.packs + 1, sizeof(*map.packs));
 	map.frames = calloc(l.frames + 1, sizeof(*map.frames));
-	if (rc == 0)
-		rc = map.packs && map.frames ? merged_tables(g, obj, &l, &map, err)
-					     : no_memory(g, err);
-	for (i = 0; rc == 0 && i < l.entries; i++) {
-		struct bk_index_entry *e = &m->entries[m->nentries];
-
-		bk_index_get_entry(obj + l.entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE, e);
-		if (map.packs[e->pack] == NOT_KEPT)
-			continue;
-		e->pack = (uint16_t)map.packs[e->pack];
-		e->frame = map.frames[e->frame];
-		m->nentries++;
+	if (!map.packs || !map.frames) {
+		rc = no_memory(g, err);
+	} else if (rc == 0) {
+		rc = merged_tables(g, obj, &l, &map, err);
+		if (rc == 0)
+			merged_entries(g, obj, &l, &map);
 	}
 	free(map.packs);
 	free(map.frames);

@@ -177,42 +177,48 @@ int bk_gc_load(struct bk_repo *r, const struct dd_digest *name, uint8_t **obj,
 	return rc;
 }
 
-/* Adds one index object's entries to its packs. */
+/* Adds one index object's entries to its packs; pack_of: room for a number per pack. */
+static void count_entries(const struct bk_gc_state *st, const struct bk_gc_object *o,
+			  const uint8_t *obj, const struct bk_index_layout *l, size_t *pack_of)
+{
+	struct bk_gc_pack *gp;
+	struct bk_index_entry e;
+	struct bk_index_pack p;
+	uint32_t i;
+
+	for (i = 0; i < l->packs; i++) {
+		bk_index_get_pack(obj + l->packs_at + (uint64_t)i * BK_INDEX_PACK_SIZE, &p);
+		gp = bk_gc_find(st, &p.name);
+		pack_of[i] = gp ? (size_t)(gp - st->packs) : SIZE_MAX;
+	}
+	for (i = 0; i < l->entries; i++) {
+		bk_index_get_entry(obj + l->entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE, &e);
+		if (pack_of[e.pack] == SIZE_MAX)
+			continue;
+		st->packs[pack_of[e.pack]].total++;
+		st->packs[pack_of[e.pack]].live += bk_gc_marked(o, i);
+	}
+}
+
 static int count_object(struct bk_repo *r, const struct bk_gc_state *st,
 			const struct bk_gc_object *o, uint32_t *entries, struct vs_error *err)
 {
-	struct bk_index_entry e;
 	struct bk_index_layout l;
-	struct bk_index_pack p;
-	struct bk_gc_pack **packs;
+	size_t *pack_of;
 	uint8_t *obj;
-	uint32_t i;
 	int rc = bk_gc_load(r, &o->name, &obj, &l, err);
 
 	if (rc)
 		return rc;
-	packs = calloc(l.packs + 1, sizeof(*packs));
-	if (!packs) {
-		free(obj);
-		return vs_fail(err, VS_E_NOMEM, "no memory to clean %s up", r->remote->url);
-	}
-	for (i = 0; i < l.packs; i++) {
-		bk_index_get_pack(obj + l.packs_at + (uint64_t)i * BK_INDEX_PACK_SIZE, &p);
-		packs[i] = bk_gc_find(st, &p.name);
-		if (packs[i])
-			packs[i]->indexed = true;
-	}
-	for (i = 0; i < l.entries; i++) {
-		bk_index_get_entry(obj + l.entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE, &e);
-		if (!packs[e.pack])
-			continue;
-		packs[e.pack]->total++;
-		packs[e.pack]->live += bk_gc_marked(o, i);
-	}
+	pack_of = calloc(l.packs + 1, sizeof(*pack_of));
+	if (pack_of)
+		count_entries(st, o, obj, &l, pack_of);
+	else
+		rc = vs_fail(err, VS_E_NOMEM, "no memory to clean %s up", r->remote->url);
 	*entries = l.entries;
-	free(packs);
+	free(pack_of);
 	free(obj);
-	return 0;
+	return rc;
 }
 
 static void decide(struct bk_gc_pack *p)

@@ -15,7 +15,6 @@ struct bk_gc_pack {
 	struct dd_digest name;
 	uint64_t size;	      /* 0: not there */
 	uint32_t total, live; /* entries of index objects */
-	bool indexed;
 	enum bk_fate fate;
 };
 

@@ -33,16 +33,20 @@ int bk_index_new(struct bk_remote *r, uint64_t memory, struct bk_index **out, st
 	return 0;
 }
 
+static void segment_free(struct bk_index_segment *s)
+{
+	free(s->packs);
+	free(s->found);
+	free(s->obj);
+	free(s->marks);
+}
+
 void bk_index_drop(struct bk_index *ix)
 {
 	size_t i;
 
-	for (i = 0; i < ix->nsegments; i++) {
-		free(ix->segments[i].packs);
-		free(ix->segments[i].found);
-		free(ix->segments[i].obj);
-		free(ix->segments[i].marks);
-	}
+	for (i = 0; i < ix->nsegments; i++)
+		segment_free(&ix->segments[i]);
 	ix->nsegments = 0;
 	ix->next_record = ix->entries = ix->used = ix->objects_bytes = 0;
 	memset(ix->slots, 0, sizeof(*ix->slots) << ix->bits);
@@ -140,70 +144,76 @@ bool bk_index_pack_listed(const struct bk_index *ix, const struct bk_index_pack 
 	return false;
 }
 
-static int segment_append(struct bk_index *ix, const struct bk_index_segment *s,
-			  struct vs_error *err)
+/* A new segment at the end, all zero; NULL: too many, or no memory. */
+static struct bk_index_segment *segment_append(struct bk_index *ix)
 {
-	if (ix->nsegments >= BK_INDEX_SEGMENTS_MAX)
-		return vs_fail(err, VS_E_LIMIT, "%s has more than %u index objects", ix->r->url,
-			       BK_INDEX_SEGMENTS_MAX);
 	if (ix->nsegments == ix->room) {
 		size_t room = ix->room ? ix->room * 2 : 16;
-		struct bk_index_segment *all = reallocarray(ix->segments, room, sizeof(*all));
+		struct bk_index_segment *all;
 
+		if (room > BK_INDEX_SEGMENTS_MAX)
+			return NULL;
+		all = reallocarray(ix->segments, room, sizeof(*all));
 		if (!all)
-			return vs_fail(err, VS_E_NOMEM, "no memory for the index of %s",
-				       ix->r->url);
+			return NULL;
 		ix->segments = all;
 		ix->room = room;
 	}
-	ix->segments[ix->nsegments++] = *s;
-	return 0;
+	memset(&ix->segments[ix->nsegments], 0, sizeof(*ix->segments));
+	return &ix->segments[ix->nsegments++];
+}
+
+/* Puts the entries in the table if they fit there. */
+static void segment_hash(struct bk_index *ix, struct bk_index_segment *s, const uint8_t *obj)
+{
+	struct bk_index_entry e;
+	uint32_t i;
+
+	if (ix->next_record + s->l.entries >= UINT32_MAX || !table_grow(ix, s->l.entries))
+		return;
+	s->hashed = true;
+	s->base = (uint32_t)ix->next_record;
+	for (i = 0; i < s->l.entries; i++) {
+		bk_index_get_entry(obj + s->l.entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE, &e);
+		table_put(ix->slots, ix->bits,
+			  (uint64_t)tag_of(&e.digest) << 32 | (s->base + i + 1));
+	}
+	ix->used += s->l.entries;
+	ix->next_record += s->l.entries;
 }
 
 int bk_index_take(struct bk_index *ix, const struct dd_digest *name, const uint8_t *obj,
 		  const struct bk_index_layout *l, bool present, struct vs_error *err)
 {
-	struct bk_index_segment s = {.name = *name, .l = *l, .listed = true};
-	struct bk_index_entry e;
+	struct bk_index_segment *s = segment_append(ix);
 	uint32_t i;
-	int rc;
 
-	s.packs = calloc(l->packs + 1, sizeof(*s.packs));
-	s.found = calloc(l->packs + 1, sizeof(*s.found));
-	if (s.packs && s.found && ix->objects_bytes + l->size <= ix->objects_max)
-		s.obj = malloc(l->size);
-	rc = s.packs && s.found
-		 ? segment_append(ix, &s, err)
-		 : vs_fail(err, VS_E_NOMEM, "no memory for the index of %s", ix->r->url);
-	if (rc) {
-		free(s.packs);
-		free(s.found);
-		free(s.obj);
-		return rc;
+	if (!s)
+		return vs_fail(err, VS_E_LIMIT, "%s has more index objects than fit in memory",
+			       ix->r->url);
+	s->name = *name;
+	s->l = *l;
+	s->listed = true;
+	s->packs = calloc(l->packs + 1, sizeof(*s->packs));
+	s->found = calloc(l->packs + 1, sizeof(*s->found));
+	if (!s->packs || !s->found) {
+		segment_free(s);
+		ix->nsegments--;
+		return vs_fail(err, VS_E_NOMEM, "no memory for the index of %s", ix->r->url);
 	}
 	for (i = 0; i < l->packs; i++) {
 		bk_index_get_pack(obj + l->packs_at + (uint64_t)i * BK_INDEX_PACK_SIZE,
-				  &s.packs[i]);
-		s.found[i] = present || bk_index_pack_listed(ix, &s.packs[i]);
+				  &s->packs[i]);
+		s->found[i] = present || bk_index_pack_listed(ix, &s->packs[i]);
 	}
-	if (s.obj) {
-		memcpy(s.obj, obj, l->size);
+	if (ix->objects_bytes + l->size <= ix->objects_max)
+		s->obj = malloc(l->size);
+	if (s->obj) {
+		memcpy(s->obj, obj, l->size);
 		ix->objects_bytes += l->size;
 	}
-	if (ix->next_record + l->entries < UINT32_MAX && table_grow(ix, l->entries)) {
-		s.hashed = true;
-		s.base = (uint32_t)ix->next_record;
-		for (i = 0; i < l->entries; i++) {
-			bk_index_get_entry(obj + l->entries_at + (uint64_t)i * BK_INDEX_ENTRY_SIZE,
-					   &e);
-			table_put(ix->slots, ix->bits,
-				  (uint64_t)tag_of(&e.digest) << 32 | (s.base + i + 1));
-		}
-		ix->used += l->entries;
-		ix->next_record += l->entries;
-	}
-	ix->segments[ix->nsegments - 1] = s;
 	ix->entries += l->entries;
+	segment_hash(ix, s, obj);
 	return 0;
 }
 
@@ -247,12 +257,15 @@ static int match(struct bk_index *ix, struct bk_index_segment *s, uint32_t i,
 static int place_of(struct bk_index *ix, const struct bk_index_hit *hit, struct bk_place *place,
 		    struct vs_error *err)
 {
-	const struct bk_index_pack *p = &hit->s->packs[hit->e.pack];
+	const struct bk_index_segment *s = hit->s;
+	const struct bk_index_pack *p;
 	uint8_t rec[BK_FRAME_ENTRY];
-	int rc =
-	    segment_read(ix, hit->s, hit->s->l.frames_at + (uint64_t)hit->e.frame * BK_FRAME_ENTRY,
-			 rec, sizeof(rec), err);
+	int rc;
 
+	VS_ASSERT(s);
+	p = &s->packs[hit->e.pack];
+	rc = segment_read(ix, s, s->l.frames_at + (uint64_t)hit->e.frame * BK_FRAME_ENTRY, rec,
+			  sizeof(rec), err);
 	if (rc)
 		return rc;
 	place->pack = p->name;
@@ -268,6 +281,7 @@ static struct bk_index_segment *segment_of(struct bk_index *ix, uint32_t record)
 {
 	size_t lo = 0, hi = ix->nsegments;
 
+	VS_ASSERT(hi > 0);
 	while (hi - lo > 1) {
 		size_t mid = lo + (hi - lo) / 2;
 		size_t at = mid;
@@ -368,7 +382,7 @@ int bk_index_look(struct bk_index *ix, const struct dd_digest *digest, enum bk_k
 int bk_index_find(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind,
 		  struct bk_place *place, struct vs_error *err)
 {
-	struct bk_index_hit hit;
+	struct bk_index_hit hit = {0};
 	int rc;
 
 	pthread_rwlock_rdlock(&ix->lock);

@@ -39,10 +39,13 @@ static int see_index(void *arg, const char *name, uint64_t size)
 	}
 	if (f->nfresh == f->room) {
 		size_t room = f->room ? f->room * 2 : 64;
-		struct dd_digest *all = reallocarray(f->fresh, room, sizeof(*all));
+		struct dd_digest *all;
 
-		if (room > BK_INDEX_SEGMENTS_MAX * 2 || !all)
-			return all ? VS_E_LIMIT : VS_E_NOMEM;
+		if (room > BK_INDEX_SEGMENTS_MAX * 2)
+			return VS_E_LIMIT;
+		all = reallocarray(f->fresh, room, sizeof(*all));
+		if (!all)
+			return VS_E_NOMEM;
 		f->fresh = all;
 		f->room = room;
 	}

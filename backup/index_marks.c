@@ -43,21 +43,21 @@ void bk_index_marks_end(struct bk_index *ix)
 int bk_index_mark(struct bk_index *ix, const struct dd_digest *digest, enum bk_kind kind, bool *was,
 		  struct vs_error *err)
 {
-	struct bk_index_hit hit;
-	uint8_t *byte;
+	struct bk_index_hit hit = {0};
 	int rc;
 
 	pthread_rwlock_wrlock(&ix->lock);
 	rc = bk_index_look(ix, digest, kind, &hit, err);
-	if (rc == 1 && !hit.s->marks)
+	if (rc == 0) {
+		rc = VS_E_NOENT;
+	} else if (rc == 1 && !hit.s->marks) {
 		rc = vs_fail(err, VS_E_AGAIN, "%s changed meanwhile: try again", ix->r->url);
-	if (rc == 1) {
-		byte = &hit.s->marks[hit.i / 8];
+	} else if (rc == 1) {
+		uint8_t *byte = &hit.s->marks[hit.i / 8];
+
 		*was = *byte >> hit.i % 8 & 1;
 		*byte |= (uint8_t)(1u << hit.i % 8);
 		rc = 0;
-	} else if (rc == 0) {
-		rc = VS_E_NOENT;
 	}
 	pthread_rwlock_unlock(&ix->lock);
 	return rc;

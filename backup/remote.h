@@ -49,7 +49,7 @@ enum bk_remote_state { BK_REMOTE_EMPTY, BK_REMOTE_FILLED };
 
 /*
  * create: make the place when it is missing (its parent must exist). *state says whether anything
- * but a file system's own lost+found is there.
+ * but a file system's own lost+found or an unfinished tmp is there.
  */
 int bk_remote_open(const char *url, bool create, struct bk_remote **out,
 		   enum bk_remote_state *state, struct vs_error *err) vs_must_check;

@@ -352,11 +352,33 @@ static int look_inside(struct remote_dir *d, enum bk_remote_state *state, struct
 		return fail(d, "", "listing", err);
 	}
 	while ((e = readdir(dir)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
-		    strcmp(e->d_name, "lost+found"))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+		    strcmp(e->d_name, "lost+found") != 0 && strcmp(e->d_name, "tmp") != 0)
 			*state = BK_REMOTE_FILLED;
 	closedir(dir);
 	return 0;
+}
+
+/* Makes the directory, durably, unless it is there. */
+static int make_root(const char *path)
+{
+	char above[sizeof(((struct bk_remote *)0)->url)];
+	char *slash;
+	int fd, rc;
+
+	if (mkdir(path, 0700) != 0)
+		return errno == EEXIST ? 0 : -1;
+	snprintf(above, sizeof(above), "%s", path);
+	for (slash = above + strlen(above); slash > above + 1 && slash[-1] == '/'; slash--)
+		slash[-1] = 0;
+	slash = strrchr(above, '/');
+	slash[slash == above] = 0;
+	fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	rc = fsync(fd);
+	close(fd);
+	return rc;
 }
 
 int bk_remote_dir_open(const char *url, bool create, struct bk_remote **out,
@@ -378,7 +400,7 @@ int bk_remote_dir_open(const char *url, bool create, struct bk_remote **out,
 		return vs_fail(err, VS_E_NOMEM, "no memory to open %s", url);
 	d->r.ops = &dir_ops;
 	snprintf(d->r.url, sizeof(d->r.url), "%s", url);
-	if (create && mkdir(path, 0700) != 0 && errno != EEXIST) {
+	if (create && make_root(path) != 0) {
 		rc = vs_fail_errno(err, "creating %s", path);
 		free(d);
 		return rc;
