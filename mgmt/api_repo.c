@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Checks of a whole repository or of one backup. */
-struct check {
+/* Work on a whole repository or on one backup. */
+struct work {
 	struct mg_node *node;
 	char repo[64], id[BK_ID_MAX]; /* id "": all of it */
 	bool read_data;
@@ -15,7 +15,7 @@ struct check {
 
 static int run_check(struct mg_task *t, void *arg, json_t **result, struct vs_error *err)
 {
-	struct check *c = arg;
+	struct work *c = arg;
 	uint64_t begun = vs_now_ns();
 	struct mg_repo_watch w = {.task = t, .lines = json_array(), .unit = 1};
 	struct bk_watch watch = {mg_repo_progress, &w, mg_task_cancel_flag(t)};
@@ -48,11 +48,34 @@ static int run_check(struct mg_task *t, void *arg, json_t **result, struct vs_er
 	return 0;
 }
 
-static int start_check(struct mg_node *n, const char *kind, const char *subject, const char *repo,
-		       const char *id, bool read_data, struct mg_reply *reply, struct vs_error *err)
+static int run_gc(struct mg_task *t, void *arg, json_t **result, struct vs_error *err)
 {
-	struct mg_task_spec ts = {.kind = kind, .subject = subject, .run = run_check, .free = free};
-	struct check *c;
+	struct work *c = arg;
+	struct mg_repo_watch w = {.task = t, .unit = 1};
+	struct bk_watch watch = {mg_repo_progress, &w, mg_task_cancel_flag(t)};
+	uint64_t begun = vs_now_ns();
+	struct bk_gc_result r = {0};
+	struct bk_repo *repo;
+	int rc = mg_repo_use(c->node, c->repo, &repo, err);
+
+	if (rc != 0)
+		return rc;
+	rc = bk_repo_gc(repo, false, &watch, &r, err);
+	bk_repo_close(repo);
+	if (rc == 0)
+		*result = json_pack(
+		    "{s:I, s:I, s:I, s:I, s:f}", "freed_bytes", (json_int_t)r.freed_bytes,
+		    "kept_bytes", (json_int_t)r.kept_bytes, "packs_deleted",
+		    (json_int_t)r.packs_deleted, "packs_rewritten", (json_int_t)r.packs_rewritten,
+		    "seconds", (double)(vs_now_ns() - begun) / 1e9);
+	return rc;
+}
+
+static int start_work(struct mg_node *n, const char *kind, const char *subject, const char *repo,
+		      const char *id, bool read_data, struct mg_reply *reply, struct vs_error *err)
+{
+	struct mg_task_spec ts = {.kind = kind, .subject = subject, .free = free};
+	struct work *c;
 	json_t *doc = NULL, *task = NULL;
 	int rc = mg_catalogue_get(n->catalogue, MG_REPO, repo, &doc, err);
 
@@ -66,6 +89,7 @@ static int start_check(struct mg_node *n, const char *kind, const char *subject,
 	strcpy(c->repo, repo);
 	strcpy(c->id, id);
 	c->read_data = read_data;
+	ts.run = strcmp(kind, "gc") == 0 ? run_gc : run_check;
 	ts.arg = c;
 	rc = mg_task_start(n->tasks, &ts, &task, err);
 	return mg_reply_task(rc, task, reply, err);
@@ -167,8 +191,13 @@ static int check(struct mg_node *n, const struct mg_request *req, struct mg_repl
 
 	if (rc != 0)
 		return rc;
-	return start_check(n, "check", req->param[0], req->param[0], "", read_data != 0, reply,
-			   err);
+	return start_work(n, "check", req->param[0], req->param[0], "", read_data != 0, reply, err);
+}
+
+static int gc(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+	      struct vs_error *err)
+{
+	return start_work(n, "gc", req->param[0], req->param[0], "", false, reply, err);
 }
 
 static int verify(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
@@ -177,7 +206,7 @@ static int verify(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	char repo[64], id[BK_ID_MAX];
 	int rc = mg_backup_split(req->param[0], repo, id, err);
 
-	return rc != 0 ? rc : start_check(n, "verify", req->param[0], repo, id, true, reply, err);
+	return rc != 0 ? rc : start_work(n, "verify", req->param[0], repo, id, true, reply, err);
 }
 
 const struct mg_route mg_api_repo[] = {
@@ -186,6 +215,7 @@ const struct mg_route mg_api_repo[] = {
     {"GET", "repos/?", NULL, show},
     {"DELETE", "repos/?", NULL, remove_repo},
     {"POST", "repos/?/check", NULL, check},
+    {"POST", "repos/?/gc", NULL, gc},
     {"POST", "backups/?/verify", NULL, verify},
     {NULL, NULL, NULL, NULL},
 };

@@ -4,6 +4,8 @@
 import concurrent.futures
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import stat
@@ -66,6 +68,22 @@ def task_result(node, answer):
         if task["state"] not in ("queued", "running"):
             return task
     raise AssertionError(f"does not end: {task}")
+
+
+def test_help_and_manual_agree():
+    done = subprocess.run([nodes.VSTORED, "--help"], capture_output=True, text=True, check=True)
+    told = set(re.findall(r"(?m)^ +(--[a-z-]+)", done.stdout))
+    with open(os.path.join(nodes.ROOT, "mgmt", "vstored.8")) as f:
+        page = f.read().replace("\\-", "-")
+    paged = set(re.findall(r'(?m)^\.BI? "?(--[a-z-]+)', page))
+    assert told and told == paged, told ^ paged
+    version = nodes.run(nodes.VSTORED, "--version")
+    assert re.fullmatch(r"vstored \d+\.\d+\.\d+\n", version), version
+    if shutil.which("groff"):
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z",
+                               os.path.join(nodes.ROOT, "mgmt", "vstored.8")],
+                              capture_output=True, text=True, check=True)
+        assert done.stderr == "", done.stderr
 
 
 def test_bad_configuration_is_one_line():
@@ -441,7 +459,8 @@ def test_catalogue_that_is_damaged_or_later_is_refused():
 
 
 if __name__ == "__main__":
-    tap.run(test_bad_configuration_is_one_line,
+    tap.run(test_help_and_manual_agree,
+            test_bad_configuration_is_one_line,
             test_what_is_not_a_store_is_refused,
             test_address_in_use_is_refused,
             test_second_daemon_is_refused,
