@@ -153,6 +153,42 @@ def test_unexport_disconnects_its_clients_only():
     assert "gone" in node.refused("nbd", "unexport", "gone")
 
 
+def test_a_volume_in_use_grows_and_is_not_rolled_back_or_deleted():
+    node.vstore("volume", "create", "used", "--size", "1M")
+    node.vstore("nbd", "export", "used")
+    with client().go("used") as c:
+        c.write(0, b"1" * 4096)
+        node.vstore("snapshot", "used@s")
+        c.write(0, b"2" * 4096)
+        assert "used" in node.refused("snapshot", "rollback", "used@s")
+        assert "used" in node.refused("volume", "delete", "used", "--with-snapshots")
+        assert c.call(READ, MIB, 4096).error == EINVAL
+        node.vstore("volume", "resize", "used", "--size", "2M")
+        c.write(MIB, b"3" * 4096)
+        assert c.read(MIB, 4096) == b"3" * 4096
+        c.disconnect()
+    node.vstore("nbd", "unexport", "used")
+    node.vstore("snapshot", "rollback", "used@s")
+    node.vstore("nbd", "export", "used")
+    with client().go("used") as c:
+        assert c.size == MIB and c.read(0, 4096) == b"1" * 4096
+    node.vstore("nbd", "unexport", "used")
+    node.vstore("volume", "delete", "used", "--with-snapshots")
+
+
+def test_an_export_has_its_volumes_new_name():
+    node.vstore("volume", "create", "before", "--size", "1M")
+    node.vstore("nbd", "export", "before")
+    node.vstore("volume", "rename", "before", "after")
+    node.vstore("volume", "create", "before", "--size", "2M")
+    with client() as c:
+        assert c.info("before") == ERR_UNKNOWN
+        assert c.info("after")[0] == MIB
+    node.vstore("nbd", "unexport", "after")
+    for name in ("before", "after"):
+        node.vstore("volume", "delete", name)
+
+
 def test_exporting_what_is_not_there_or_twice_is_refused():
     assert "nowhere" in node.refused("nbd", "export", "nowhere")
     assert "v" in node.refused("nbd", "export", "v")
