@@ -417,7 +417,11 @@ def test_backup_and_restore():
     NODE.vstore("restore", first["id"], "back", "--overwrite")
     NODE.vstore("backup", "delete", first["id"])
     failed("backup", "delete", first["id"], says=number)
-    assert NODE.json("repo", "show", "r")["backups"] == 1
+    failed("repo", "gc", "nope", says="nope")
+    assert NODE.json("repo", "gc", "r")["freed_bytes"] == 0, "the second backup needs all of it"
+    NODE.vstore("backup", "delete", second["id"])
+    assert NODE.json("repo", "gc", "r")["freed_bytes"] >= 2 * MIB
+    assert NODE.json("repo", "show", "r")["backups"] == 0
     NODE.vstore("repo", "remove", "r")
     failed("repo", "remove", "r", says="r")
     assert os.listdir(folder), "the repository's content is gone"
