@@ -22,6 +22,17 @@ void sim_found(const char *fmt, ...)
 	_exit(SIM_EXIT_FOUND);
 }
 
+void sim_note(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("# ", stdout);
+	vprintf(fmt, ap);
+	putchar('\n');
+	va_end(ap);
+}
+
 void sim_trace_(const char *fmt, ...)
 {
 	va_list ap;

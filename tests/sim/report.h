@@ -12,6 +12,8 @@
 extern bool sim_verbose;
 
 _Noreturn void sim_found(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A line that belongs to what may be found next. */
+void sim_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A line of the run's trace, with --verbose only. */
 void sim_trace_(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define sim_trace(...)                           \

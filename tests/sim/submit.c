@@ -58,7 +58,22 @@ struct world_req *world_read(struct world *w, struct model_image *img, uint32_t 
 	return go(q);
 }
 
-/* One model operation for each aligned 128 KiB piece. */
+/*
+ * Where a new atomic part of a write begins: at each aligned 128 KiB, and where a block that is
+ * written in part meets whole ones. Zeros are atomic block by block only.
+ */
+static bool part_begins(const struct world_req *q, uint32_t sector, bool zeros)
+{
+	uint32_t end = q->sector + q->count;
+
+	if (sector == q->sector || sector % PIECE_SECTORS == 0)
+		return true;
+	if (sector % SIM_BLOCK_SECTORS)
+		return false;
+	return zeros || (q->sector % SIM_BLOCK_SECTORS && sector - q->sector < SIM_BLOCK_SECTORS) ||
+	       end - sector < SIM_BLOCK_SECTORS;
+}
+
 static void note_writes(struct world_req *q, const uint64_t *tags)
 {
 	struct model *m = &q->world->model;
@@ -66,7 +81,7 @@ static void note_writes(struct world_req *q, const uint64_t *tags)
 	for (uint32_t i = 0; i < q->count; i++) {
 		uint32_t s = q->sector + i;
 
-		if (i == 0 || s % PIECE_SECTORS == 0) {
+		if (part_begins(q, s, !tags)) {
 			uint32_t op = model_op_new(m);
 
 			if (i == 0)

@@ -1,0 +1,196 @@
+#include "tests/sim/host.h"
+
+#include "blockstore/engine.h"
+#include "blockstore/port.h"
+#include "common/bytes.h"
+#include "tests/sim/report.h"
+
+#include <stdlib.h>
+
+struct sim_host {
+	struct sim_disk *disk;
+	struct sim_clock *clock;
+	struct bs_device *dev;
+	struct bs_engine *engine;
+	struct bs_port *ports[SIM_PORTS];
+	unsigned nports, complaints;
+	struct sim_rng rng;
+	uint64_t wake;
+};
+
+static uint64_t env_now(void *arg)
+{
+	const struct sim_host *h = arg;
+
+	return h->clock->ns;
+}
+
+static int64_t env_unix(void *arg)
+{
+	const struct sim_host *h = arg;
+
+	return (int64_t)h->clock->ns + INT64_C(1700000000000000000);
+}
+
+static uint64_t env_random(void *arg)
+{
+	struct sim_host *h = arg;
+
+	return sim_u64(&h->rng);
+}
+
+static void env_event(void *arg, enum bs_severity severity, const char *kind, const char *message)
+{
+	struct sim_host *h = arg;
+
+	h->complaints += severity != BS_INFO;
+	sim_trace("event %d %s: %s", (int)severity, kind, message);
+}
+
+static void env_wake(void *arg)
+{
+	struct sim_host *h = arg;
+
+	h->wake = 0;
+}
+
+int sim_host_format(struct sim_disk *disk, struct sim_clock *clock, uint64_t segment_size,
+		    struct vs_error *err)
+{
+	struct bs_device *dev = sim_disk_attach(disk, clock);
+	const struct bs_init_options opts = {.segment_size = segment_size,
+					     .compression = BS_CODING_LZ4};
+	int rc = bs_store_init(dev, &opts, err);
+
+	bs_device_close(dev);
+	return rc;
+}
+
+static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, struct vs_error *err)
+{
+	const struct bs_engine_config config = {
+	    .frames = cfg->frames,
+	    .cache_blocks = cfg->cache_blocks,
+	    .read_pages = 256,
+	    .index_bytes = 65536,
+	    .fibers = cfg->fibers,
+	    .units = cfg->units,
+	    .unit_max = cfg->unit_max,
+	    .checkpoint_bytes = cfg->checkpoint_bytes,
+	    .ref_cap = cfg->ref_cap,
+	    .gen_mask = cfg->gen_mask,
+	    .max_contents = cfg->max_contents,
+	};
+	const struct bs_env env = {.now_ns = env_now,
+				   .unix_ns = env_unix,
+				   .random = env_random,
+				   .event = env_event,
+				   .wake = env_wake,
+				   .arg = h};
+
+	return bs_engine_open(h->dev, &config, &env, &h->engine, err);
+}
+
+int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct sim_host_config *cfg,
+		  uint64_t seed, struct sim_host **out, struct vs_error *err)
+{
+	struct sim_host *h = calloc(1, sizeof(*h));
+	int rc;
+
+	VS_ASSERT(h);
+	h->disk = disk;
+	h->clock = clock;
+	h->rng = sim_rng_from(seed);
+	h->dev = sim_disk_attach(disk, clock);
+	rc = open_engine(h, cfg, err);
+	if (rc < 0) {
+		bs_device_close(h->dev);
+		free(h);
+		return rc;
+	}
+	for (unsigned i = 0; i < cfg->ports; i++) {
+		VS_ASSERT(bs_port_new(h->engine, NULL, cfg->depth[i], &h->ports[i]) == 0);
+		h->nports++;
+	}
+	*out = h;
+	return 0;
+}
+
+static void free_ports(struct sim_host *h)
+{
+	for (unsigned i = 0; i < h->nports; i++)
+		bs_port_free(h->ports[i]);
+}
+
+int sim_host_close(struct sim_host *h, struct vs_error *err)
+{
+	int rc;
+
+	free_ports(h);
+	rc = bs_engine_close(h->engine, err);
+	bs_device_close(h->dev);
+	free(h);
+	return rc;
+}
+
+void sim_host_abandon(struct sim_host *h)
+{
+	bs_engine_abandon(h->engine);
+	free_ports(h);
+	bs_device_close(h->dev);
+	free(h);
+}
+
+unsigned sim_host_parts(const struct sim_host *h)
+{
+	return 1 + h->nports;
+}
+
+bool sim_host_poll(struct sim_host *h, unsigned part)
+{
+	if (part > 0)
+		return bs_port_poll(h->ports[part - 1]);
+	return bs_engine_poll(h->engine, &h->wake);
+}
+
+uint64_t sim_host_wake(const struct sim_host *h)
+{
+	return h->wake;
+}
+
+void sim_host_submit(struct sim_host *h, unsigned port, struct bs_req *req)
+{
+	bs_submit(h->ports[port], req);
+}
+
+void sim_host_info(struct sim_host *h, struct bs_store_info *out)
+{
+	bs_engine_info(h->engine, out);
+}
+
+unsigned sim_host_complaints(const struct sim_host *h)
+{
+	return h->complaints;
+}
+
+static void report_line(void *arg, const char *line, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)done;
+	(void)total;
+	if (line)
+		sim_note("check: %s", line);
+}
+
+int sim_host_check(const struct sim_disk *disk, bool read_data, struct bs_check_result *out,
+		   struct vs_error *err)
+{
+	struct sim_disk *copy = sim_disk_copy(disk);
+	struct sim_clock clock = {.ns = 1};
+	const struct bs_check_options opts = {
+	    .memory = 0, .read_data = read_data, .report = report_line};
+	int rc = bs_check_run(sim_disk_attach(copy, &clock), &opts, out, err);
+
+	sim_disk_free(copy);
+	return rc;
+}
