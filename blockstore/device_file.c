@@ -122,7 +122,7 @@ static void prepare(struct file_device *d, struct bs_devio *io)
 			skip -= io->iov[i++].iov_len;
 		(io->op == BS_DEV_READ ? io_prep_pread : io_prep_pwrite)(
 		    &s->cb, d->fd, (char *)io->iov[i].iov_base + skip, io->iov[i].iov_len - skip,
-		    (long long)(io->offset + s->moved));
+		    (long long)io->offset + (long long)s->moved);
 	}
 	io_set_eventfd(&s->cb, d->dev.event_fd);
 	s->cb.data = io;

@@ -49,7 +49,8 @@ int world_side(struct world *w, struct sim_admin *a)
 	if (a->status == 0 && a->kind == SIM_SYNC)
 		w->model.durable = VS_MAX(w->model.durable, lo);
 	sim_require(a->status == 0 || w->may_fail || (w->may_nospc && a->status == VS_E_NOSPC),
-		    "%s %s: %s", world_admin_names[a->kind], a->name, a->err.text);
+		    "%s %s: %s %s", world_admin_names[a->kind], a->name, vs_err_name(a->status),
+		    a->err.text);
 	return a->status;
 }
 
@@ -145,7 +146,6 @@ static int expected(struct world *w, const struct sim_admin *a)
 	case SIM_SNAPSHOT:
 		return expect_snapshot(w, a);
 	case SIM_CLONE:
-		return !img ? VS_E_NOENT : world_find(w, a->to) ? VS_E_EXIST : 0;
 	case SIM_RENAME:
 		return !img ? VS_E_NOENT : world_find(w, a->to) ? VS_E_EXIST : 0;
 	case SIM_DELETE:

@@ -114,7 +114,6 @@ static void resurrection(struct world *w)
 {
 	struct model_image *v;
 
-	w->cfg.unit_max = 8192;
 	w->cfg.units = 8;
 	w->cfg.checkpoint_bytes = 4 * MIB;
 	start(w);
@@ -228,7 +227,6 @@ static void full_store(struct world *w)
 {
 	struct workload l;
 
-	w->cfg.segment_size = 65536;
 	w->may_nospc = true;
 	w->trims_may_drop = true;
 	start(w);
@@ -258,15 +256,15 @@ static void full_store(struct world *w)
 
 const struct sim_case sim_cases[] = {
     {"general mix", 24 * MIB, mix},
-    {"kill after acknowledge, then flush", 16 * MIB, acknowledged},
-    {"a torn unit with whole ones behind it", 16 * MIB, resurrection},
-    {"bits flipped in flushed units", 16 * MIB, sim_rot},
-    {"cuts at every I/O of checkpoints", 16 * MIB, sim_every_cut},
-    {"reads stalled across reuse", 16 * MIB, sim_stalled_reads},
-    {"everything on one block", 16 * MIB, one_block},
+    {"kill after acknowledge, then flush", 24 * MIB, acknowledged},
+    {"a torn unit with whole ones behind it", 24 * MIB, resurrection},
+    {"bits flipped in flushed units", 24 * MIB, sim_rot},
+    {"cuts at every I/O of checkpoints", 24 * MIB, sim_every_cut},
+    {"reads stalled across reuse", 24 * MIB, sim_stalled_reads},
+    {"everything on one block", 24 * MIB, one_block},
     {"clones deleted in any order", 24 * MIB, clones},
-    {"reference cap and few content numbers", 16 * MIB, scarce_numbers},
-    {"a full store", 5 * MIB, full_store},
-    {"device errors and lying flushes", 16 * MIB, sim_bad_disk},
+    {"reference cap and few content numbers", 24 * MIB, scarce_numbers},
+    {"a full store", 18 * MIB, full_store},
+    {"device errors and lying flushes", 24 * MIB, sim_bad_disk},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

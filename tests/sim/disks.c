@@ -87,7 +87,7 @@ void sim_rot(struct world *w)
 	sim_write_much(w, v, 1);
 	sim_require(world_sync(w) == 0, "flush failed");
 	world_die(w, sim_one_in(&w->rng, 2));
-	at = find_used_page(w, 16u << 20);
+	at = find_used_page(w, w->disk_size);
 	sim_disk_rot(w->disk, at + sim_below(&w->rng, PAGE), sim_below(&w->rng, 8));
 	w->may_fail = true;
 	if (sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err) < 0) {
@@ -122,8 +122,7 @@ static void busy_with_checkpoints(struct world *w)
 {
 	struct workload l;
 
-	w->cfg.segment_size = 65536;
-	w->cfg.checkpoint_bytes = 65536;
+	w->cfg.checkpoint_bytes = 262144;
 	w->cfg.gen_mask = 3;
 	start(w);
 	workload_default(w, &l);
@@ -143,7 +142,7 @@ static void busy_with_checkpoints(struct world *w)
  */
 void sim_every_cut(struct world *w)
 {
-	uint64_t seed = w->seed, size = 16u << 20, total, stride;
+	uint64_t seed = w->seed, size = w->disk_size, total, stride;
 	struct world again;
 
 	busy_with_checkpoints(w);
@@ -169,46 +168,49 @@ void sim_every_cut(struct world *w)
 	world_stop(w);
 }
 
+/* Some guests' reads are held back at the device. */
+static void stall_reads(struct world *w, struct model_image *v)
+{
+	struct sim_rule rule = {.op = BS_DEV_READ, .fate = SIM_FATE_STALL, .count = 3};
+
+	(void)sim_disk_add_rule(w->disk, &rule);
+	for (unsigned k = 0; k < 6; k++)
+		(void)world_read(w, v, 8 * sim_below(&w->rng, v->sectors / 8), 8);
+	world_turns(w, 30);
+	sim_disk_clear_rules(w->disk);
+}
+
 /* 5: reads held back while what they read is overwritten, cleaned, freed and reused. */
 void sim_stalled_reads(struct world *w)
 {
 	struct model_image *v;
 	struct workload l;
 
-	w->cfg.segment_size = 65536;
 	w->cfg.gen_mask = 3;
 	w->cfg.cache_blocks = 4;
-	w->cfg.checkpoint_bytes = 131072;
+	w->cfg.checkpoint_bytes = 262144;
 	w->cfg.max_contents = 4096;
 	w->may_nospc = true;
 	w->trims_may_drop = true;
 	start(w);
 	workload_default(w, &l);
-	l.admin_one_in = 40;
-	l.images = 5;
+	l.admin_one_in = 0; /* would wait for the reads */
 	l.depth = 16;
+	l.largest_write = 512;
 	l.weight[WORK_READ] = 5;
-	v = volume(w, 128);
-	sim_write_much(w, v, 128);
+	v = volume(w, sim_between(&w->rng, 40, 128));
+	sim_write_much(w, v, v->sectors / 8);
 	for (unsigned i = 0; i < 4; i++) {
-		struct sim_rule rule = {.op = BS_DEV_READ, .fate = SIM_FATE_STALL, .count = 3};
-
 		world_settle(w);
-		for (unsigned k = 0; k < 6 && v->live; k++)
-			(void)world_read(w, v, 8 * sim_below(&w->rng, v->sectors / 8), 8);
-		(void)sim_disk_add_rule(w->disk, &rule);
-		for (unsigned k = 0; k < 150; k++) {
-			if (w->in_flight < 12 && model_count(&w->model, false))
-				workload_step(w, &l);
-			else
-				world_turns(w, 3);
-		}
-		sim_disk_clear_rules(w->disk);
+		stall_reads(w, v);
+		workload_run(w, &l, 150);
 		sim_disk_release(w->disk);
-		if (!v->live)
-			break;
+		world_settle(w);
+		if (sim_one_in(&w->rng, 2))
+			(void)world_snapshot(w, v, i % 2 ? "a" : "b");
+		if (sim_one_in(&w->rng, 2) && workload_pick(w, true))
+			(void)world_delete(w, workload_pick(w, true), BS_DELETE_PLAIN);
 	}
-	world_settle(w);
 	world_verify(w, w->model.now, false);
 	world_recount(w, true);
 }
@@ -249,6 +251,17 @@ static void lying_flushes(struct world *w, const struct workload *l)
 	world_crash(w, true, false);
 }
 
+/* One read fails while the store is opened: it may refuse, but must not lose what it cannot read.
+ */
+static void recover_with_bad_read(struct world *w)
+{
+	struct sim_rule rule = {.op = BS_DEV_READ, .skip = sim_below(&w->rng, 40), .count = 1};
+
+	(void)sim_disk_add_rule(w->disk, &rule);
+	(void)world_try_open(w);
+	sim_disk_clear_rules(w->disk);
+}
+
 /* 10: errors on single requests, failed flushes; then flushes that lie. No success is false. */
 void sim_bad_disk(struct world *w)
 {
@@ -267,6 +280,8 @@ void sim_bad_disk(struct world *w)
 		sim_disk_clear_rules(w->disk);
 		world_die(w, sim_one_in(&w->rng, 2));
 		w->may_fail = false;
+		if (sim_one_in(&w->rng, 2))
+			recover_with_bad_read(w);
 		world_recover(w, true, false);
 		workload_run(w, &l, 30);
 		world_settle(w);

@@ -1,22 +1,10 @@
-#include "tests/sim/host.h"
+#include "tests/sim/hostint.h"
 
-#include "blockstore/engine.h"
 #include "blockstore/port.h"
 #include "common/bytes.h"
 #include "tests/sim/report.h"
 
 #include <stdlib.h>
-
-struct sim_host {
-	struct sim_disk *disk;
-	struct sim_clock *clock;
-	struct bs_device *dev;
-	struct bs_engine *engine;
-	struct bs_port *ports[SIM_PORTS];
-	unsigned nports, complaints;
-	struct sim_rng rng;
-	uint64_t wake;
-};
 
 static uint64_t env_now(void *arg)
 {
@@ -110,23 +98,27 @@ int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct s
 	}
 	for (unsigned i = 0; i < cfg->ports; i++) {
 		VS_ASSERT(bs_port_new(h->engine, NULL, cfg->depth[i], &h->ports[i]) == 0);
+		h->engine->ports[h->engine->nports++] = h->ports[i];
 		h->nports++;
 	}
+	VS_ASSERT(bs_fiber_pool_new(8, &h->tasks) == 0);
 	*out = h;
 	return 0;
 }
 
-static void free_ports(struct sim_host *h)
+static void free_users(struct sim_host *h)
 {
 	for (unsigned i = 0; i < h->nports; i++)
 		bs_port_free(h->ports[i]);
+	h->engine->nports = 0;
+	bs_fiber_pool_free(h->tasks);
 }
 
 int sim_host_close(struct sim_host *h, struct vs_error *err)
 {
 	int rc;
 
-	free_ports(h);
+	free_users(h);
 	rc = bs_engine_close(h->engine, err);
 	bs_device_close(h->dev);
 	free(h);
@@ -135,19 +127,21 @@ int sim_host_close(struct sim_host *h, struct vs_error *err)
 
 void sim_host_abandon(struct sim_host *h)
 {
+	free_users(h);
 	bs_engine_abandon(h->engine);
-	free_ports(h);
 	bs_device_close(h->dev);
 	free(h);
 }
 
 unsigned sim_host_parts(const struct sim_host *h)
 {
-	return 1 + h->nports;
+	return 2 + h->nports;
 }
 
 bool sim_host_poll(struct sim_host *h, unsigned part)
 {
+	if (part > h->nports)
+		return bs_fiber_run_ready(h->tasks) > 0;
 	if (part > 0)
 		return bs_port_poll(h->ports[part - 1]);
 	return bs_engine_poll(h->engine, &h->wake);

@@ -34,7 +34,7 @@ int sim_host_close(struct sim_host *h, struct vs_error *err) vs_must_check;
 /* Forgets everything; the disk must have been killed or cut before. */
 void sim_host_abandon(struct sim_host *h);
 
-/* Runs part `i` (0: the engine, i: port i-1): whether anything was done. */
+/* Runs a part (the engine, a port, administration): whether anything was done. */
 unsigned sim_host_parts(const struct sim_host *h);
 bool sim_host_poll(struct sim_host *h, unsigned part);
 /* When the engine wants to be called again at the latest; UINT64_MAX: no need. */
@@ -75,9 +75,10 @@ struct sim_admin {
 	struct bs_diff_entry *diff;
 	size_t ndiff;
 
-	void (*done)(struct sim_admin *a); /* on the engine's turn */
+	void (*done)(struct sim_admin *a); /* inside sim_host_poll */
 	void *arg;
-	int status; /* out */
+	struct sim_host *host; /* private */
+	int status;	       /* out */
 	struct vs_error err;
 };
 

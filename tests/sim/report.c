@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-bool sim_verbose;
+unsigned sim_verbose;
 
 void sim_found(const char *fmt, ...)
 {

@@ -9,16 +9,22 @@
 
 #define SIM_EXIT_FOUND 3
 
-extern bool sim_verbose;
+extern unsigned sim_verbose; /* 1: what happens; 2: every I/O too */
 
 _Noreturn void sim_found(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A line that belongs to what may be found next. */
 void sim_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* A line of the run's trace, with --verbose only. */
+/* A line of the run's trace, with --verbose only; of its I/O, with two. */
 void sim_trace_(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define sim_trace(...)                           \
 	do {                                     \
 		if (sim_verbose)                 \
+			sim_trace_(__VA_ARGS__); \
+	} while (0)
+
+#define sim_trace_io(...)                        \
+	do {                                     \
+		if (sim_verbose > 1)             \
 			sim_trace_(__VA_ARGS__); \
 	} while (0)
 

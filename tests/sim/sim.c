@@ -73,7 +73,7 @@ static int parse(int argc, char **argv, struct options *o)
 			o->expect_failure = true;
 			break;
 		case 'v':
-			sim_verbose = true;
+			sim_verbose++;
 			break;
 		default:
 			return usage("unknown option");

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+static const char *const op_names[] = {"read", "write", "flush", "discard"};
+
 static struct sim_device *sim_device(struct bs_device *dev)
 {
 	return vs_container_of(dev, struct sim_device, dev);
@@ -94,6 +96,9 @@ static void start(struct sim_device *s, struct bs_devio *io)
 	struct bs_devio **p = &s->running;
 	uint64_t base = io->op == BS_DEV_FLUSH ? 500000 : 20000;
 
+	sim_trace_io("event %llu: %s at %llu, %llu bytes starts", (unsigned long long)d->events,
+		     op_names[io->op], (unsigned long long)io->offset,
+		     (unsigned long long)io->length);
 	slot->before = !sim_disk_silent(d);
 	count_event(d);
 	slot->due = s->clock->ns + base + sim_below(&d->rng, 10000) * (uint64_t)d->spread;
@@ -248,6 +253,10 @@ static unsigned dev_poll(struct bs_device *dev)
 		s->in_flight--;
 		count_event(s->disk);
 		io->status = finish(s->disk, io);
+		sim_trace_io("event %llu: %s at %llu, %llu bytes: %s",
+			     (unsigned long long)s->disk->events, op_names[io->op],
+			     (unsigned long long)io->offset, (unsigned long long)io->length,
+			     vs_err_name(io->status));
 		io->done(io);
 		n++;
 	}

@@ -18,6 +18,7 @@ void world_init(struct world *w, uint64_t seed, uint64_t disk_size)
 	w->seed = seed;
 	w->rng = sim_rng_from(seed);
 	w->clock.ns = 1000000000;
+	w->disk_size = disk_size;
 	w->disk = sim_disk_new(disk_size, sim_u64(&w->rng));
 	w->next_content = 1000;
 	model_init(&w->model);
@@ -39,17 +40,16 @@ void world_free(struct world *w)
 
 void world_default_config(struct world *w)
 {
-	static const uint64_t segments[] = {64 << 10, 128 << 10, 256 << 10};
 	struct sim_rng *r = &w->rng;
 
 	w->cfg = (struct sim_host_config){
-	    .segment_size = segments[sim_below(r, VS_ARRAY_LEN(segments))],
+	    .segment_size = 256 << 10,
 	    .frames = sim_between(r, 512, 700),
 	    .cache_blocks = sim_between(r, 16, 128),
 	    .units = sim_between(r, 3, 8),
 	    .fibers = sim_between(r, 8, 24),
-	    .unit_max = 4096u * sim_between(r, 4, 64),
-	    .checkpoint_bytes = UINT64_C(65536) * sim_between(r, 1, 32),
+	    .unit_max = 4096u * sim_between(r, 36, 64),
+	    .checkpoint_bytes = UINT64_C(65536) * sim_between(r, 2, 64),
 	    .ref_cap = sim_one_in(r, 4) ? 3 : 65535,
 	    .gen_mask = sim_one_in(r, 2) ? 3 : 0xffff,
 	    .max_contents = 1u << 16,
@@ -192,6 +192,16 @@ static bool cut_inside_recovery(struct world *w)
 	sim_trace("recovery cut: %s", err.text);
 	sim_disk_power_cut(w->disk);
 	return true;
+}
+
+bool world_try_open(struct world *w)
+{
+	struct vs_error err = {0};
+	int rc = sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err);
+
+	if (rc < 0)
+		sim_trace("open: %s", err.text);
+	return rc == 0;
 }
 
 void world_recover(struct world *w, bool power, bool again)

@@ -36,6 +36,7 @@ struct world {
 	struct sim_rng rng;
 	struct sim_clock clock;
 	struct sim_disk *disk;
+	uint64_t disk_size;
 	struct sim_host_config cfg;
 	struct sim_host *host;
 	struct model model;
@@ -95,6 +96,8 @@ void world_crash(struct world *w, bool power, bool again);
 /* The pieces of it: the end, and the way back. */
 void world_die(struct world *w, bool power);
 void world_recover(struct world *w, bool power, bool again);
+/* Opens without checking; world_recover goes on from there, or tries again when it failed. */
+bool world_try_open(struct world *w);
 
 /* A request of the model's, still to be filled and submitted; NULL when there is none free. */
 struct world_req *world_req_begin(struct world *w, struct model_image *img, enum bs_op op,

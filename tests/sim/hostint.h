@@ -1,0 +1,23 @@
+/*
+ * Inside a host: shared by host.c (engine, ports) and hostadmin.c (administration).
+ */
+#ifndef SIM_HOSTINT_H
+#define SIM_HOSTINT_H
+
+#include "blockstore/engine.h"
+#include "blockstore/fiber.h"
+#include "tests/sim/host.h"
+
+struct sim_host {
+	struct sim_disk *disk;
+	struct sim_clock *clock;
+	struct bs_device *dev;
+	struct bs_engine *engine;
+	struct bs_port *ports[SIM_PORTS];
+	unsigned nports, complaints;
+	struct bs_fiber_pool *tasks; /* administration: threads that wait for the engine */
+	struct sim_rng rng;
+	uint64_t wake;
+};
+
+#endif
