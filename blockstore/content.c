@@ -71,17 +71,26 @@ void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *wh
 	place.gen = bs_cid_gen(cid);
 	place.refs = 0;
 	bs_place_put(f->data + place_at(slot), &place);
-	f->used++;
 	d = bs_tree_now(e, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE);
 	bs_frame_touch(e, d);
 	memcpy(d->data + slot % BS_DIGESTS_PER_PAGE * 32, digest->b, 32);
-	e->contents++;
-	e->stored_bytes += place.len;
-	bs_seg_live(e, place.seg, (int64_t)place.len);
 	if (e->index)
 		dd_index_insert(e->index, digest, slot);
 }
 
+/* Content counts while it has a reference. */
+static void count(struct bs_engine *e, struct bs_frame *f, const struct bs_place *place, int by)
+{
+	e->contents += (uint64_t)(int64_t)by;
+	e->stored_bytes += (uint64_t)((int64_t)by * place->len);
+	f->used += (uint32_t)by;
+	bs_seg_live(e, place->seg, (int64_t)by * place->len);
+}
+
+/*
+ * From zero either new content or one that an earlier change of the same step has let go: a request
+ * may move content from one block to another. So letting go leaves the place as it is.
+ */
 void bs_content_ref(struct bs_engine *e, uint64_t cid)
 {
 	uint64_t slot = bs_cid_slot(cid);
@@ -94,7 +103,8 @@ void bs_content_ref(struct bs_engine *e, uint64_t cid)
 	if (place.refs && slot % 7 == 3) /* planted bug: a forgotten reference */
 		return;
 #endif
-	place.refs++;
+	if (place.refs++ == 0)
+		count(e, f, &place, 1);
 	e->references++;
 	bs_place_put(f->data + place_at(slot), &place);
 }
@@ -110,12 +120,7 @@ void bs_content_unref(struct bs_engine *e, uint64_t cid)
 	place.refs--;
 	e->references--;
 	if (place.refs == 0) {
-		bs_seg_live(e, place.seg, -(int64_t)place.len);
-		e->contents--;
-		e->stored_bytes -= place.len;
-		f->used--;
-		place.seg = BS_SEG_NONE;
-		place.len = 0;
+		count(e, f, &place, -1);
 		bs_cache_forget(&e->cache, cid);
 	}
 	bs_place_put(f->data + place_at(slot), &place);
