@@ -27,6 +27,7 @@ static void dev_done(struct bs_devio *io)
 	struct dev_wait *w = io->arg;
 
 	w->done = true;
+	w->e->waits_in_flight--;
 	bs_fiber_wake_all(w->e->fibers, &w->q);
 }
 
@@ -50,6 +51,7 @@ int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *
 	} else if (op == BS_DEV_FLUSH) {
 		e->count.flushes++;
 	}
+	e->waits_in_flight++;
 	bs_device_submit(e->dev, &io);
 	while (!w.done)
 		bs_fiber_block(e->fibers, &w.q);
@@ -278,8 +280,25 @@ int bs_engine_close(struct bs_engine *e, struct vs_error *err)
 {
 	int rc = bs_engine_stop(e, err);
 
+	bs_engine_quiesce(e);
 	bs_engine_abandon(e);
 	return rc;
+}
+
+static bool device_busy(const struct bs_engine *e)
+{
+	for (unsigned i = 0; i < e->log.nflight; i++)
+		if (e->log.flight[i]->state == BS_UNIT_WRITING)
+			return true;
+	return e->waits_in_flight || e->reads_in_flight || e->log.flush_busy || e->owner_busy;
+}
+
+void bs_engine_quiesce(struct bs_engine *e)
+{
+	bs_device_kick(e->dev);
+	while (device_busy(e))
+		if (bs_device_poll(e->dev) == 0)
+			e->dev->ops->wait(e->dev);
 }
 
 void bs_engine_abandon(struct bs_engine *e)

@@ -117,6 +117,7 @@ struct bs_engine {
 	struct bs_rio *rios, *rio_mem; /* free; all */
 	struct bs_waitq read_wait;
 	unsigned reads_in_flight;
+	unsigned waits_in_flight; /* device requests of fibers */
 
 	/* background */
 	bool index_filled;
@@ -155,6 +156,8 @@ bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns);
 int bs_engine_stop(struct bs_engine *e, struct vs_error *err);
 /* Both, for a device that has nothing in flight once its owner stops polling. */
 int bs_engine_close(struct bs_engine *e, struct vs_error *err);
+/* Waits until the device works on nothing of the engine's any more. */
+void bs_engine_quiesce(struct bs_engine *e);
 /* Frees the memory and nothing else, as when the daemon is killed. Does not close the device. */
 void bs_engine_abandon(struct bs_engine *e);
 

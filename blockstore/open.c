@@ -345,6 +345,7 @@ int bs_engine_open(struct bs_device *dev, const struct bs_engine_config *cfg,
 	*out = e;
 	return 0;
 fail:
+	bs_engine_quiesce(e);
 	bs_engine_abandon(e);
 	return rc;
 }
