@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define MAX_RETRIES 3
+#define MAX_RETRIES BS_LOG_AHEAD /* replay looks no further */
 
 int bs_log_init(struct bs_engine *e)
 {
@@ -373,8 +373,10 @@ static bool reap(struct bs_engine *e)
 static void replace_contents(struct bs_engine *e, struct bs_unit *u, uint32_t seg, uint32_t off)
 {
 	uint32_t pos = 0, at = u->head_cap;
+	bool cutting = e->cutting;
 	struct bs_rec r;
 
+	e->cutting = false; /* a cut waits for these units, so this is before it */
 	for (unsigned i = 0; i < u->records; i++) {
 		struct bs_place p;
 
@@ -386,6 +388,7 @@ static void replace_contents(struct bs_engine *e, struct bs_unit *u, uint32_t se
 			bs_content_move(e, r.cid, u->seg, u->off + at);
 		at += r.len;
 	}
+	e->cutting = cutting;
 }
 
 /*

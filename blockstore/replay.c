@@ -17,6 +17,7 @@ struct bs_replay {
 	uint64_t seq, chain; /* of the unit that comes next */
 	const uint8_t *pages;
 	uint64_t npages, page_at;
+	int error; /* the device could not be read: where the log ends is not known */
 };
 
 uint64_t bs_replay_page(struct bs_engine *e)
@@ -25,6 +26,15 @@ uint64_t bs_replay_page(struct bs_engine *e)
 
 	VS_ASSERT(r->page_at < r->npages); /* counted by count_pages before the step */
 	return vs_get_le64(r->pages + 8 * r->page_at++);
+}
+
+static int read_log(struct bs_engine *e, uint32_t seg, uint32_t off, uint8_t *buf, uint32_t len)
+{
+	int rc = bs_engine_read(e, seg, off, buf, len);
+
+	if (rc)
+		e->replay->error = rc;
+	return rc;
 }
 
 /* Reads and verifies a unit: header, records, and every content in it. */
@@ -36,7 +46,7 @@ static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uin
 
 	if (off + BS_PAGE > e->segs.size)
 		return VS_E_NOENT;
-	rc = bs_engine_read(e, seg, off, r->buf, BS_PAGE);
+	rc = read_log(e, seg, off, r->buf, BS_PAGE);
 	if (rc == 0)
 		rc = bs_unit_decode(r->buf, BS_PAGE, e->segs.size, e->tag, h);
 	if (rc && rc != VS_E_RANGE)
@@ -44,7 +54,7 @@ static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uin
 	if (h->kind != BS_UNIT_LOG || h->epoch != e->sb.epoch || h->unit_len > e->segs.size - off)
 		return VS_E_NOENT;
 	if (h->unit_len > BS_PAGE) {
-		rc = bs_engine_read(e, seg, off, r->buf, h->unit_len);
+		rc = read_log(e, seg, off, r->buf, h->unit_len);
 		if (rc)
 			return rc;
 	}
@@ -286,13 +296,13 @@ static int replay_unit(struct bs_engine *e, struct bs_replay *r, const struct bs
  * Units that were written again after a failed write stand at the start of the next segment: those
  * already replayed are passed over. Moves r behind them; false when nothing of that kind is there.
  */
-static bool enter_next(struct bs_engine *e, struct bs_replay *r)
+static bool enter(struct bs_engine *e, struct bs_replay *r, uint32_t seg)
 {
 	struct bs_replay to = *r;
 	struct bs_unit_head h;
 	uint64_t seq;
 
-	to.seg = r->ahead[0];
+	to.seg = seg;
 	to.off = 0;
 	if (to.seg >= e->segs.count || read_unit(e, &to, to.seg, 0, &h) || !h.first)
 		return false;
@@ -321,6 +331,15 @@ static bool enter_next(struct bs_engine *e, struct bs_replay *r)
 	return true;
 }
 
+/* Where writing again failed too, the log goes on in the segment after the next. */
+static bool enter_next(struct bs_engine *e, struct bs_replay *r)
+{
+	for (unsigned i = 0; i < BS_LOG_AHEAD; i++)
+		if (enter(e, r, r->ahead[i]))
+			return true;
+	return false;
+}
+
 /* A later unit that says that the missing one was durable: then this is damage, not the end. */
 static bool damaged_in(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uint32_t off)
 {
@@ -329,12 +348,12 @@ static bool damaged_in(struct bs_engine *e, struct bs_replay *r, uint32_t seg, u
 		uint32_t len;
 		int rc;
 
-		if (bs_engine_read(e, seg, off, r->buf, BS_PAGE))
+		if (read_log(e, seg, off, r->buf, BS_PAGE))
 			continue;
 		rc = bs_unit_decode(r->buf, BS_PAGE, e->segs.size, e->tag, &h);
 		if (rc == VS_E_RANGE) {
 			len = VS_MIN(h.head_len, e->segs.size - off);
-			if (bs_engine_read(e, seg, off, r->buf, len))
+			if (read_log(e, seg, off, r->buf, len))
 				continue;
 			rc = bs_unit_decode(r->buf, len, e->segs.size, e->tag, &h);
 		}
@@ -377,7 +396,7 @@ static int replay_log(struct bs_engine *e, struct bs_replay *r)
 			if (h.first)
 				memcpy(r->ahead, h.ahead, sizeof(r->ahead));
 			rc = replay_unit(e, r, &h);
-			if (rc == VS_E_NOMEM)
+			if (rc == VS_E_NOMEM || rc == VS_E_IO)
 				return rc;
 			if (rc) {
 				bs_engine_event(e, BS_ERROR, "log", "unit %llu: %s",
@@ -392,13 +411,13 @@ static int replay_log(struct bs_engine *e, struct bs_replay *r)
 			jumps = 0;
 			continue;
 		}
-		if (!enter_next(e, r))
+		if (r->error || !enter_next(e, r))
 			break;
 		jumps++;
 	}
-	if (damaged(e, r))
+	if (!r->error && damaged(e, r) && !r->error)
 		make_read_only(e, "the log is damaged before its end: flushed writes are missing");
-	return 0;
+	return r->error;
 }
 
 static int load_segments(struct bs_engine *e)
