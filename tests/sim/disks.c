@@ -64,6 +64,7 @@ void sim_rot(struct world *w)
 {
 	struct vs_error err = {0};
 	struct bs_check_result res = {0};
+	struct bs_store_info info;
 	struct model_image *v;
 	struct workload l;
 	unsigned errors = 0;
@@ -95,6 +96,11 @@ void sim_rot(struct world *w)
 		sim_require(err.code == VS_E_CORRUPT || err.code == VS_E_CHECKSUM ||
 				err.code == VS_E_IO,
 			    "damage at %llu: open says %s", (unsigned long long)at, err.text);
+		return;
+	}
+	sim_host_info(w->host, &info);
+	if (info.read_only) { /* an earlier state, and it says so */
+		sim_require(sim_host_complaints(w->host) > 0, "read-only without a word");
 		return;
 	}
 	for (unsigned i = 0; i < MODEL_IMAGES; i++)
@@ -239,6 +245,24 @@ static void add_faults(struct world *w)
 	}
 }
 
+/* Whatever is there: some content that was written once, or an error. */
+static void read_anything(struct world *w, struct model_image *img)
+{
+	uint64_t tags[8];
+
+	for (uint32_t s = 0; s < img->sectors; s += 8) {
+		int status = 1;
+		struct world_req *q = world_read(w, img, s, 8);
+
+		if (!q)
+			return;
+		q->out = tags;
+		q->status = &status;
+		(void)world_await(w, &status);
+	}
+}
+
+/* Nobody can keep what a lying disk loses; nothing worse may come of it. */
 static void lying_flushes(struct world *w, const struct workload *l)
 {
 	struct sim_rule rule = {
@@ -247,8 +271,13 @@ static void lying_flushes(struct world *w, const struct workload *l)
 	(void)sim_disk_add_rule(w->disk, &rule);
 	w->may_lie = true;
 	workload_run(w, l, 150);
-	sim_disk_silence_at(w->disk, 0);
-	world_crash(w, true, false);
+	world_die(w, true);
+	w->may_fail = true;
+	if (!world_try_open(w))
+		return;
+	for (unsigned i = 0; i < MODEL_IMAGES; i++)
+		if (w->model.images[i].live)
+			read_anything(w, &w->model.images[i]);
 }
 
 /* One read fails while the store is opened: it may refuse, but must not lose what it cannot read.

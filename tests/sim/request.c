@@ -19,6 +19,9 @@ static bool status_allowed(const struct world *w, const struct world_req *q, int
 	case VS_E_ROFS:
 	case VS_E_CHECKSUM:
 		return w->may_fail;
+	case VS_E_RANGE:
+	case VS_E_CORRUPT:
+		return w->may_lie;
 	case VS_E_MISMATCH:
 		return q->req.op == BS_COMPARE_WRITE;
 	default:

@@ -14,7 +14,7 @@ static struct sim_admin *of(struct world *w, enum sim_admin_kind kind,
 {
 	struct sim_admin *a;
 
-	if (world_admin_wait(w) == WORLD_CUT)
+	if (world_admin_wait(w) == WORLD_CUT || w->admin_unsure)
 		return NULL;
 	a = world_admin(w, kind);
 	(void)snprintf(a->name, sizeof(a->name), "%s", img ? world_full_name(img) : "");

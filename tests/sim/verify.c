@@ -27,7 +27,7 @@ bool world_read_image(struct world *w, struct model_image *img, uint64_t *tags)
 	for (unsigned i = 0; i < n; i++) {
 		int rc = world_await(w, &status[i]);
 
-		if (rc == 1) {
+		if (rc == 1 || (rc != 0 && w->may_fail)) {
 			world_forget(w, status, n);
 			return false;
 		}

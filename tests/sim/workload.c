@@ -294,7 +294,8 @@ void workload_step(struct world *w, const struct workload *l)
 {
 	if (world_cut(w))
 		return;
-	if (l->admin_one_in && !w->admin_busy && sim_one_in(&w->rng, l->admin_one_in))
+	if (l->admin_one_in && !w->admin_busy && !w->admin_unsure &&
+	    sim_one_in(&w->rng, l->admin_one_in))
 		administer(w, l);
 	else if (!w->admin_busy && sim_one_in(&w->rng, 40))
 		world_pin_all(w);

@@ -213,12 +213,10 @@ void world_recover(struct world *w, bool power, bool again)
 		power |= cut_inside_recovery(w);
 	if (!w->host) {
 		rc = sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err);
-		if (rc != 0 && w->may_lie)
-			return;
 		sim_require(rc == 0, "recovery after a %s: %s", power ? "power cut" : "kill",
 			    err.text);
 	}
-	world_verify(w, w->may_lie ? 0 : power ? w->model.durable : w->model.now, true);
+	world_verify(w, power ? w->model.durable : w->model.now, true);
 }
 
 void world_crash(struct world *w, bool power, bool again)
