@@ -35,13 +35,19 @@ static struct bk_repo *open_repo(const char *url)
 	return NULL;
 }
 
+static const char *text_or_null(const char *text)
+{
+	return text[0] ? text : NULL;
+}
+
 static json_t *to_json(const char *url, const struct bk_backup_info *b)
 {
 	char time[32];
 
-	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f}", "id", b->id, "repo", url,
-			 "volume", b->volume, "time",
-			 vs_format_time(b->created_ns, time, sizeof(time)), "tag", b->tag, "size",
+	return json_pack("{s:s,s:s,s:s,s:s?,s:s,s:s?,s:s?,s:I,s:I,s:I,s:I,s:I,s:f}", "id", b->id,
+			 "repo", url, "volume", b->volume, "snapshot", text_or_null(b->snapshot),
+			 "time", vs_format_time(b->created_ns, time, sizeof(time)), "tag",
+			 text_or_null(b->tag), "parent", text_or_null(b->parent), "size",
 			 (json_int_t)b->size, "blocks_total", (json_int_t)b->blocks_total,
 			 "blocks_changed", (json_int_t)b->blocks_changed, "blocks_sent",
 			 (json_int_t)b->blocks_sent, "bytes_sent", (json_int_t)b->bytes_sent,

@@ -436,7 +436,8 @@ def without_a_daemon(url, number, digest):
     assert number in [b["id"] for b in listed], listed
     assert json.loads(alone("list", "nope", "--repo-url", url).stdout) == []
     shown_alone = json.loads(alone("show", number, "--repo-url", url).stdout)
-    assert shown_alone["volume"] == "precious", shown_alone
+    through = NODE.json("backup", "show", "r:" + number)
+    assert shown_alone == dict(through, id=number, repo=url), (shown_alone, through)
     assert alone("show", "nope", "--repo-url", url).returncode == 1
     assert alone("list", "--repo-url", url + "/nope").returncode == 1
     assert alone("list", "--repo-url", url, "--repo", "r").returncode == 2
