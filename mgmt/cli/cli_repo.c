@@ -61,7 +61,8 @@ static int print_check(const struct cli *c, json_t *result)
 	for (i = 0; !c->json && i < json_array_size(lines); i++)
 		(void)printf("%s\n", json_string_value(json_array_get(lines, i)));
 	if (problems)
-		(void)cli_fail("repository %s: problems found: %" PRIu64 "; back up again what they "
+		(void)cli_fail("repository %s: problems found: %" PRIu64
+			       "; back up again what they "
 			       "name",
 			       c->args.pos[0], problems);
 	if (!problems || c->json)
