@@ -11,7 +11,6 @@
 
 #define PIECE (1u << 20)
 #define DEPTH 4
-#define STATUS_BLOCKS (PIECE / BS_BLOCK)
 
 /* One piece on its way. busy from submit to done; only the task's thread touches it. */
 struct piece {
@@ -19,8 +18,11 @@ struct piece {
 	struct iovec iov;
 	uint8_t *buf;
 	struct pipe *pipe;
-	size_t length; /* of the file's bytes in buf */
+	uint64_t at;   /* out: offset of the piece */
+	size_t length; /* out: bytes of the file in it */
+	uint8_t mapped[PIECE / BS_BLOCK];
 	bool busy;
+	bool full; /* out: buf holds it */
 };
 
 struct pipe {
@@ -206,47 +208,90 @@ int mg_rawcopy_in(struct mg_rawcopy *c, struct vs_error *err)
 	return rc;
 }
 
-/* Writes the runs of blocks of one piece that are mapped. */
-static int put_piece(struct pipe *p, const uint8_t *buf, const uint8_t *mapped, uint64_t at,
-		     size_t n, struct vs_error *err)
+/* Writes the runs of blocks of one piece that are mapped, or all of them. */
+static int put_piece(struct pipe *p, const struct piece *x, struct vs_error *err)
 {
-	size_t block = 0, blocks = VS_DIV_UP(n, BS_BLOCK), run;
+	size_t block = 0, blocks = VS_DIV_UP(x->length, BS_BLOCK), run;
 	int rc = 0;
 
 	for (; block < blocks && rc == 0; block += run) {
 		size_t from = block * BS_BLOCK, len;
 
-		for (run = 1; block + run < blocks && !!mapped[block + run] == !!mapped[block];)
+		for (run = 1;
+		     block + run < blocks && !!x->mapped[block + run] == !!x->mapped[block];)
 			run++;
-		len = VS_MIN(run * BS_BLOCK, n - from);
-		if (!mapped[block] && !p->write_zeros)
+		len = VS_MIN(run * BS_BLOCK, x->length - from);
+		if (!x->mapped[block] && !p->write_zeros)
 			continue;
-		rc = write_full(p->c->fd, buf + from, len, at + from, err);
+		rc = write_full(p->c->fd, x->buf + from, len, x->at + from, err);
 		p->c->bytes += len;
 	}
 	return rc;
 }
 
-static int copy_piece_out(struct pipe *p, uint64_t at, struct vs_error *err)
+static void was_read(struct bs_req *req)
 {
-	struct piece *x = &p->at[0];
-	size_t n = VS_MIN(p->c->size - at, (uint64_t)PIECE), whole = VS_ALIGN_UP(n, BS_BLOCK);
-	uint8_t mapped[STATUS_BLOCKS];
-	struct bs_req status = {.op = BS_STATUS,
-				.volume = p->c->volume,
-				.offset = at,
-				.length = whole,
-				.mapped = mapped};
-	int rc = bs_io_wait(p->port, &status);
+	struct piece *x = req->arg;
 
-	if (rc == 0 && (p->write_zeros || memchr(mapped, 1, whole / BS_BLOCK)))
-		rc = bs_io_read(p->port, p->c->volume, at, x->buf, whole);
-	else if (rc == 0)
-		return 0;
-	if (rc != 0)
-		return vs_fail(err, rc, "cannot read the volume at %llu: %s",
-			       (unsigned long long)at, vs_err_text(rc));
-	return put_piece(p, x->buf, mapped, at, n, err);
+	x->busy = false;
+	x->full = true;
+	if (req->status != 0 && x->pipe->status == 0)
+		x->pipe->status = req->status;
+}
+
+/* Which blocks are mapped is known: what is a hole throughout need not be read. */
+static void was_looked_at(struct bs_req *req)
+{
+	struct piece *x = req->arg;
+
+	if (req->status != 0 ||
+	    (!x->pipe->write_zeros && !memchr(x->mapped, 1, req->length / BS_BLOCK))) {
+		was_read(req);
+		x->full = false;
+		return;
+	}
+	req->op = BS_READ;
+	req->iov = &x->iov;
+	req->iovcnt = 1;
+	req->done = was_read;
+	bs_submit(x->pipe->port, req);
+}
+
+static void ask_for_piece(struct pipe *p, struct piece *x, uint64_t at)
+{
+	x->at = at;
+	x->length = VS_MIN(p->c->size - at, (uint64_t)PIECE);
+	x->full = false;
+	x->iov = (struct iovec){.iov_base = x->buf, .iov_len = VS_ALIGN_UP(x->length, BS_BLOCK)};
+	x->req = (struct bs_req){.op = BS_STATUS,
+				 .volume = p->c->volume,
+				 .offset = at,
+				 .length = x->iov.iov_len,
+				 .mapped = x->mapped,
+				 .done = was_looked_at,
+				 .arg = x};
+	x->busy = true;
+	bs_submit(p->port, &x->req);
+}
+
+/* Pieces take the slots in turn, so they are written in order while later ones are read. */
+static int copy_out(struct pipe *p, struct vs_error *err)
+{
+	uint64_t pieces = VS_DIV_UP(p->c->size, PIECE), asked = 0;
+	int rc = 0;
+
+	for (uint64_t next = 0; next < pieces && rc == 0; next++) {
+		struct piece *x = &p->at[next % DEPTH];
+
+		for (; asked < pieces && asked < next + DEPTH; asked++)
+			ask_for_piece(p, &p->at[asked % DEPTH], asked * PIECE);
+		while (x->busy)
+			vs_loop_turn(p->loop, -1);
+		rc = look(p, next * PIECE, err);
+		if (rc == 0 && x->full)
+			rc = put_piece(p, x, err);
+	}
+	return rc;
 }
 
 int mg_rawcopy_out(struct mg_rawcopy *c, bool write_zeros, struct vs_error *err)
@@ -258,11 +303,8 @@ int mg_rawcopy_out(struct mg_rawcopy *c, bool write_zeros, struct vs_error *err)
 		return rc;
 	p.write_zeros = write_zeros;
 	c->bytes = 0;
-	for (uint64_t at = 0; at < c->size && rc == 0; at += PIECE) {
-		rc = look(&p, at, err);
-		if (rc == 0)
-			rc = copy_piece_out(&p, at, err);
-	}
+	rc = copy_out(&p, err);
+	drain(&p);
 	pipe_close(&p);
 	if (rc == 0 && fsync(c->fd) != 0)
 		rc = vs_fail_errno(err, "cannot flush what was written");
