@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LOGIN_NS (15 * UINT64_C(1000000000))
+#define LOG_BURST 10
 #define TICK_NS (20 * UINT64_C(1000000000))
 #define POOL_LEN ((size_t)ISCSI_SLOTS * ISCSI_OWN_BUF + (size_t)ISCSI_CHUNKS * ISCSI_CHUNK)
 #define TEXT_LEN VS_ALIGN_UP(ISCSI_MSG_DATA + 1, 4096)
@@ -147,6 +148,7 @@ bool iscsi_conn_flush_dirty(struct vs_idle *i)
 			continue;
 		}
 		iscsi_rx_resume(c);
+		iscsi_flow_run_held(c);
 		iscsi_task_run_waiters(c);
 		if (c->state != ISCSI_CONN_DEAD)
 			iscsi_tx_flush(c);
@@ -187,6 +189,8 @@ static void tick(struct vs_timer *timer)
 			iscsi_conn_close(c, "initiator does not answer");
 			return;
 		}
+		if (c->pool && !c->used_first) /* idle: give the buffers' memory back */
+			(void)madvise(c->pool, POOL_LEN, MADV_DONTNEED);
 		iscsi_session_ping(c);
 	}
 	c->heard = false;
@@ -222,7 +226,9 @@ static void take_map(struct iscsi_conn *c)
 		iscsi_lu_map_put(map);
 		return;
 	}
+	iscsi_tmf_reset_done(c, true);
 	c->map = map;
+	iscsi_tmf_remote_abort(c); /* what came before the map was ours */
 	if (old)
 		iscsi_lu_map_put(old);
 }
@@ -251,10 +257,22 @@ void iscsi_conn_wanted(struct vs_post *p)
 		take_map(c);
 	if (bits & ISCSI_WANT_ABORT && c->state == ISCSI_CONN_FULL)
 		iscsi_tmf_remote_abort(c);
+	if (bits & ISCSI_WANT_RESET_DONE && c->state == ISCSI_CONN_FULL)
+		iscsi_tmf_reset_done(c, false);
 	if (bits & ISCSI_WANT_CLOSE)
 		iscsi_conn_close(c, NULL);
 	if (bits & ISCSI_WANT_FREE)
 		release(c);
+}
+
+/* What clients do wrong is logged, but they cannot fill the log: LOG_BURST lines a second. */
+bool iscsi_conn_may_log(struct iscsi_server *srv)
+{
+	uint64_t second = vs_now_ns() / 1000000000u, seen = atomic_load(&srv->log_second);
+
+	if (seen != second && atomic_compare_exchange_strong(&srv->log_second, &seen, second))
+		atomic_store(&srv->log_lines, 0);
+	return atomic_fetch_add(&srv->log_lines, 1) < LOG_BURST;
 }
 
 /* The I_T nexus is lost, and with it its reservations (SPC-2, 5.5.1). */
@@ -269,7 +287,7 @@ void iscsi_conn_close(struct iscsi_conn *c, const char *why)
 {
 	if (c->state == ISCSI_CONN_DEAD)
 		return;
-	if (why)
+	if (why && iscsi_conn_may_log(c->srv))
 		vs_warn("iscsi: %s %s: %s", c->peer, c->login.initiator, why);
 	vs_loop_remove(c->thread->loop, &c->watch);
 	vs_loop_cancel(c->thread->loop, &c->timer);

@@ -143,25 +143,12 @@ static void gone(struct iscsi_conn *c)
 	iscsi_control_retry_waiting(srv);
 }
 
-/* Another session of the same target resets a LUN or all of it. */
-static void reset_others(struct iscsi_conn *c, int lun)
+/* One session resets the target cold: the others end as well (RFC 7143, 11.5.1). */
+static void cold_reset(struct iscsi_conn *c)
 {
-	for (struct iscsi_conn *o = c->srv->conns; o; o = o->ctl_next) {
-		if (o == c || !o->ctl_map || o->ctl_target != c->ctl_target || o->ctl_closing)
-			continue;
-		for (unsigned i = 0; i < o->ctl_map->n; i++) {
-			struct iscsi_lun *l = &o->ctl_map->luns[i];
-
-			if (lun >= 0 && l->lun != (unsigned)lun)
-				continue;
-			atomic_fetch_or(&l->ua, lun >= 0 ? ISCSI_UA_LUN_RESET : ISCSI_UA_BUS_RESET);
-			atomic_store(&l->abort, true);
-		}
-		if (lun == ISCSI_RESET_COLD)
+	for (struct iscsi_conn *o = c->srv->conns; o; o = o->ctl_next)
+		if (o != c && o->ctl_attached && o->ctl_target == c->ctl_target)
 			iscsi_control_close(o);
-		else
-			iscsi_control_want(o, ISCSI_WANT_ABORT);
-	}
 }
 
 void iscsi_control_told(struct vs_post *p)
@@ -173,8 +160,8 @@ void iscsi_control_told(struct vs_post *p)
 		c->ctl_attaching = true;
 		attach(c);
 	}
-	if (bits & ISCSI_TELL_RESET && c->ctl_target)
-		reset_others(c, atomic_load(&c->reset_lun));
+	if (bits & ISCSI_TELL_COLD_RESET && c->ctl_target)
+		cold_reset(c);
 	if (bits & ISCSI_TELL_GONE)
 		gone(c);
 }

@@ -12,11 +12,22 @@ static void own_piece(struct iscsi_task *t)
 	t->filling = &t->own;
 }
 
-void iscsi_flow_start(struct iscsi_task *t)
+/* SAM-5, 8.3: an ORDERED task waits for all older ones, and all younger ones for it. */
+static bool must_wait(const struct iscsi_task *t)
+{
+	if (!t->conn->ordered || t->attr == ISCSI_ATTR_HEAD)
+		return false;
+	for (const struct iscsi_task *o = t->prev; o; o = o->prev)
+		if (o->state == ISCSI_TASK_ACTIVE && o->raw_lun == t->raw_lun &&
+		    (t->ordered || o->ordered))
+			return true;
+	return false;
+}
+
+static void begin(struct iscsi_task *t)
 {
 	uint32_t edtl = t->edtl;
 
-	t->state = ISCSI_TASK_ACTIVE;
 	if (!t->failed)
 		scsi_prepare(t);
 	if (!t->failed) {
@@ -30,6 +41,36 @@ void iscsi_flow_start(struct iscsi_task *t)
 			own_piece(t);
 	}
 	iscsi_flow_advance(t);
+}
+
+void iscsi_flow_start(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = t->conn;
+
+	t->state = ISCSI_TASK_ACTIVE;
+	t->lun = scsi_find_lun(t);
+	if (t->attr >= ISCSI_ATTR_ACA)
+		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_INVALID_MESSAGE_ERROR);
+	if (!must_wait(t)) {
+		begin(t);
+		return;
+	}
+	t->held = true;
+	c->held++;
+}
+
+void iscsi_flow_run_held(struct iscsi_conn *c)
+{
+	struct iscsi_task *t = c->used_first, *next;
+
+	for (; c->held && t && c->state == ISCSI_CONN_FULL; t = next) {
+		next = t->next;
+		if (!t->held || t->aborted || must_wait(t))
+			continue;
+		t->held = false;
+		c->held--;
+		begin(t);
+	}
 }
 
 static void read_more(struct iscsi_task *t)
@@ -174,6 +215,7 @@ static void end(struct iscsi_task *t)
 	if (t->io)
 		return;
 	if (t->aborted) {
+		iscsi_task_ended_by_tmf(t); /* what is still being sent holds nobody up */
 		if (!t->outs)
 			iscsi_task_release(t);
 		return;
@@ -186,9 +228,9 @@ static void advance(struct iscsi_task *t)
 {
 	if (t->state != ISCSI_TASK_ACTIVE || t->conn->state != ISCSI_CONN_FULL)
 		return;
-	if (!t->failed && !t->aborted && !t->unsolicited)
+	if (!t->failed && !t->aborted && !t->unsolicited && !t->held)
 		flows[t->op->flow](t);
-	if (t->state == ISCSI_TASK_ACTIVE && (t->failed || t->aborted))
+	if (t->state == ISCSI_TASK_ACTIVE && (t->aborted || (t->failed && !t->held)))
 		end(t);
 }
 

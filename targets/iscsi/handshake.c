@@ -19,10 +19,11 @@ static void respond(struct iscsi_conn *c, struct iscsi_msg *m, bool transit, uin
 
 static void refuse(struct iscsi_conn *c, struct iscsi_msg *m, uint16_t status)
 {
-	vs_info("iscsi: %s: login of '%s' to '%s' refused (%04x)", c->peer, c->login.initiator,
-		c->login.target, status);
-	c->rx.paused = true;
+	if (iscsi_conn_may_log(c->srv))
+		vs_info("iscsi: %s: login of '%s' to '%s' refused (%04x)", c->peer,
+			c->login.initiator, c->login.target, status);
 	respond(c, m, false, 0, 0, status);
+	iscsi_rx_pause(c);
 }
 
 enum iscsi_header iscsi_handshake_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs)
@@ -47,9 +48,11 @@ enum iscsi_header iscsi_handshake_header(struct iscsi_conn *c, const struct iscs
 
 static void attach(struct iscsi_conn *c, struct iscsi_msg *m)
 {
+	iscsi_rx_pause(c);
+	if (c->state == ISCSI_CONN_DEAD)
+		return;
 	c->state = ISCSI_CONN_ATTACHING;
 	c->login_msg = m;
-	c->rx.paused = true;
 	iscsi_control_tell(c, ISCSI_TELL_ATTACH);
 }
 
@@ -112,5 +115,6 @@ void iscsi_handshake_attached(struct iscsi_conn *c)
 	c->state = ISCSI_CONN_FULL;
 	respond(c, m, true, ISCSI_STAGE_FULL, c->tsih, ISCSI_LOGIN_OK);
 	iscsi_conn_dirty(c);
+	iscsi_tmf_remote_abort(c); /* what came before the map was ours */
 	vs_debug("iscsi: %s: %s logged in to '%s'", c->peer, c->login.initiator, c->login.target);
 }

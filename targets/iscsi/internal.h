@@ -47,11 +47,13 @@ struct iscsi_lu {
 	unsigned lun;
 	char target[ISCSI_NAME_MAX];
 	struct vs_uuid volume;
-	struct bs_volume *vol;		/* NULL when it could not be opened */
-	atomic_bool write_back;		/* WCE of the caching mode page */
-	atomic_bool swp;		/* software write protect of the control mode page */
-	atomic_uint mode_changes;	/* by MODE SELECT */
-	pthread_mutex_t lock;		/* over what follows */
+	struct bs_volume *vol;	    /* NULL when it could not be opened */
+	atomic_bool write_back;	    /* WCE of the caching mode page */
+	atomic_bool swp;	    /* software write protect of the control mode page */
+	atomic_uint mode_changes;   /* by MODE SELECT */
+	pthread_mutex_t lock;	    /* over what follows */
+	struct iscsi_lun *sessions; /* that see the unit; joined and left by the control thread */
+	unsigned aborting;	    /* sessions that have yet to end their tasks for another */
 	struct iscsi_conn *reserved_by; /* RESERVE(6) holder */
 	atomic_bool reserved;		/* reserved_by is set */
 };
@@ -74,16 +76,33 @@ enum iscsi_ua {
 	ISCSI_UA_LUNS = 1u << 6,
 };
 
+/* A task management function at work, or the abort of tasks that another session asked for. */
+struct iscsi_tmf_op {
+	bool active;
+	uint32_t itt;
+	uint8_t response;
+	bool close_after;
+	unsigned waits;		  /* what has to end before it is answered */
+	struct iscsi_lun *remote; /* not NULL: on behalf of other sessions, on this LUN */
+};
+#define ISCSI_TMFS ISCSI_IMMEDIATE_MAX
+
 /* A session's view of a LUN. */
 struct iscsi_lun {
 	unsigned lun;
 	bool read_only;
 	struct iscsi_lu *lu;
 	struct bs_volume *vol;
-	uint64_t seen_size;  /* the last capacity told to the initiator */
-	unsigned seen_modes; /* the last lu->mode_changes */
-	atomic_uint ua;	     /* enum iscsi_ua, pending; also set by the control thread */
-	atomic_bool abort;   /* the control thread wants this LUN's tasks ended */
+	struct iscsi_conn *conn;
+	uint64_t seen_size;	       /* the last capacity told to the initiator */
+	unsigned seen_modes;	       /* the last lu->mode_changes */
+	atomic_uint ua;		       /* enum iscsi_ua, pending; any thread may add */
+	atomic_bool abort;	       /* another session wants this one's tasks ended */
+	struct iscsi_tmf_op remote_op; /* that ends them */
+	struct iscsi_tmf_op *reset_op; /* of this session; waits for the others' tasks */
+	/* under lu->lock */
+	struct iscsi_lun *next; /* of the unit's sessions */
+	bool aborting;		/* counted in lu->aborting */
 };
 
 /* A session's LUNs: made and released by the control thread, used by the session's. */
@@ -140,6 +159,8 @@ struct iscsi_task {
 	struct iscsi_tmf_op *tmf;    /* that waits for this task to end */
 	struct iscsi_piece *scratch; /* a chunk for a command's own use */
 	bool aborted, immediate;
+	bool ordered, held;	/* ORDERED; waits for older ones */
+	uint8_t attr;		/* task attribute */
 	bool in_advance, again; /* completions within bs_submit do not nest */
 	bool unsolicited;	/* more data will come unasked */
 
@@ -191,17 +212,6 @@ struct iscsi_msg {
 	bool takes_stat_sn;
 };
 
-#define ISCSI_RESET_ALL (-1)  /* all LUNs of the target */
-#define ISCSI_RESET_COLD (-2) /* and its sessions are closed */
-struct iscsi_tmf_op {
-	bool active;
-	uint32_t itt;
-	uint8_t response;
-	bool close_after;
-	unsigned waits; /* tasks that have to end before it is answered */
-};
-#define ISCSI_TMFS ISCSI_IMMEDIATE_MAX
-
 /* ---- connections ---- */
 
 enum iscsi_conn_state {
@@ -218,13 +228,14 @@ enum {
 	ISCSI_WANT_CLOSE = 1u << 2,
 	ISCSI_WANT_MAP = 1u << 3,
 	ISCSI_WANT_ABORT = 1u << 4,
-	ISCSI_WANT_FREE = 1u << 5,
+	ISCSI_WANT_RESET_DONE = 1u << 5,
+	ISCSI_WANT_FREE = 1u << 6,
 };
 /* I/O thread to control thread. */
 enum {
 	ISCSI_TELL_ATTACH = 1u << 0,
 	ISCSI_TELL_GONE = 1u << 1,
-	ISCSI_TELL_RESET = 1u << 2,
+	ISCSI_TELL_COLD_RESET = 1u << 2,
 };
 
 enum iscsi_rx_state { ISCSI_RX_HEADER, ISCSI_RX_DATA, ISCSI_RX_TAIL };
@@ -307,6 +318,8 @@ struct iscsi_conn {
 
 	uint32_t exp_cmd_sn, stat_sn;
 	unsigned open_cmds;  /* not yet answered, that count in the window */
+	unsigned ordered;    /* not yet answered, ORDERED */
+	unsigned held;	     /* that wait for others of their unit */
 	unsigned immediates; /* not yet answered, immediate */
 	uint32_t next_ttt;
 	struct iscsi_rx rx;
@@ -340,7 +353,6 @@ struct iscsi_conn {
 	uint16_t tsih;
 	int64_t since_ns;
 	struct iscsi_lun_map *attach_map;
-	atomic_int reset_lun;	       /* TELL_RESET: a LUN or ISCSI_RESET_* */
 	struct iscsi_lun_map *ctl_map; /* the newest one given to it */
 };
 
@@ -376,6 +388,8 @@ struct iscsi_server {
 	uint16_t last_tsih;
 	struct iscsi_ctl_call *waiting; /* calls that wait for sessions to go */
 	bool stopping;
+	_Atomic uint64_t log_second; /* see iscsi_conn_may_log; any thread */
+	atomic_uint log_lines;
 };
 
 /* target.c: configurations and logical units */
@@ -396,6 +410,11 @@ void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu);
 /* Opens the volumes that nobody had open. NULL: out of memory. */
 struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target *t);
 void iscsi_lu_map_put(struct iscsi_lun_map *map); /* the session's thread */
+/* Below: any thread. Tells the unit's other sessions ua and makes them end their tasks; returns
+   whether there is one that has to (then it gets ISCSI_WANT_RESET_DONE). */
+bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua);
+void iscsi_lu_abort_done(struct iscsi_lun *l); /* by such a session */
+bool iscsi_lu_aborting(struct iscsi_lu *lu);
 /* Ends a RESERVE(6) of this session, or of whom ever (holder NULL). Any thread. */
 void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder);
 
@@ -413,6 +432,7 @@ void iscsi_conn_free(struct iscsi_conn *c);
 void iscsi_conn_close(struct iscsi_conn *c, const char *why); /* why: for the log; NULL: none */
 void iscsi_conn_unreserve(struct iscsi_conn *c);
 void iscsi_conn_drained(struct iscsi_conn *c); /* tells control when nothing is outstanding */
+bool iscsi_conn_may_log(struct iscsi_server *srv);
 void iscsi_conn_dirty(struct iscsi_conn *c);
 bool iscsi_conn_flush_dirty(struct vs_idle *i);
 int iscsi_conn_open_pools(struct iscsi_conn *c);
@@ -422,6 +442,8 @@ void iscsi_conn_put_msg(struct iscsi_conn *c, struct iscsi_msg *m);
 
 /* rx.c, tx.c */
 void iscsi_rx_ready(struct iscsi_conn *c);
+/* No more is read until iscsi_rx_resume, which goes on if what was waited for is there. */
+void iscsi_rx_pause(struct iscsi_conn *c);
 void iscsi_rx_resume(struct iscsi_conn *c);
 void iscsi_tx_queue(struct iscsi_conn *c, struct iscsi_out *out);
 void iscsi_tx_flush(struct iscsi_conn *c);
@@ -446,6 +468,7 @@ void iscsi_text_request(struct iscsi_conn *c, const struct iscsi_bhs *bhs, struc
 struct iscsi_task *iscsi_task_new(struct iscsi_conn *c, const struct iscsi_bhs *bhs);
 struct iscsi_task *iscsi_task_find(struct iscsi_conn *c, uint32_t itt);
 void iscsi_task_release(struct iscsi_task *t);
+void iscsi_task_ended_by_tmf(struct iscsi_task *t); /* aborted, and its I/O is done */
 /* Ends it with CHECK CONDITION; the first failure stays. asc: ASC and ASCQ. */
 void iscsi_task_fail(struct iscsi_task *t, uint8_t key, uint16_t asc);
 void iscsi_task_request_data(struct iscsi_task *t, uint32_t offset, uint32_t length);
@@ -463,6 +486,7 @@ void iscsi_task_sent(struct iscsi_out *out);
 
 /* flow.c: how a command goes on */
 void iscsi_flow_start(struct iscsi_task *t); /* its PDU is here */
+void iscsi_flow_run_held(struct iscsi_conn *c);
 void iscsi_flow_advance(struct iscsi_task *t);
 void iscsi_flow_abort(struct iscsi_task *t);
 void iscsi_flow_drop_all(struct iscsi_conn *c); /* the connection is dead */
@@ -476,5 +500,6 @@ void iscsi_data_out_pdu(struct iscsi_conn *c, const struct iscsi_bhs *bhs, struc
 void iscsi_tmf_request(struct iscsi_conn *c, const struct iscsi_bhs *bhs);
 void iscsi_tmf_task_ended(struct iscsi_conn *c, struct iscsi_tmf_op *op);
 void iscsi_tmf_remote_abort(struct iscsi_conn *c);
+void iscsi_tmf_reset_done(struct iscsi_conn *c, bool all); /* all: whatever others still do */
 
 #endif

@@ -83,13 +83,87 @@ static void unuse_lu(struct iscsi_server *srv, struct iscsi_lu *lu)
 	iscsi_lu_put(srv, lu);
 }
 
+static void join(struct iscsi_lun *l)
+{
+	pthread_mutex_lock(&l->lu->lock);
+	l->next = l->lu->sessions;
+	l->lu->sessions = l;
+	pthread_mutex_unlock(&l->lu->lock);
+}
+
+/* With lu->lock held. */
+static void count_abort_done(struct iscsi_lun *l)
+{
+	if (!l->aborting)
+		return;
+	l->aborting = false;
+	if (--l->lu->aborting)
+		return;
+	for (struct iscsi_lun *s = l->lu->sessions; s; s = s->next)
+		iscsi_control_want(s->conn, ISCSI_WANT_RESET_DONE);
+}
+
+static void leave(struct iscsi_lun *l)
+{
+	struct iscsi_lun **p = &l->lu->sessions;
+
+	pthread_mutex_lock(&l->lu->lock);
+	while (*p != l)
+		p = &(*p)->next;
+	*p = l->next;
+	count_abort_done(l);
+	pthread_mutex_unlock(&l->lu->lock);
+}
+
+bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua)
+{
+	struct iscsi_lu *lu = by->lu;
+	bool waits;
+
+	pthread_mutex_lock(&lu->lock);
+	for (struct iscsi_lun *s = lu->sessions; s; s = s->next) {
+		if (s->conn == by->conn)
+			continue;
+		atomic_fetch_or(&s->ua, ua);
+		if (!s->aborting) {
+			s->aborting = true;
+			lu->aborting++;
+		}
+		atomic_store(&s->abort, true);
+		iscsi_control_want(s->conn, ISCSI_WANT_ABORT);
+	}
+	waits = lu->aborting != 0;
+	pthread_mutex_unlock(&lu->lock);
+	return waits;
+}
+
+void iscsi_lu_abort_done(struct iscsi_lun *l)
+{
+	pthread_mutex_lock(&l->lu->lock);
+	if (!atomic_load(&l->abort)) /* else it was asked again */
+		count_abort_done(l);
+	pthread_mutex_unlock(&l->lu->lock);
+}
+
+bool iscsi_lu_aborting(struct iscsi_lu *lu)
+{
+	bool aborting;
+
+	pthread_mutex_lock(&lu->lock);
+	aborting = lu->aborting != 0;
+	pthread_mutex_unlock(&lu->lock);
+	return aborting;
+}
+
 /* On the control thread, posted by the last user. */
 static void release_map(struct vs_post *p)
 {
 	struct iscsi_lun_map *map = p->arg;
 
-	for (unsigned i = 0; i < map->n; i++)
+	for (unsigned i = 0; i < map->n; i++) {
+		leave(&map->luns[i]);
 		unuse_lu(map->srv, map->luns[i].lu);
+	}
 	if (map->conn->ctl_map == map)
 		map->conn->ctl_map = NULL;
 	free(map);
@@ -116,12 +190,14 @@ struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target
 		struct iscsi_lun *l = &map->luns[i];
 
 		use_lu(c->srv, t->lus[i]);
+		l->conn = c;
 		l->lu = t->lus[i];
 		l->lun = l->lu->lun;
 		l->vol = l->lu->vol;
 		l->read_only = t->cfg.read_only || t->cfg.luns[i].read_only;
 		l->seen_size = l->vol ? bs_volume_size(l->vol) : 0;
 		l->seen_modes = atomic_load(&l->lu->mode_changes);
+		join(l);
 	}
 	return map;
 }

@@ -82,6 +82,10 @@ struct iscsi_bhs {
 
 #define ISCSI_CMD_READ 0x40
 #define ISCSI_CMD_WRITE 0x20
+/* Task attributes (RFC 7143, 11.3.1). */
+#define ISCSI_ATTR_ORDERED 2
+#define ISCSI_ATTR_HEAD 3
+#define ISCSI_ATTR_ACA 4
 #define ISCSI_TEXT_CONTINUE 0x40
 
 struct iscsi_data_out {

@@ -18,6 +18,12 @@ static void set_events(struct iscsi_conn *c)
 		iscsi_conn_close(c, "cannot watch the socket");
 }
 
+void iscsi_rx_pause(struct iscsi_conn *c)
+{
+	c->rx.paused = true;
+	set_events(c);
+}
+
 static enum iscsi_header begin_pdu(struct iscsi_conn *c)
 {
 	struct iscsi_rx *rx = &c->rx;
@@ -57,8 +63,7 @@ static bool header_done(struct iscsi_conn *c)
 	case ISCSI_HEADER_OK:
 		break;
 	case ISCSI_HEADER_PAUSE:
-		rx->paused = true;
-		set_events(c);
+		iscsi_rx_pause(c);
 		return false;
 	case ISCSI_HEADER_CLOSED:
 		return false;
@@ -210,12 +215,12 @@ void iscsi_rx_ready(struct iscsi_conn *c)
 	}
 }
 
-/* Something that rx waited for is free again; picked up when the loop's turn ends. */
 void iscsi_rx_resume(struct iscsi_conn *c)
 {
 	struct iscsi_rx *rx = &c->rx;
 
-	if (!rx->paused || c->state == ISCSI_CONN_DEAD || c->state == ISCSI_CONN_ATTACHING)
+	if (!rx->paused || c->tx.close_after || c->state == ISCSI_CONN_DEAD ||
+	    c->state == ISCSI_CONN_ATTACHING)
 		return;
 	rx->paused = false;
 	if (rx->state == ISCSI_RX_HEADER && rx->hdr_have == rx->hdr_need && !header_done(c))

@@ -113,7 +113,7 @@ uint16_t scsi_take_ua(struct iscsi_lun *l)
 	return 0;
 }
 
-static struct iscsi_lun *find_lun(const struct iscsi_task *t)
+struct iscsi_lun *scsi_find_lun(const struct iscsi_task *t)
 {
 	int lun = iscsi_lun_decode(t->raw_lun);
 	struct iscsi_lun_map *map = t->map;
@@ -211,7 +211,6 @@ void scsi_prepare(struct iscsi_task *t)
 {
 	uint16_t why = find_op(t);
 
-	t->lun = find_lun(t);
 	if (!t->lun && !(t->op && t->op->flags & SCSI_ANY_LUN))
 		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_LUN_NOT_SUPPORTED);
 	else if (!t->op)

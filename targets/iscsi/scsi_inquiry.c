@@ -94,7 +94,7 @@ static size_t page_extended(struct iscsi_task *t, uint8_t *b)
 {
 	(void)t;
 	memset(b, 0, 60);
-	b[1] = 0x01; /* SIMPSUP */
+	b[1] = 0x07; /* HEADSUP, ORDSUP, SIMPSUP */
 	b[2] = 0x01; /* V_SUP: there is a volatile cache */
 	return 60;
 }

@@ -70,8 +70,8 @@ static void logout(struct iscsi_conn *c, const struct iscsi_bhs *bhs, struct isc
 	m->len = 0;
 	if (response == 0) {
 		iscsi_conn_unreserve(c); /* before the initiator learns that it is out */
-		c->rx.paused = true;
 		c->tx.close_after = true;
+		iscsi_rx_pause(c);
 	}
 	iscsi_conn_send_msg(c, m);
 }

@@ -63,6 +63,9 @@ struct iscsi_task *iscsi_task_new(struct iscsi_conn *c, const struct iscsi_bhs *
 	else
 		c->used_first = t;
 	c->used_last = t;
+	t->attr = bhs->flags & 7;
+	t->ordered = t->attr == ISCSI_ATTR_ORDERED;
+	c->ordered += t->ordered;
 	t->map = c->map;
 	t->map->refs++;
 	if (t->immediate)
@@ -82,6 +85,14 @@ struct iscsi_task *iscsi_task_new(struct iscsi_conn *c, const struct iscsi_bhs *
 static void account_answer(struct iscsi_task *t)
 {
 	t->state = ISCSI_TASK_ANSWERED;
+	if (t->ordered)
+		t->conn->ordered--;
+	if (t->held) { /* aborted before it began */
+		t->held = false;
+		t->conn->held--;
+	}
+	if (t->conn->held)
+		iscsi_conn_dirty(t->conn);
 	if (t->immediate)
 		t->conn->immediates--;
 	else
@@ -114,6 +125,15 @@ static void stop_waiting(struct iscsi_task *t)
 		c->wait_last = prev;
 }
 
+void iscsi_task_ended_by_tmf(struct iscsi_task *t)
+{
+	struct iscsi_tmf_op *op = t->tmf;
+
+	t->tmf = NULL;
+	if (op)
+		iscsi_tmf_task_ended(t->conn, op);
+}
+
 void iscsi_task_release(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = t->conn;
@@ -133,13 +153,12 @@ void iscsi_task_release(struct iscsi_task *t)
 	*p = t->hash_next;
 	*(t->prev ? &t->prev->next : &c->used_first) = t->next;
 	*(t->next ? &t->next->prev : &c->used_last) = t->prev;
+	iscsi_task_ended_by_tmf(t); /* while the map holds what it points to */
 	iscsi_lu_map_put(t->map);
 	t->state = ISCSI_TASK_FREE;
 	t->again = false;
 	t->next = c->free_tasks;
 	c->free_tasks = t;
-	if (t->tmf)
-		iscsi_tmf_task_ended(c, t->tmf);
 	if (c->rx.paused)
 		iscsi_conn_dirty(c);
 }

@@ -31,7 +31,9 @@ void iscsi_tmf_task_ended(struct iscsi_conn *c, struct iscsi_tmf_op *op)
 	if (--op->waits)
 		return;
 	op->active = false;
-	if (c->state != ISCSI_CONN_DEAD)
+	if (op->remote)
+		iscsi_lu_abort_done(op->remote);
+	else if (c->state != ISCSI_CONN_DEAD)
 		respond(c, op->itt, op->response, op->close_after);
 }
 
@@ -44,7 +46,7 @@ static void abort_tasks(struct iscsi_conn *c, const struct iscsi_lu *lu, struct 
 		next = t->next;
 		if (t->state != ISCSI_TASK_ACTIVE || (lu && (!t->lun || t->lun->lu != lu)))
 			continue;
-		if (op && !t->tmf) {
+		if (!t->tmf && !t->aborted) {
 			t->tmf = op;
 			op->waits++;
 		}
@@ -52,12 +54,35 @@ static void abort_tasks(struct iscsi_conn *c, const struct iscsi_lu *lu, struct 
 	}
 }
 
-/* The control thread flagged LUNs that another session resets. */
+/* Another session resets LUNs of this one's, or preempted it. */
 void iscsi_tmf_remote_abort(struct iscsi_conn *c)
 {
-	for (unsigned i = 0; i < c->map->n; i++)
-		if (atomic_exchange(&c->map->luns[i].abort, false))
-			abort_tasks(c, c->map->luns[i].lu, NULL);
+	for (unsigned i = 0; c->map && i < c->map->n; i++) {
+		struct iscsi_lun *l = &c->map->luns[i];
+		struct iscsi_tmf_op *op = &l->remote_op;
+
+		if (!atomic_exchange(&l->abort, false))
+			continue;
+		if (!op->active)
+			*op = (struct iscsi_tmf_op){.active = true, .remote = l};
+		op->waits++;
+		abort_tasks(c, l->lu, op);
+		iscsi_tmf_task_ended(c, op);
+	}
+}
+
+/* Other sessions have ended their tasks: the resets that waited for that go on. */
+void iscsi_tmf_reset_done(struct iscsi_conn *c, bool all)
+{
+	for (unsigned i = 0; c->map && i < c->map->n; i++) {
+		struct iscsi_lun *l = &c->map->luns[i];
+		struct iscsi_tmf_op *op = l->reset_op;
+
+		if (!op || (!all && iscsi_lu_aborting(l->lu)))
+			continue;
+		l->reset_op = NULL;
+		iscsi_tmf_task_ended(c, op);
+	}
 }
 
 static void abort_one(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
@@ -69,36 +94,37 @@ static void abort_one(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
 		op->response = ISCSI_TMF_NO_TASK;
 		return;
 	}
-	if (!t->tmf) {
+	if (!t->tmf && !t->aborted) {
 		t->tmf = op;
 		op->waits++;
 	}
 	iscsi_flow_abort(t);
 }
 
-static void reset_others(struct iscsi_conn *c, int lun)
+static void reset_lun(struct iscsi_conn *c, struct iscsi_lun *l, unsigned ua,
+		      struct iscsi_tmf_op *op)
 {
-	atomic_store(&c->reset_lun, lun);
-	iscsi_control_tell(c, ISCSI_TELL_RESET);
-}
-
-static void reset_lun(struct iscsi_conn *c, struct iscsi_lun *l, struct iscsi_tmf_op *op)
-{
+	if (l->reset_op) { /* one at a time; the initiator has not waited for its answer */
+		op->response = ISCSI_TMF_REJECTED;
+		return;
+	}
 	abort_tasks(c, l->lu, op);
 	iscsi_lu_unreserve(l->lu, NULL);
-	atomic_fetch_or(&l->ua, ISCSI_UA_LUN_RESET);
-	reset_others(c, (int)l->lun);
+	atomic_fetch_or(&l->ua, ua);
+	if (iscsi_lu_abort_others(l, ua)) {
+		l->reset_op = op;
+		op->waits++;
+	}
 }
 
 static void reset_target(struct iscsi_conn *c, bool cold, struct iscsi_tmf_op *op)
 {
-	abort_tasks(c, NULL, op);
-	for (unsigned i = 0; i < c->map->n; i++) {
-		iscsi_lu_unreserve(c->map->luns[i].lu, NULL);
-		atomic_fetch_or(&c->map->luns[i].ua, ISCSI_UA_BUS_RESET);
-	}
-	reset_others(c, cold ? ISCSI_RESET_COLD : ISCSI_RESET_ALL);
-	op->close_after = cold;
+	for (unsigned i = 0; i < c->map->n; i++)
+		reset_lun(c, &c->map->luns[i], ISCSI_UA_BUS_RESET, op);
+	if (!cold)
+		return;
+	iscsi_control_tell(c, ISCSI_TELL_COLD_RESET);
+	op->close_after = true;
 }
 
 static void run(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
@@ -120,7 +146,7 @@ static void run(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
 		abort_tasks(c, l->lu, op);
 		break;
 	case ISCSI_TMF_LUN_RESET:
-		reset_lun(c, l, op);
+		reset_lun(c, l, ISCSI_UA_LUN_RESET, op);
 		break;
 	case ISCSI_TMF_WARM_RESET:
 	case ISCSI_TMF_COLD_RESET:

@@ -394,6 +394,41 @@ def test_abort_and_reset_answer_after_the_tasks_they_end():
         assert s.closed() and other.closed()
 
 
+def test_a_reset_ends_other_sessions_tasks_first():
+    with ready(InitialR2T="Yes", ImmediateData="No") as s, ready(isid=b"\x80\0\0\0\0\4") as other:
+        for reset in (LUN_RESET, WARM_RESET):
+            s.start(write10(0, 8), bytes(4096), immediate_data=0)
+            assert s.receive().opcode == R2T
+            s.start(read10(0, 8), b"", 4096, attr=2)  # waits for it
+            other.task_request(reset)
+            p = other.receive()
+            assert p.opcode == TASK_RESPONSE and p.header[2] == 0, p
+            s.ready().write(0, b"\1" * 4096)
+            other.ready()
+
+
+def test_ordered_tasks_keep_their_place():
+    with ready(InitialR2T="Yes", ImmediateData="No") as s:
+        first = s.start(write10(0, 8), b"\1" * 4096, immediate_data=0)
+        r2t = s.receive()
+        ordered = s.start(read10(0, 8), b"", 4096, attr=2)
+        younger = s.start(read10(8, 8), b"", 4096)
+        head = s.start(read10(16, 8), b"", 4096, attr=3)
+        assert s.receive().itt == head
+        s.data_out(first, r2t.ttt, b"\1" * 4096, 0, 4096)
+        answers = [s.receive() for _ in range(3)]
+        assert [p.itt for p in answers] == [first, ordered, younger], answers
+        assert answers[1].data == b"\1" * 4096
+        s.start(write10(0, 8), bytes(4096), immediate_data=0)
+        assert s.receive().opcode == R2T
+        s.start(read10(0, 8), b"", 4096, attr=2)
+        s.task_request(ABORT_TASK_SET)  # those that have not begun as well
+        p = s.receive()
+        assert p.opcode == TASK_RESPONSE and p.header[2] == 0, p
+        assert s.read(0, 8) == b"\1" * 4096
+        assert s.call(bytes(6), attr=4).asc == 0x4900  # ACA
+
+
 # ---- what initiators should not say
 
 
