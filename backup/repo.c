@@ -1,6 +1,6 @@
 #include "backup/repo_impl.h"
 
-#include "common/log.h"
+#include "common/bytes.h"
 #include "common/secret.h"
 #include "common/text.h"
 
@@ -119,14 +119,16 @@ int bk_repo_backup_name(const char *id, char name[BK_NAME_MAX], struct vs_error 
 int bk_repo_new_id(int64_t unix_ns, char id[BK_ID_MAX], struct vs_error *err)
 {
 	time_t s = (time_t)(unix_ns / 1000000000);
-	uint8_t random[4];
+	uint64_t fraction = (uint64_t)(unix_ns % 1000000000) * 65536 / 1000000000;
+	uint8_t tail[4];
 	struct tm tm;
 	size_t n;
 
-	if (!gmtime_r(&s, &tm) || vs_random(random, sizeof(random)) != 0)
+	if (!gmtime_r(&s, &tm) || vs_random(tail + 2, 2) != 0)
 		return vs_fail(err, VS_E_IO, "no clock or no random bytes for a backup's id");
 	n = strftime(id, BK_ID_MAX, "%Y%m%d-%H%M%S-", &tm);
-	vs_format_hex(random, sizeof(random), id + n);
+	vs_put_be16(tail, (uint16_t)fraction);
+	vs_format_hex(tail, sizeof(tail), id + n);
 	return 0;
 }
 

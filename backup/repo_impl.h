@@ -18,7 +18,8 @@ struct bk_repo {
 
 /* VS_E_INVAL unless id can be one. name: "backups/ID". */
 int bk_repo_backup_name(const char *id, char name[BK_NAME_MAX], struct vs_error *err) vs_must_check;
-/* A new id from the time and random bits: "20261120-084301-5f3a9c2e". */
+/* A new id that sorts by time: "20261120-084301-5f3a9c2e", 1/65536 of the second and random bits.
+ */
 int bk_repo_new_id(int64_t unix_ns, char id[BK_ID_MAX], struct vs_error *err) vs_must_check;
 
 static inline bool bk_watch_canceled(const struct bk_watch *w)

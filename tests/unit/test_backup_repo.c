@@ -463,8 +463,8 @@ static void damaged_descriptor_is_named(void **state)
 	struct bk_repo *r;
 
 	ok(bk_repo_attach(e->url, NULL, &r, NULL, &err));
-	ok(bk_repo_new_id(1700000000000000000, b.id, &err));
-	assert_int_equal(strncmp(b.id, "20231114-221320-", 16), 0);
+	ok(bk_repo_new_id(1700000000500000000, b.id, &err));
+	assert_int_equal(strncmp(b.id, "20231114-221320-8000", 20), 0);
 	ok(bk_repo_backup_name(b.id, name, &err));
 	bk_backup_encode(&b, obj);
 	ok(bk_remote_put(r->remote, name, obj, sizeof(obj), BK_PUT_EXCLUSIVE, &err));
