@@ -2,6 +2,7 @@
 
 #include "blockstore/content.h"
 #include "blockstore/engine.h"
+#include "blockstore/mem.h"
 #include "blockstore/op.h"
 
 #include <stdlib.h>
@@ -18,13 +19,14 @@ int bs_log_init(struct bs_engine *e)
 	l->head_large = VS_MAX(2 * BS_PAGE, VS_ALIGN_UP(l->unit_max / 43, BS_PAGE));
 	l->max_pages = 256;
 	l->units = calloc(l->nunits, sizeof(*l->units));
-	if (!l->units)
+	l->mem = bs_mem_new((size_t)l->nunits * l->unit_max);
+	if (!l->units || !l->mem)
 		return VS_E_NOMEM;
 	for (unsigned i = 0; i < l->nunits; i++) {
 		l->units[i].engine = e;
-		l->units[i].buf = aligned_alloc(BS_PAGE, l->unit_max);
+		l->units[i].buf = l->mem + (size_t)i * l->unit_max;
 		l->units[i].pages = calloc(l->max_pages, sizeof(uint64_t));
-		if (!l->units[i].buf || !l->units[i].pages)
+		if (!l->units[i].pages)
 			return VS_E_NOMEM;
 	}
 	l->seg = l->meta[0].seg = l->meta[1].seg = BS_SEG_NONE;
@@ -35,10 +37,9 @@ int bs_log_init(struct bs_engine *e)
 
 void bs_log_destroy(struct bs_log *l)
 {
-	for (unsigned i = 0; l->units && i < l->nunits; i++) {
-		free(l->units[i].buf);
+	for (unsigned i = 0; l->units && i < l->nunits; i++)
 		free(l->units[i].pages);
-	}
+	bs_mem_free(l->mem, (size_t)l->nunits * l->unit_max);
 	free(l->units);
 }
 

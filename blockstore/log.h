@@ -41,6 +41,7 @@ struct bs_log_meta { /* where checkpoints write pages; [1] takes second copies *
 
 struct bs_log {
 	struct bs_unit *units;
+	uint8_t *mem; /* their buffers */
 	unsigned nunits;
 	struct bs_unit *open;
 	struct bs_unit *flight[64]; /* sealed, not acknowledged, oldest first */

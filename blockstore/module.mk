@@ -3,7 +3,7 @@ blockstore_SRCS := \
 	blockstore/device.c blockstore/device_file.c blockstore/device_helper.c \
 	blockstore/device_open.c blockstore/engine.c blockstore/fiber.c blockstore/frame.c \
 	blockstore/ids.c blockstore/init.c blockstore/log.c blockstore/log_format.c \
-	blockstore/map.c blockstore/map_diff.c blockstore/op.c blockstore/op_read.c \
+	blockstore/map.c blockstore/map_diff.c blockstore/mem.c blockstore/op.c blockstore/op_read.c \
 	blockstore/op_write.c blockstore/open.c blockstore/page.c blockstore/port.c \
 	blockstore/recount.c blockstore/replay.c blockstore/segment.c blockstore/store.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \

@@ -1,5 +1,6 @@
 #include "blockstore/op.h"
 
+#include "blockstore/mem.h"
 #include "blockstore/port.h"
 
 #include <stdlib.h>
@@ -11,7 +12,7 @@ int bs_arena_new(unsigned pages, struct bs_arena **out)
 	if (!a)
 		return VS_E_NOMEM;
 	a->count = a->nfree = pages;
-	a->mem = aligned_alloc(BS_PAGE, (size_t)pages * BS_PAGE);
+	a->mem = bs_mem_new((size_t)pages * BS_PAGE);
 	a->used = calloc(pages, 1);
 	if (!a->mem || !a->used) {
 		bs_arena_free(a);
@@ -25,7 +26,7 @@ void bs_arena_free(struct bs_arena *a)
 {
 	if (!a)
 		return;
-	free(a->mem);
+	bs_mem_free(a->mem, (size_t)a->count * BS_PAGE);
 	free(a->used);
 	free(a);
 }

@@ -18,6 +18,7 @@ struct vs_loop {
 	int epfd;
 	int wakefd;
 	atomic_bool stop;
+	atomic_bool sleeping; /* a post must wake it; else it looks at the posts before it sleeps */
 	_Atomic(struct vs_post *) posts; /* LIFO, reversed when taken */
 	struct vs_idle *idles;
 	struct vs_idle *next_idle; /* while they run: who is next */
@@ -198,7 +199,7 @@ void vs_loop_post(struct vs_loop *loop, struct vs_post *p)
 	do {
 		p->next = head;
 	} while (!atomic_compare_exchange_weak(&loop->posts, &head, p));
-	if (!head)
+	if (atomic_exchange(&loop->sleeping, false))
 		wake(loop);
 }
 
@@ -270,7 +271,13 @@ void vs_loop_turn(struct vs_loop *loop, int timeout_ms)
 {
 	int wait = run_idles(loop) || atomic_load(&loop->posts) ? 0 : sleep_ms(loop, timeout_ms);
 
+	if (wait) {
+		atomic_store(&loop->sleeping, true);
+		if (atomic_load(&loop->posts) || atomic_load(&loop->stop))
+			wait = 0;
+	}
 	loop->nevents = epoll_wait(loop->epfd, loop->events, BATCH, wait);
+	atomic_store(&loop->sleeping, false);
 	for (int i = 0; i < loop->nevents; i++) {
 		struct epoll_event *ev = &loop->events[i];
 		struct vs_watch *w = ev->data.ptr;
