@@ -7,6 +7,7 @@
 #include "mgmt/volume.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,14 +20,17 @@ const struct mg_route *const mg_api[] = {
 static uint64_t resident_bytes(void)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long long total = 0, pages = 0;
+	char line[128], *end = NULL;
+	uint64_t pages = 0;
 
 	if (!f)
 		return 0;
-	if (fscanf(f, "%llu %llu", &total, &pages) != 2)
-		pages = 0;
+	if (fgets(line, sizeof(line), f)) {
+		(void)strtoull(line, &end, 10); /* the first field is the whole size */
+		pages = strtoull(end, NULL, 10);
+	}
 	(void)fclose(f);
-	return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static int status(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,

@@ -1,6 +1,7 @@
 #include "common/loop.h"
 #include "common/text.h"
 #include "mgmt/api.h"
+#include "mgmt/copy.h"
 #include "mgmt/repo.h"
 
 #include <stdlib.h>
@@ -86,8 +87,8 @@ static int start_work(struct mg_node *n, const char *kind, const char *subject, 
 	if (!c)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	c->node = n;
-	strcpy(c->repo, repo);
-	strcpy(c->id, id);
+	mg_copy(c->repo, sizeof(c->repo), repo);
+	mg_copy(c->id, sizeof(c->id), id);
 	c->read_data = read_data;
 	ts.run = strcmp(kind, "gc") == 0 ? run_gc : run_check;
 	ts.arg = c;

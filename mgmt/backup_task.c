@@ -3,6 +3,7 @@
 
 #include "common/bytes.h"
 #include "common/text.h"
+#include "mgmt/copy.h"
 #include "mgmt/draft.h"
 #include "mgmt/repo.h"
 #include "mgmt/volume.h"
@@ -117,7 +118,7 @@ static int run_with(struct backup *b, struct mg_task *t, struct bk_repo *repo,
 	have = mg_base_get(b->node, &next.repo, &next.volume, &old, NULL) == 0;
 	rc = copy(b, t, repo, &snap, have ? &old : NULL, out, err);
 	if (rc == 0) {
-		strcpy(next.backup, out->id);
+		mg_copy(next.backup, sizeof(next.backup), out->id);
 		rc = move_base(b, &next, err);
 	}
 	if (rc != 0 && next.own)
@@ -284,7 +285,7 @@ int mg_restore_start(struct mg_node *n, const char *backup, const char *name, bo
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	r->node = n;
 	r->overwrite = overwrite;
-	strcpy(r->name, name);
+	mg_copy(r->name, sizeof(r->name), name);
 	rc = mg_backup_split(backup, r->repo, r->id, err);
 	if (rc != 0) {
 		free(r);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static const char *const statement_text[MG_ST_COUNT] = {
-#define MG_STATEMENT_TEXT(name, text) [MG_ST_##name] = text,
+#define MG_STATEMENT_TEXT(name, text) [MG_ST_##name] = (text),
     MG_STATEMENTS(MG_STATEMENT_TEXT)
 #undef MG_STATEMENT_TEXT
 };

@@ -2,6 +2,7 @@
 
 #include "common/loop.h"
 #include "common/text.h"
+#include "mgmt/copy.h"
 #include "mgmt/draft.h"
 #include "mgmt/image.h"
 #include "mgmt/private_nbd.h"
@@ -89,7 +90,7 @@ static int put_in_place(struct export *ex, struct vs_error *err)
 		rc = vs_fail_errno(err, "cannot write %s", ex->dest);
 	if (rc != 0)
 		return rc;
-	strcpy(folder, ex->dest);
+	mg_copy(folder, sizeof(folder), ex->dest);
 	strrchr(folder, '/')[1] = '\0';
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd) != 0)
@@ -105,7 +106,7 @@ static int copy_out(struct export *ex, struct mg_task *t, const char *full, uint
 	int rc;
 
 	if (ex->block)
-		strcpy(ex->partial, ex->dest);
+		mg_copy(ex->partial, sizeof(ex->partial), ex->dest);
 	else
 		(void)snprintf(ex->partial, sizeof(ex->partial), "%s.part-%lld", ex->dest,
 			       (long long)mg_task_id(t));
@@ -135,7 +136,7 @@ static int run(struct mg_task *t, void *arg, json_t **result, struct vs_error *e
 			       (long long)mg_task_id(t));
 		rc = mg_draft_snapshot(ex->node, full, &info, err);
 	} else {
-		strcpy(full, ex->volume);
+		mg_copy(full, sizeof(full), ex->volume);
 		rc = bs_volume_find(ex->node->store, full, &info, err);
 	}
 	if (rc != 0)
@@ -192,8 +193,8 @@ int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t
 	ex->node = n;
 	ex->force = spec->force;
 	(void)snprintf(ex->volume, sizeof(ex->volume), "%s", spec->volume);
-	strcpy(ex->format, spec->format);
-	strcpy(ex->dest, spec->dest);
+	mg_copy(ex->format, sizeof(ex->format), spec->format);
+	mg_copy(ex->dest, sizeof(ex->dest), spec->dest);
 	rc = check_dest(ex, err);
 	if (rc != 0) {
 		free(ex);

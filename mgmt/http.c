@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "common/secret.h"
+#include "mgmt/copy.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -252,7 +253,7 @@ static int listen_unix(const char *path, int *out, struct vs_error *err)
 
 	if (strlen(path) >= sizeof(sun.sun_path))
 		return vs_fail(err, VS_E_INVAL, "control socket path %s is too long", path);
-	strcpy(sun.sun_path, path);
+	mg_copy(sun.sun_path, sizeof(sun.sun_path), path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return vs_fail_errno(err, "cannot make the control socket");

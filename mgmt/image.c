@@ -142,7 +142,7 @@ static int check_whole(struct mg_task *t, const char *path, const char *format,
 		       struct vs_error *err)
 {
 	const char *const argv[] = {"qemu-img", "check", "--output=json", "-f", format, path, NULL};
-	struct mg_process p;
+	struct mg_process p = {0};
 	json_t *json = NULL;
 	json_int_t bad;
 	int rc = run_json(t, argv, &p, &json, err);
@@ -185,7 +185,7 @@ int mg_image_probe(struct mg_task *t, const char *path, const char *format, stru
 {
 	const char *const said[] = {"qemu-img", "info", "--output=json", "-f", format, path, NULL};
 	const char *const unsaid[] = {"qemu-img", "info", "--output=json", path, NULL};
-	struct mg_process p;
+	struct mg_process p = {0};
 	json_t *info = NULL;
 	int i, rc = run_json(t, format ? said : unsaid, &p, &info, err);
 
@@ -216,13 +216,15 @@ static int read_progress(void *arg, const char *data, size_t len)
 {
 	struct progress *g = arg;
 	double percent;
+	char *end;
 
 	for (size_t i = 0; i < len; i++) {
 		if (data[i] == '(') {
 			g->n = 0;
 		} else if (data[i] == '/') {
 			g->text[g->n] = '\0';
-			if (sscanf(g->text, "%lf", &percent) == 1 && percent >= 0 && percent <= 100)
+			percent = strtod(g->text, &end);
+			if (end != g->text && percent >= 0 && percent <= 100)
 				mg_task_progress(
 				    g->task, (uint64_t)(percent / 100 * (double)g->size), g->size);
 		} else if (g->n + 1 < sizeof(g->text)) {

@@ -3,6 +3,7 @@
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "common/text.h"
+#include "mgmt/copy.h"
 #include "mgmt/draft.h"
 #include "mgmt/image.h"
 #include "mgmt/private_nbd.h"
@@ -124,8 +125,8 @@ static int run(struct mg_task *t, void *arg, json_t **result, struct vs_error *e
 {
 	struct mg_image image = {.format = "raw"};
 	struct import *im = arg;
-	uint64_t begun = vs_now_ns(), size;
-	int fd, rc = open_source(im->source, &size, &fd, err);
+	uint64_t begun = vs_now_ns(), size = 0;
+	int fd = -1, rc = open_source(im->source, &size, &fd, err);
 
 	if (rc != 0)
 		return rc;
@@ -156,8 +157,8 @@ int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t
 	struct mg_task_spec ts = {
 	    .kind = "import", .subject = spec->name, .run = run, .free = free};
 	struct import *im;
-	uint64_t size;
-	int fd, rc;
+	uint64_t size = 0;
+	int fd = -1, rc;
 
 	if (spec->source[0] != '/' || strlen(spec->source) >= PATH_MAX)
 		return vs_fail(err, VS_E_INVAL, "source must be an absolute path on the node");
@@ -180,9 +181,9 @@ int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t
 	if (!im)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	im->node = n;
-	strcpy(im->source, spec->source);
-	strcpy(im->name, spec->name);
-	strcpy(im->format, spec->format ? spec->format : "");
+	mg_copy(im->source, sizeof(im->source), spec->source);
+	mg_copy(im->name, sizeof(im->name), spec->name);
+	mg_copy(im->format, sizeof(im->format), spec->format ? spec->format : "");
 	im->sector = spec->sector;
 	im->compression = spec->compression;
 	ts.arg = im;

@@ -30,6 +30,7 @@ static void config_free(struct config *c)
 	free(c->names);
 	free(c->uuids);
 	free(c->initiators);
+	memset(c, 0, sizeof(*c));
 }
 
 static const char *text(const json_t *doc, const char *outer, const char *key)
@@ -62,23 +63,24 @@ static int decode(struct mg_node *n, const json_t *doc, struct config *c, struct
 {
 	json_t *luns = json_object_get(doc, "luns"), *names = json_object_get(doc, "initiators");
 	size_t nluns = json_array_size(luns), nnames = json_array_size(names);
-	int rc = 0;
+	int rc;
 
 	memset(c, 0, sizeof(*c));
 	c->luns = calloc(nluns + 1, sizeof(*c->luns));
 	c->names = calloc(nluns + 1, sizeof(*c->names));
 	c->uuids = calloc(nluns + 1, sizeof(*c->uuids));
 	c->initiators = calloc(nnames + 1, sizeof(*c->initiators));
-	if (!c->luns || !c->names || !c->uuids || !c->initiators)
-		rc = vs_fail(err, VS_E_NOMEM, "out of memory");
-	else
-		rc = decode_luns(n, luns, c, err);
-	for (size_t i = 0; rc == 0 && i < nnames; i++)
-		c->initiators[i] = json_string_value(json_array_get(names, i));
+	if (!c->luns || !c->names || !c->uuids || !c->initiators) {
+		config_free(c);
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	}
+	rc = decode_luns(n, luns, c, err);
 	if (rc != 0) {
 		config_free(c);
 		return rc;
 	}
+	for (size_t i = 0; i < nnames; i++)
+		c->initiators[i] = json_string_value(json_array_get(names, i));
 	c->cfg = (struct iscsi_target_config){
 	    .iqn = text(doc, NULL, "iqn"),
 	    .alias = text(doc, NULL, "alias"),

@@ -5,6 +5,7 @@
 #include "common/loop.h"
 #include "mgmt/api.h"
 #include "mgmt/attach.h"
+#include "mgmt/copy.h"
 #include "mgmt/draft.h"
 #include "mgmt/http.h"
 #include "mgmt/iscsi.h"
@@ -49,7 +50,7 @@ static int take_state(struct mg_node *n, struct vs_error *err)
 		    "sockets in it",
 		    n->options->state, sizeof(n->state) - 1);
 	}
-	strcpy(n->state, absolute);
+	mg_copy(n->state, sizeof(n->state), absolute);
 	free(absolute);
 	if (chmod(n->state, 0711) != 0)
 		return vs_fail_errno(err, "cannot set the mode of state folder %s", n->state);

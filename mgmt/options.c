@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "common/text.h"
+#include "mgmt/copy.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -113,7 +114,7 @@ static int set_path(char *to, size_t max, const char *key, const char *value, st
 		return vs_fail(err, VS_E_INVAL, "%s: a path is missing", key);
 	if (strlen(value) >= max)
 		return vs_fail(err, VS_E_INVAL, "%s: path is longer than %zu bytes", key, max - 1);
-	strcpy(to, value);
+	mg_copy(to, max, value);
 	return 0;
 }
 
@@ -284,13 +285,13 @@ enum mg_options_action mg_options_parse(int argc, char **argv, struct mg_options
 	bool asked = false;
 
 	memset(o, 0, sizeof(*o));
-	strcpy(o->state, MG_STATE_DEFAULT);
+	mg_copy(o->state, sizeof(o->state), MG_STATE_DEFAULT);
 	o->log_level = VS_LOG_INFO;
 	if (!cli) {
 		vs_fail(err, VS_E_NOMEM, "out of memory");
 		return MG_USAGE;
 	}
-	strcpy(cli->config, MG_CONFIG_DEFAULT);
+	mg_copy(cli->config, sizeof(cli->config), MG_CONFIG_DEFAULT);
 	action = parse_args(argc, argv, cli, &asked, err);
 	if (action == MG_RUN) {
 		memcpy(o->config, cli->config, sizeof(o->config));

@@ -97,13 +97,14 @@ static int read_full(int fd, uint8_t *buf, size_t len, uint64_t offset, struct v
 	size_t n = 0;
 
 	while (n < len) {
-		ssize_t got = pread(fd, buf + n, len - n, (off_t)(offset + n));
+		uint64_t at = offset + n;
+		ssize_t got = pread(fd, buf + n, len - n, (off_t)at);
 
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
 			return vs_fail_errno(err, "cannot read the source at %llu",
-					     (unsigned long long)(offset + n));
+					     (unsigned long long)at);
 		if (got == 0)
 			return vs_fail(err, VS_E_IO, "the source became shorter while it was read");
 		n += (size_t)got;
@@ -116,13 +117,13 @@ static int write_full(int fd, const uint8_t *buf, size_t len, uint64_t offset, s
 	size_t n = 0;
 
 	while (n < len) {
-		ssize_t put = pwrite(fd, buf + n, len - n, (off_t)(offset + n));
+		uint64_t at = offset + n;
+		ssize_t put = pwrite(fd, buf + n, len - n, (off_t)at);
 
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (put < 0)
-			return vs_fail_errno(err, "cannot write at %llu",
-					     (unsigned long long)(offset + n));
+			return vs_fail_errno(err, "cannot write at %llu", (unsigned long long)at);
 		n += (size_t)put;
 	}
 	return 0;

@@ -1,6 +1,7 @@
 #include "mgmt/repo.h"
 
 #include "common/text.h"
+#include "mgmt/copy.h"
 #include "mgmt/volume.h"
 
 #include <stdio.h>
@@ -33,7 +34,7 @@ int mg_backup_split(const char *text, char repo[64], char id[BK_ID_MAX], struct 
 		return vs_fail(err, VS_E_INVAL, "'%s' is not a backup's name; say REPO:ID", text);
 	memcpy(repo, text, len);
 	repo[len] = '\0';
-	strcpy(id, colon + 1);
+	mg_copy(id, BK_ID_MAX, colon + 1);
 	return 0;
 }
 
@@ -72,7 +73,7 @@ static int decode_base(const json_t *doc, struct mg_base *out)
 	    vs_uuid_parse(repo, &out->repo) != 0 || vs_uuid_parse(volume, &out->volume) != 0 ||
 	    vs_uuid_parse(snapshot, &out->snapshot) != 0 || strlen(backup) >= BK_ID_MAX)
 		return VS_E_CORRUPT;
-	strcpy(out->backup, backup);
+	mg_copy(out->backup, sizeof(out->backup), backup);
 	out->own = own != 0;
 	return 0;
 }
@@ -86,7 +87,7 @@ int mg_base_get(struct mg_node *n, const struct vs_uuid *repo, const struct vs_u
 
 	base_name(repo, volume, name);
 	rc = mg_catalogue_get(n->catalogue, MG_BASE, name, &doc, err);
-	if (rc == 0 && decode_base(doc, out) != 0)
+	if (decode_base(doc, out) != 0)
 		rc = vs_fail(err, VS_E_CORRUPT, "catalogue: a backup's base is damaged");
 	json_decref(doc);
 	return rc;
@@ -137,9 +138,11 @@ int mg_base_drop_all(struct mg_node *n, const struct bs_volume_info *volume, str
 	if (rc != 0)
 		return rc;
 	bases = calloc(json_array_size(docs) + 1, sizeof(*bases));
-	if (!bases)
-		rc = vs_fail(err, VS_E_NOMEM, "out of memory");
-	json_array_foreach(docs, i, doc) if (rc == 0 && decode_base(doc, &bases[count]) == 0 &&
+	if (!bases) {
+		json_decref(docs);
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	}
+	json_array_foreach(docs, i, doc) if (decode_base(doc, &bases[count]) == 0 &&
 					     bases[count].own &&
 					     vs_uuid_equal(&bases[count].volume, &volume->uuid) &&
 					     bs_volume_find_uuid(n->store, &bases[count].snapshot,

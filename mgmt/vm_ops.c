@@ -1,6 +1,7 @@
 /* What is done to machines on request. */
 #include "mgmt/vms_impl.h"
 
+#include "mgmt/copy.h"
 #include "mgmt/volume.h"
 
 #include <stdlib.h>
@@ -150,22 +151,23 @@ static int with_machine(struct mg_node *n, const char *name,
 			struct vs_error *err)
 {
 	struct mg_vm_doc *d = calloc(1, sizeof(*d));
-	struct mg_vm *m = NULL;
-	int rc = d ? mg_vm_doc_load(n, name, d, err) : NO_MEMORY(err);
+	struct mg_vm *m;
+	int rc;
 
-	if (rc == 0) {
-		m = mg_vm_get(n->vms, name);
-		rc = m ? 0 : NO_MEMORY(err);
+	if (!d)
+		return NO_MEMORY(err);
+	rc = mg_vm_doc_load(n, name, d, err);
+	m = rc == 0 ? mg_vm_get(n->vms, name) : NULL;
+	if (!m) {
+		free(d);
+		return rc != 0 ? rc : NO_MEMORY(err);
 	}
-	if (rc == 0) {
-		pthread_mutex_lock(&m->ops);
-		rc = mg_vm_doc_load(n, name, d, err); /* as it is now that nobody changes it */
-		if (rc == 0)
-			rc = op(m, d, err);
-		pthread_mutex_unlock(&m->ops);
-	}
-	if (m)
-		mg_vm_put(m);
+	pthread_mutex_lock(&m->ops);
+	rc = mg_vm_doc_load(n, name, d, err); /* as it is now that nobody changes it */
+	if (rc == 0)
+		rc = op(m, d, err);
+	pthread_mutex_unlock(&m->ops);
+	mg_vm_put(m);
 	free(d);
 	return rc;
 }
@@ -355,7 +357,7 @@ static int autostart(struct mg_node *n, const char *name, struct vs_error *err)
 	if (!a)
 		return NO_MEMORY(err);
 	a->node = n;
-	strcpy(a->name, name);
+	mg_copy(a->name, sizeof(a->name), name);
 	rc = mg_task_start(n->tasks, &spec, &task, err);
 	json_decref(task);
 	return rc;
@@ -367,8 +369,11 @@ int mg_vms_resume_all(struct mg_node *n, struct vs_error *err)
 	json_t *docs = NULL, *doc;
 	struct vs_error why;
 	size_t i;
-	int rc = d ? mg_catalogue_list(n->catalogue, MG_VM, &docs, err) : NO_MEMORY(err);
+	int rc;
 
+	if (!d)
+		return NO_MEMORY(err);
+	rc = mg_catalogue_list(n->catalogue, MG_VM, &docs, err);
 	json_array_foreach(docs, i, doc)
 	{
 		int one = mg_vm_doc_decode(n, doc, d, &why);

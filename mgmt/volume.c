@@ -132,8 +132,10 @@ static int walk(struct mg_node *n, int (*each)(void *arg, const struct bs_volume
 	struct bs_volume_info *page = calloc(PAGE, sizeof(*page));
 	uint64_t after = 0;
 	size_t got = 1;
-	int rc = page ? 0 : vs_fail(err, VS_E_NOMEM, "out of memory");
+	int rc = 0;
 
+	if (!page)
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	while (rc == 0 && got > 0) {
 		rc = bs_volume_list(n->store, after, page, PAGE, &got, err);
 		for (size_t i = 0; i < got && rc == 0; i++) {
