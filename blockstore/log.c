@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define MAX_RETRIES BS_LOG_AHEAD /* replay looks no further */
+/* Replay looks in the segments named ahead, and the unit that failed may itself begin the first. */
+#define MAX_RETRIES (BS_LOG_AHEAD - 1)
 
 int bs_log_init(struct bs_engine *e)
 {

@@ -296,7 +296,8 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	struct recovery *r = vs_container_of(c, struct recovery, call);
 	int rc = bs_replay_run(e, r->err);
 
-	e->recovering = false;
+	e->recovering =
+	    rc != 0; /* nothing goes on in the background of a store that does not open */
 	if (rc || e->read_only)
 		return rc;
 	rc = bs_log_begin(e);
