@@ -29,9 +29,42 @@ static void settle(struct sim_disk *d)
 	d->device = NULL;
 }
 
+/*
+ * What a failed flush left in the cache, unable to become stable, is settled when the device is
+ * opened anew: it is gone, or it is an ordinary unflushed write again.
+ */
+static void settle_lost(struct sim_disk *d)
+{
+	struct sim_cached **p = &d->cache;
+	bool any = false;
+
+	while (*p) {
+		struct sim_cached *c = *p;
+
+		any |= c->lost;
+		if (!c->lost || sim_one_in(&d->rng, 2)) {
+			c->lost = false;
+			p = &c->next;
+			continue;
+		}
+		*p = c->next;
+		d->cached--;
+		free(c->data);
+		free(c);
+	}
+	d->cache_tail = p;
+	if (!any)
+		return;
+	sim_image_free(&d->now);
+	sim_image_copy(&d->now, &d->stable);
+	for (struct sim_cached *c = d->cache; c; c = c->next)
+		sim_image_write(&d->now, c->offset, c->data, c->length);
+}
+
 void sim_disk_kill(struct sim_disk *d)
 {
 	settle(d);
+	settle_lost(d);
 	d->silence_at = 0;
 	d->refusing = false;
 	sim_disk_clear_rules(d);

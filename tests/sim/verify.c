@@ -16,6 +16,8 @@ bool world_read_image(struct world *w, struct model_image *img, uint64_t *tags)
 	for (uint32_t s = 0; s < img->sectors; s += CHUNK) {
 		struct world_req *q;
 
+		if (!world_handle(w, img))
+			return false;
 		while (!(q = world_read(w, img, s, VS_MIN(CHUNK, img->sectors - s)))) {
 			if (world_cut(w) || !world_turn(w))
 				return false;
