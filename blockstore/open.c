@@ -296,11 +296,13 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	struct recovery *r = vs_container_of(c, struct recovery, call);
 	int rc = bs_replay_run(e, r->err);
 
-	e->recovering =
-	    rc != 0; /* nothing goes on in the background of a store that does not open */
+	if (rc == 0 && !e->read_only)
+		rc = bs_log_begin(e);
+	if (rc == VS_E_NOSPC)
+		rc = vs_fail(r->err, rc, "cannot recover the store: no segment is free for the log");
+	e->recovering = rc != 0; /* nothing runs in the background of a store that does not open */
 	if (rc || e->read_only)
 		return rc;
-	rc = bs_log_begin(e);
 	for (unsigned i = 0; i < 2 && rc == 0; i++) /* both superblocks know the new epoch */
 		rc = bs_checkpoint_run(e, false);
 	return rc ? vs_fail(r->err, rc, "cannot write the checkpoint that ends recovery: %s",
