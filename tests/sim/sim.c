@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +139,9 @@ int main(int argc, char **argv)
 	if (rc)
 		return rc;
 	vs_log_set_level(sim_verbose ? VS_LOG_DEBUG : VS_LOG_ERROR);
+	/* a store is opened many times: keep what it frees instead of faulting it in anew */
+	(void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	(void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (s == MAP_FAILED) {
 		perror("sim: mmap");
