@@ -1,5 +1,6 @@
 #include "common/text.h"
 #include "mgmt/api.h"
+#include "mgmt/draft.h"
 #include "mgmt/volume.h"
 
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 static int find_snapshot(struct mg_node *n, const char *full, struct bs_volume_info *info,
 			 struct vs_error *err)
 {
-	int rc = bs_volume_find(n->store, full, info, err);
+	int rc = mg_draft_find(n, full, info, err);
 
 	if (rc == 0 && !info->snapshot)
 		rc = vs_fail(err, VS_E_INVAL, "%s is a volume; say %s@SNAP", full, full);
@@ -39,6 +40,8 @@ static int create(struct mg_node *n, const struct mg_request *req, struct mg_rep
 		if (!names[i] || vs_split_snapshot(names[i], volume, snap) != 0 || !snap[0])
 			rc = vs_fail(err, VS_E_INVAL, "'%s' is not VOLUME@SNAP",
 				     names[i] ? names[i] : "");
+		else
+			rc = mg_draft_find(n, volume, &info, err);
 	}
 	if (rc == 0)
 		rc = bs_snapshot_create(n->store, names, count, err);
@@ -67,8 +70,10 @@ static int show(struct mg_node *n, const struct mg_request *req, struct mg_reply
 		struct vs_error *err)
 {
 	struct bs_volume_info info;
-	int rc = find_snapshot(n, req->param[0], &info, err);
+	int rc = bs_volume_find(n->store, req->param[0], &info, err);
 
+	if (rc == 0 && !info.snapshot)
+		rc = vs_fail(err, VS_E_NOENT, "%s is no snapshot", req->param[0]);
 	return rc != 0 ? rc : mg_reply_json(reply, 200, mg_snapshot_json(&info), err);
 }
 

@@ -1,5 +1,6 @@
 #include "common/text.h"
 #include "mgmt/api.h"
+#include "mgmt/draft.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/volume.h"
 #include "targets/iscsi/server.h"
@@ -55,7 +56,7 @@ static int add_lun(struct mg_node *n, json_t *luns, json_t *entry, struct vs_err
 					      lun) return vs_fail(err, VS_E_EXIST,
 								  "LUN %lld is in use",
 								  (long long)lun);
-	rc = bs_volume_find(n->store, volume, &info, err);
+	rc = mg_draft_find(n, volume, &info, err);
 	if (rc != 0)
 		return rc;
 	vs_uuid_format(&info.uuid, uuid);

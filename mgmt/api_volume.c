@@ -1,5 +1,6 @@
 #include "common/text.h"
 #include "mgmt/api.h"
+#include "mgmt/draft.h"
 #include "mgmt/repo.h"
 #include "mgmt/vms.h"
 #include "mgmt/volume.h"
@@ -66,6 +67,7 @@ static int show(struct mg_node *n, const struct mg_request *req, struct mg_reply
 static int rename_volume(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
 			 struct vs_error *err)
 {
+	struct bs_volume_info info;
 	const char *to;
 	int rc = mg_body(req, err, "{s:s}", "name", &to);
 
@@ -74,7 +76,9 @@ static int rename_volume(struct mg_node *n, const struct mg_request *req, struct
 	if (!vs_name_ok(to))
 		return vs_fail(err, VS_E_INVAL, "'%s' is not a name", to);
 	pthread_mutex_lock(&n->config);
-	rc = bs_volume_rename(n->store, req->param[0], to, err);
+	rc = mg_draft_find(n, req->param[0], &info, err);
+	if (rc == 0)
+		rc = bs_volume_rename(n->store, req->param[0], to, err);
 	if (rc == 0)
 		mg_volume_renamed(n, req->param[0], to);
 	pthread_mutex_unlock(&n->config);
@@ -98,7 +102,7 @@ static int resize(struct mg_node *n, const struct mg_request *req, struct mg_rep
 		return vs_fail(err, VS_E_INVAL,
 			       "size must be a multiple of 4096 bytes, from 4096 to 128T");
 	pthread_mutex_lock(&n->config);
-	rc = bs_volume_find(n->store, name, &info, err);
+	rc = mg_draft_find(n, name, &info, err);
 	if (rc == 0 && (uint64_t)size < info.size) {
 		if (!force)
 			rc = vs_fail(err, VS_E_INVAL,
@@ -152,7 +156,7 @@ static int delete_volume(struct mg_node *n, const struct mg_request *req, struct
 	if (i == 3)
 		return vs_fail(err, VS_E_INVAL, "snapshots must be refuse, delete or keep");
 	pthread_mutex_lock(&n->config);
-	rc = bs_volume_find(n->store, name, &info, err);
+	rc = mg_draft_find(n, name, &info, err);
 	if (rc == 0 && info.snapshot)
 		rc = vs_fail(err, VS_E_INVAL, "%s is a snapshot; delete it as one", name);
 	if (rc == 0)

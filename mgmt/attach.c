@@ -195,7 +195,7 @@ static int begin(struct mg_attachments *a, struct attachment *at, const char *fu
 {
 	struct bs_volume_info info;
 	char name[32];
-	int rc = bs_volume_find(a->node->store, full, &info, err);
+	int rc = mg_draft_find(a->node, full, &info, err);
 
 	if (rc == 0 && at->draft && info.snapshot)
 		rc = vs_fail(err, VS_E_INVAL, "%s is a snapshot; only volumes can be drafts", full);

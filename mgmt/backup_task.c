@@ -155,13 +155,14 @@ int mg_backup_start(struct mg_node *n, const char *source, const char *repo, con
 {
 	struct mg_task_spec ts = {
 	    .kind = "backup", .subject = source, .run = run_backup, .free = free};
+	struct bs_volume_info info;
 	struct backup *b;
 	json_t *doc = NULL;
 	int rc = mg_catalogue_get(n->catalogue, MG_REPO, repo, &doc, err);
 
 	json_decref(doc);
 	if (rc == 0)
-		rc = bs_volume_find(n->store, source, NULL, err);
+		rc = mg_draft_find(n, source, &info, err);
 	if (rc == 0 && tag && strlen(tag) >= BK_TAG_MAX)
 		rc = vs_fail(err, VS_E_INVAL, "tag is longer than %d bytes", BK_TAG_MAX - 1);
 	if (rc != 0)

@@ -15,6 +15,25 @@ int mg_draft_note(struct mg_node *n, const struct vs_uuid *uuid, struct vs_error
 	return rc;
 }
 
+int mg_draft_find(struct mg_node *n, const char *full, struct bs_volume_info *out,
+		  struct vs_error *err)
+{
+	char name[VS_UUID_TEXT];
+	json_t *doc = NULL;
+	int rc = bs_volume_find(n->store, full, out, err);
+
+	if (rc != 0)
+		return rc;
+	vs_uuid_format(&out->uuid, name);
+	rc = mg_catalogue_get(n->catalogue, MG_DRAFT, name, &doc, err);
+	json_decref(doc);
+	if (rc == 0)
+		return vs_fail(err, VS_E_BUSY,
+			       "%s is still being made; wait for the task or attachment to end",
+			       full);
+	return rc == VS_E_NOENT ? 0 : rc;
+}
+
 /* The UUID is known only once the volume is there: a death between the two leaves a volume. */
 static int note_made(struct mg_node *n, struct bs_volume_info *info, struct vs_error *err)
 {

@@ -16,6 +16,12 @@ int mg_draft_snapshot(struct mg_node *n, const char *full, struct bs_volume_info
 /* Notes an existing volume. */
 int mg_draft_note(struct mg_node *n, const struct vs_uuid *uuid,
 		  struct vs_error *err) vs_must_check;
+/*
+ * As bs_volume_find, but VS_E_BUSY for a draft: what is still being made is not renamed, served or
+ * given to a machine.
+ */
+int mg_draft_find(struct mg_node *n, const char *full, struct bs_volume_info *out,
+		  struct vs_error *err) vs_must_check;
 /* The work ended well: a draft no more. */
 int mg_draft_keep(struct mg_node *n, const struct vs_uuid *uuid,
 		  struct vs_error *err) vs_must_check;

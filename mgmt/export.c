@@ -176,6 +176,7 @@ int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t
 {
 	struct mg_task_spec ts = {
 	    .kind = "export", .subject = spec->volume, .run = run, .free = free};
+	struct bs_volume_info info;
 	struct export *ex;
 	int rc;
 
@@ -184,7 +185,7 @@ int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t
 	if (!mg_image_format_ok(spec->format, true))
 		return vs_fail(err, VS_E_INVAL, "format '%s' is none of raw, qcow2, vmdk, vhdx",
 			       spec->format);
-	rc = bs_volume_find(n->store, spec->volume, NULL, err);
+	rc = mg_draft_find(n, spec->volume, &info, err);
 	if (rc != 0)
 		return rc;
 	ex = calloc(1, sizeof(*ex));

@@ -1,5 +1,6 @@
 #include "mgmt/nbd.h"
 
+#include "mgmt/draft.h"
 #include "mgmt/volume.h"
 #include "targets/nbd/server.h"
 
@@ -116,7 +117,7 @@ int mg_nbd_export(struct mg_node *n, const char *full, bool read_only, json_t **
 	struct bs_volume_info info;
 	char uuid[VS_UUID_TEXT];
 	json_t *doc;
-	int rc = bs_volume_find(n->store, full, &info, err);
+	int rc = mg_draft_find(n, full, &info, err);
 
 	if (rc != 0)
 		return rc;

@@ -10,6 +10,7 @@
 #include "mgmt/http.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/nbd.h"
+#include "mgmt/space.h"
 #include "mgmt/vms.h"
 
 #include <dirent.h>
@@ -156,6 +157,11 @@ static int open_nbd(struct mg_node *n, struct vs_error *err)
 	return mg_nbd_open(n, &n->nbd, err);
 }
 
+static int open_space(struct mg_node *n, struct vs_error *err)
+{
+	return mg_space_open(n, &n->space, err);
+}
+
 static int open_http(struct mg_node *n, struct vs_error *err)
 {
 	char path[PATH_MAX];
@@ -168,7 +174,7 @@ int mg_node_open(const struct mg_options *o, struct mg_node **out, struct vs_err
 {
 	static int (*const steps[])(struct mg_node * n, struct vs_error * err) = {
 	    take_state, make_run,	  open_catalogue, open_events, open_store, open_tasks,
-	    open_vms,	open_attachments, open_iscsi,	  open_nbd,    open_http,
+	    open_vms,	open_attachments, open_iscsi,	  open_nbd,    open_space, open_http,
 	};
 	struct mg_node *n = calloc(1, sizeof(*n));
 	int rc = 0;
@@ -201,6 +207,7 @@ void mg_node_close(struct mg_node *n)
 	if (n->vms)
 		mg_vms_wake(n->vms);
 	mg_http_close(n->http);
+	mg_space_close(n->space);
 	mg_nbd_close(n->nbd);
 	mg_iscsi_close(n->iscsi);
 	mg_attachments_close(n->attachments);

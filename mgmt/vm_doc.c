@@ -1,5 +1,6 @@
 #include "mgmt/vms_impl.h"
 
+#include "mgmt/draft.h"
 #include "mgmt/volume.h"
 
 #include <stdlib.h>
@@ -72,7 +73,7 @@ static int resolve(struct mg_node *n, struct mg_vm_doc *d, struct vs_error *err)
 	int rc = 0;
 
 	for (unsigned i = 0; i < d->def.ndisks && rc == 0; i++) {
-		rc = bs_volume_find(n->store, d->def.disks[i].volume, &info, err);
+		rc = mg_draft_find(n, d->def.disks[i].volume, &info, err);
 		if (rc != 0)
 			break;
 		d->uuids[i] = info.uuid;

@@ -369,7 +369,14 @@ def test_attachments_end_with_or_without_their_volume():
         kept = attach("kept", draft=True)
         nodes.run("qemu-io", "-f", "raw", "-c", "write -P 7 0 1M",
                   f"nbd+unix:///{kept['export']}?socket={kept['socket']}")
-        expect(node.api("DELETE", "/v1/volumes/kept"), 409, "BUSY")
+        for method, path, body in (("DELETE", "/v1/volumes/kept", None),
+                                   ("POST", "/v1/volumes/kept/rename", {"name": "other"}),
+                                   ("POST", "/v1/volumes/kept/resize", {"size": 2 * MIB}),
+                                   ("POST", "/v1/snapshots", {"names": ["kept@s"]}),
+                                   ("POST", "/v1/volumes/kept/attach", {}),
+                                   ("POST", "/v1/vms", {"name": "m", "disks": ["kept"]}),
+                                   ("POST", "/v1/exports", {"volume": "kept", "dest": "/none"})):
+            expect(node.api(method, path, body), 409, "BUSY")
         expect(node.api("DELETE", f"/v1/attachments/{kept['id']}?keep=true"), 200)
         expect(node.api("DELETE", f"/v1/attachments/{kept['id']}?keep=true"), 404, "NOENT")
         assert not os.path.exists(kept["socket"])
