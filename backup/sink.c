@@ -1,5 +1,6 @@
 #include "backup/sink.h"
 
+#include "backup/writer.h"
 #include "common/bytes.h"
 
 #include <stdlib.h>
@@ -9,13 +10,15 @@
 #define HASH_SLOTS (BK_INDEX_ENTRIES_MAX * 2)
 #define ROOM_SPARE 1024u
 #define NO_FRAME UINT32_MAX
+#define NOTHING UINT32_MAX
 #define ZSTD_LEVEL 1
+#define PAGE_PACKS_SMALLER 4 /* times: they hold the list of 512 MiB of blocks then */
 
 /* A pack being filled. Its frames are frames[first_frame .. nframes) of the sink. */
 struct open_pack {
 	enum bk_kind kind;
 	uint8_t *buf;
-	uint64_t cap, len;
+	uint64_t cap, len, target;
 	struct bk_frame *frames; /* BK_PACK_FRAMES_MAX */
 	uint32_t nframes;
 	struct dd_digest *digests; /* in the order of frames */
@@ -27,7 +30,7 @@ struct open_pack {
 
 /*
  * entries[i] is item i. entries[i].frame is NO_FRAME until its pack is written, afterwards a number
- * in frames[]. hash[] holds item + 1, by digest.
+ * in frames[]. hash[] holds item + 1, by digest. written[writing] is with the writer.
  */
 struct bk_sink {
 	struct bk_repo *r;
@@ -40,7 +43,8 @@ struct bk_sink {
 	struct bk_frame *frames;
 	uint32_t nframes, frames_room;
 	struct bk_index_pack *written;
-	uint32_t nwritten, written_room;
+	uint32_t nwritten, written_room, writing;
+	struct bk_writer *writer; /* of packs of blocks; NULL before the first */
 	struct bk_sink_stats stats;
 	bool anew;
 };
@@ -49,9 +53,10 @@ static int pack_init(struct open_pack *p, enum bk_kind kind, const struct bk_con
 {
 	p->kind = kind;
 	/* Full at the target: one more frame, and the tables, always fit. */
+	p->target = kind == BK_KIND_PAGE ? c->pack_target / PAGE_PACKS_SMALLER : c->pack_target;
 	p->items_max = VS_MIN(BK_PACK_ITEMS_MAX, 8 * (c->pack_target / bk_kind_bytes(kind)));
-	p->cap = c->pack_target + BK_FRAME_STORED_MAX +
-		 bk_pack_tail_size(BK_PACK_FRAMES_MAX, p->items_max);
+	p->cap =
+	    p->target + BK_FRAME_STORED_MAX + bk_pack_tail_size(BK_PACK_FRAMES_MAX, p->items_max);
 	p->len = BK_HEADER_SIZE;
 	p->buf = malloc(p->cap);
 	p->frames = calloc(BK_PACK_FRAMES_MAX, sizeof(*p->frames));
@@ -82,6 +87,7 @@ int bk_sink_new(struct bk_repo *r, struct bk_sink **out, struct vs_error *err)
 	if (!s)
 		return vs_fail(err, VS_E_NOMEM, "no memory for a backup");
 	s->r = r;
+	s->writing = NOTHING;
 	rc = dd_hasher_new(&s->h, err);
 	if (rc) {
 		bk_sink_free(s);
@@ -104,6 +110,7 @@ void bk_sink_free(struct bk_sink *s)
 {
 	if (!s)
 		return;
+	bk_writer_free(s->writer);
 	pack_free(&s->packs[0]);
 	pack_free(&s->packs[1]);
 	free(s->entries);
@@ -198,12 +205,51 @@ static int sink_grow(struct bk_sink *s, uint32_t frames, struct vs_error *err)
 	return 0;
 }
 
+/* Waits for the pack that is being written. */
+static int writer_settle(struct bk_sink *s, struct vs_error *err)
+{
+	struct dd_digest name;
+	int rc;
+
+	if (!s->writer || s->writing == NOTHING)
+		return 0;
+	rc = bk_writer_wait(s->writer, &name, err);
+	if (rc == 0) {
+		s->written[s->writing].name = name;
+		s->stats.bytes += s->written[s->writing].size;
+	}
+	s->writing = NOTHING;
+	return rc;
+}
+
+/* Puts pack number `number`: blocks in the background, pages (few and small) at once. */
+static int pack_put(struct bk_sink *s, struct open_pack *p, uint32_t number, uint64_t size,
+		    struct vs_error *err)
+{
+	struct bk_index_pack *w = &s->written[number];
+	char name[BK_NAME_MAX];
+	int rc;
+
+	*w = (struct bk_index_pack){.size = size, .kind = p->kind};
+	if (p->kind == BK_KIND_PAGE) {
+		dd_hash(s->h, p->buf, size, &w->name);
+		bk_pack_name(&w->name, name);
+		return put_object(s, name, p->buf, size, err);
+	}
+	rc = s->writer ? 0 : bk_writer_new(s->r->remote, p->cap, &s->writer, err);
+	if (rc == 0)
+		rc = writer_settle(s, err);
+	if (rc)
+		return rc;
+	bk_writer_start(s->writer, &p->buf, size);
+	s->writing = number;
+	return 0;
+}
+
 /* Writes an open pack and begins the next. */
 static int pack_seal(struct bk_sink *s, struct open_pack *p, struct vs_error *err)
 {
-	struct bk_index_pack *w;
-	char name[BK_NAME_MAX];
-	uint64_t size;
+	uint64_t size = p->len + bk_pack_tail_size(p->nframes, p->n);
 	uint32_t i;
 	int rc;
 
@@ -212,14 +258,9 @@ static int pack_seal(struct bk_sink *s, struct open_pack *p, struct vs_error *er
 	rc = sink_grow(s, p->nframes, err);
 	if (rc)
 		return rc;
-	size = p->len + bk_pack_tail_size(p->nframes, p->n);
 	VS_ASSERT(size <= p->cap);
 	bk_pack_finish(p->buf, p->len, p->kind, p->frames, p->nframes, p->digests, p->n);
-	w = &s->written[s->nwritten];
-	*w = (struct bk_index_pack){.size = size, .kind = p->kind};
-	dd_hash(s->h, p->buf, size, &w->name);
-	bk_pack_name(&w->name, name);
-	rc = put_object(s, name, p->buf, size, err);
+	rc = pack_put(s, p, s->nwritten, size, err);
 	if (rc)
 		return rc;
 	for (i = 0; i < p->n; i++) {
@@ -270,7 +311,7 @@ int bk_sink_frame(struct bk_sink *s, enum bk_kind kind, const void *raw, const u
 		s->stats.pages += n;
 	else
 		s->stats.blocks += n;
-	if (p->len >= s->r->config.pack_target || p->nframes == BK_PACK_FRAMES_MAX ||
+	if (p->len >= p->target || p->nframes == BK_PACK_FRAMES_MAX ||
 	    p->n + BK_FRAME_RAW_MAX / bk_kind_bytes(kind) > p->items_max)
 		return pack_seal(s, p, err);
 	return 0;
@@ -292,10 +333,13 @@ int bk_sink_commit(struct bk_sink *s, struct vs_error *err)
 
 	if (rc == 0)
 		rc = pack_seal(s, &s->packs[1], err);
+	if (rc == 0)
+		rc = writer_settle(s, err); /* packs are durable before what lists them */
 	if (rc || s->nentries == 0)
 		return rc;
 	for (i = 0; i < s->nentries; i++)
 		VS_ASSERT(s->entries[i].frame != NO_FRAME);
+	VS_ASSERT(s->nwritten <= BK_INDEX_PACKS_MAX);
 	qsort(s->entries, s->nentries, sizeof(*s->entries), by_digest);
 	bk_index_layout(s->nwritten, s->nframes, s->nentries, &l);
 	obj = malloc(l.size);

@@ -2,7 +2,8 @@
  * What one job writes: collects blocks and pages in frames, frames in packs, packs in index
  * objects.
  *
- * Threads: one at a time. Memory: two packs of the repository's pack target, their tables, and
+ * Threads: one at a time; packs of blocks are put by a thread of its own meanwhile. Memory: two
+ * packs of the repository's pack target, a quarter of one for pages, their tables, and
  * BK_INDEX_ENTRIES_MAX entries of 40 bytes with a hash of 2 MiB; nothing grows beyond that.
  * An item is reserved by its digest first, so that a digest is stored once per job, and given its
  * bytes later; bk_sink_commit needs every reserved item to have them.

@@ -5,14 +5,17 @@
 #include "backup/repo_impl.h"
 #include "blockstore/io.h"
 #include "common/bytes.h"
+#include "common/secret.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -793,6 +796,54 @@ static void killed_at_any_moment(void **state)
 	assert_true(count(e, "backups") >= 12);
 }
 
+/* In a mount namespace of its own: a repository on 24 MiB. Exit 0 right, 77 cannot be tried. */
+static int full_child(struct env *e)
+{
+	struct bk_backup_result b;
+	struct bk_check_result c;
+	struct bs_volume *v, *s;
+	struct bk_gc_result gc;
+	uint8_t block[BS_BLOCK];
+	char repo[96];
+
+	snprintf(repo, sizeof(repo), "%s/repo", e->dir);
+	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("tmpfs", repo, "tmpfs", 0, "size=24m") != 0)
+		return 77;
+	ok(bk_repo_attach(e->url, NULL, &e->repo, NULL, &err));
+	node_up(&e->a, e->dir, "child");
+	v = volume_new(&e->a, "v", UINT64_C(48) << 20);
+	for (uint64_t i = 0; i < (48u << 20) / BS_BLOCK; i++) {
+		assert_int_equal(vs_random(block, sizeof(block)), 0);
+		ok(bs_io_write(e->a.port, v, i * BS_BLOCK, block, sizeof(block)));
+	}
+	s = snap_new(&e->a, "v@1");
+	fails(VS_E_NOSPC, bk_backup_run(e->a.s, s, e->repo, NULL, &b, &err));
+	if (!strstr(err.text, "packs/") || !strstr(err.text, "no space"))
+		return 1;
+	ok(bk_repo_check(e->repo, true, NULL, NULL, NULL, &c, &err));
+	if (c.problems || c.backups)
+		return 2;
+	ok(bk_repo_gc(e->repo, false, NULL, &gc, &err));
+	return gc.freed_bytes < (16u << 20) ? 3 : 0;
+}
+
+static void full_remote(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(full_child(*state));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77) {
+		print_message("# no mount namespace here\n");
+		skip();
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -809,6 +860,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(gc_refuses_what_it_cannot_follow, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(locks, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(killed_at_any_moment, set_up_bare, tear_down_bare),
+	    cmocka_unit_test_setup_teardown(full_remote, set_up_bare, tear_down_bare),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
