@@ -11,6 +11,7 @@
 
 #include "blockstore/io.h"
 #include "targets/iscsi/login.h"
+#include "targets/iscsi/pr.h"
 #include "targets/iscsi/server.h"
 
 #include <pthread.h>
@@ -55,7 +56,8 @@ struct iscsi_lu {
 	struct iscsi_lun *sessions; /* that see the unit; joined and left by the control thread */
 	unsigned aborting;	    /* sessions that have yet to end their tasks for another */
 	struct iscsi_conn *reserved_by; /* RESERVE(6) holder */
-	atomic_bool reserved;		/* reserved_by is set */
+	struct iscsi_pr pr;
+	atomic_bool reserved; /* reserved_by is set or somebody is registered */
 };
 
 struct iscsi_target {
@@ -74,6 +76,9 @@ enum iscsi_ua {
 	ISCSI_UA_CAPACITY = 1u << 4,
 	ISCSI_UA_MODE = 1u << 5,
 	ISCSI_UA_LUNS = 1u << 6,
+	ISCSI_UA_RESERVATIONS_PREEMPTED = 1u << 7,
+	ISCSI_UA_RESERVATIONS_RELEASED = 1u << 8,
+	ISCSI_UA_REGISTRATIONS_PREEMPTED = 1u << 9,
 };
 
 /* A task management function at work, or the abort of tasks that another session asked for. */
@@ -415,6 +420,7 @@ void iscsi_lu_map_put(struct iscsi_lun_map *map); /* the session's thread */
 bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua);
 void iscsi_lu_abort_done(struct iscsi_lun *l); /* by such a session */
 bool iscsi_lu_aborting(struct iscsi_lu *lu);
+void iscsi_lu_abort_session(struct iscsi_lun *l); /* this one's tasks; with lu->lock held */
 /* Ends a RESERVE(6) of this session, or of whom ever (holder NULL). Any thread. */
 void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder);
 

@@ -14,6 +14,7 @@ void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu)
 	while (*p != lu)
 		p = &(*p)->next;
 	*p = lu->next;
+	iscsi_pr_destroy(&lu->pr);
 	pthread_mutex_destroy(&lu->lock);
 	free(lu);
 }
@@ -115,6 +116,16 @@ static void leave(struct iscsi_lun *l)
 	pthread_mutex_unlock(&l->lu->lock);
 }
 
+void iscsi_lu_abort_session(struct iscsi_lun *l)
+{
+	if (!l->aborting) {
+		l->aborting = true;
+		l->lu->aborting++;
+	}
+	atomic_store(&l->abort, true);
+	iscsi_control_want(l->conn, ISCSI_WANT_ABORT);
+}
+
 bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua)
 {
 	struct iscsi_lu *lu = by->lu;
@@ -125,12 +136,7 @@ bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua)
 		if (s->conn == by->conn)
 			continue;
 		atomic_fetch_or(&s->ua, ua);
-		if (!s->aborting) {
-			s->aborting = true;
-			lu->aborting++;
-		}
-		atomic_store(&s->abort, true);
-		iscsi_control_want(s->conn, ISCSI_WANT_ABORT);
+		iscsi_lu_abort_session(s);
 	}
 	waits = lu->aborting != 0;
 	pthread_mutex_unlock(&lu->lock);
@@ -207,7 +213,7 @@ void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder)
 	pthread_mutex_lock(&lu->lock);
 	if (!holder || lu->reserved_by == holder) {
 		lu->reserved_by = NULL;
-		atomic_store(&lu->reserved, false);
+		atomic_store(&lu->reserved, lu->pr.n > 0);
 	}
 	pthread_mutex_unlock(&lu->lock);
 }

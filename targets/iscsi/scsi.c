@@ -76,9 +76,15 @@ static const struct {
 	enum iscsi_ua bit;
 	uint16_t asc;
 } attentions[] = {
-    {ISCSI_UA_POWER_ON, SCSI_POWER_ON},		 {ISCSI_UA_BUS_RESET, SCSI_BUS_RESET},
-    {ISCSI_UA_LUN_RESET, SCSI_BUS_DEVICE_RESET}, {ISCSI_UA_CLEARED, SCSI_COMMANDS_CLEARED},
-    {ISCSI_UA_CAPACITY, SCSI_CAPACITY_CHANGED},	 {ISCSI_UA_MODE, SCSI_MODE_CHANGED},
+    {ISCSI_UA_POWER_ON, SCSI_POWER_ON},
+    {ISCSI_UA_BUS_RESET, SCSI_BUS_RESET},
+    {ISCSI_UA_LUN_RESET, SCSI_BUS_DEVICE_RESET},
+    {ISCSI_UA_CLEARED, SCSI_COMMANDS_CLEARED},
+    {ISCSI_UA_CAPACITY, SCSI_CAPACITY_CHANGED},
+    {ISCSI_UA_MODE, SCSI_MODE_CHANGED},
+    {ISCSI_UA_RESERVATIONS_PREEMPTED, SCSI_RESERVATIONS_PREEMPTED},
+    {ISCSI_UA_RESERVATIONS_RELEASED, SCSI_RESERVATIONS_RELEASED},
+    {ISCSI_UA_REGISTRATIONS_PREEMPTED, SCSI_REGISTRATIONS_PREEMPTED},
     {ISCSI_UA_LUNS, SCSI_REPORTED_LUNS_CHANGED},
 };
 
@@ -155,20 +161,6 @@ static bool cdb_within_usage(const struct iscsi_task *t)
 	return true;
 }
 
-static bool conflicts(const struct iscsi_task *t)
-{
-	struct iscsi_lu *lu = t->lun->lu;
-	bool other;
-
-	if (!atomic_load_explicit(&lu->reserved, memory_order_acquire) ||
-	    t->op->flags & SCSI_RESERVED_OK)
-		return false;
-	pthread_mutex_lock(&lu->lock);
-	other = lu->reserved_by && lu->reserved_by != t->conn;
-	pthread_mutex_unlock(&lu->lock);
-	return other;
-}
-
 static void prepare_on_lun(struct iscsi_task *t)
 {
 	const struct scsi_op *op = t->op;
@@ -176,7 +168,7 @@ static void prepare_on_lun(struct iscsi_task *t)
 
 	if (asc) {
 		iscsi_task_fail(t, SCSI_UNIT_ATTENTION, asc);
-	} else if (conflicts(t)) {
+	} else if (scsi_pr_conflicts(t)) {
 		t->failed = true;
 		t->status = SCSI_RESERVATION_CONFLICT;
 	} else if (!t->lun->vol && !(op->flags & SCSI_NO_MEDIUM)) {

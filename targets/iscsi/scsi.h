@@ -25,14 +25,17 @@ enum scsi_flow {
 enum scsi_result { SCSI_DONE, SCSI_WAIT };
 
 /* flags of struct scsi_op */
-#define SCSI_ANY_LUN 1u	    /* also for LUNs that do not exist */
-#define SCSI_UA_OK 2u	    /* does not report unit attentions (SPC-4, 5.14) */
-#define SCSI_RESERVED_OK 4u /* runs beside another's reservation */
-#define SCSI_NO_MEDIUM 8u   /* needs no open volume */
-#define SCSI_CHANGES 16u    /* changes the medium */
-#define SCSI_WHOLE_LIST 32u /* fails when fewer than dlen bytes come */
-#define SCSI_RANGE 64u	    /* has an LBA and a number of blocks that must be in range */
-#define SCSI_EXACT 128u	    /* fails when not exactly dlen bytes come */
+#define SCSI_ANY_LUN 1u		/* also for LUNs that do not exist */
+#define SCSI_UA_OK 2u		/* does not report unit attentions (SPC-4, 5.14) */
+#define SCSI_RESERVED_OK 4u	/* runs beside another's reservation */
+#define SCSI_NO_MEDIUM 8u	/* needs no open volume */
+#define SCSI_CHANGES 16u	/* changes the medium */
+#define SCSI_WHOLE_LIST 32u	/* fails when fewer than dlen bytes come */
+#define SCSI_RANGE 64u		/* has an LBA and a number of blocks that must be in range */
+#define SCSI_EXACT 128u		/* fails when not exactly dlen bytes come */
+#define SCSI_PR_OK 256u		/* runs beside another's persistent reservation */
+#define SCSI_PR_WRITES 512u	/* is a write to a persistent reservation */
+#define SCSI_SPC2_RESERVE 1024u /* RESERVE(6) and RELEASE(6) */
 
 #define SCSI_NO_SA (-1)
 
@@ -40,7 +43,7 @@ struct scsi_op {
 	uint8_t opcode;
 	int8_t service; /* service action, SCSI_NO_SA: none */
 	uint8_t flow;
-	uint8_t flags;
+	uint16_t flags;
 	uint8_t usage[16]; /* bits of the CDB that are looked at or may be ignored; from byte 0 */
 	/* Checks the CDB and sets dlen and what the flow needs; may fail the task. NULL: nothing.
 	 */
@@ -89,6 +92,13 @@ enum scsi_result scsi_provision_same(struct iscsi_task *t);
 void scsi_provision_prepare_unmap(struct iscsi_task *t);
 enum scsi_result scsi_provision_unmap(struct iscsi_task *t);
 enum scsi_result scsi_provision_lba_status(struct iscsi_task *t);
+
+/* scsi_pr.c */
+bool scsi_pr_conflicts(const struct iscsi_task *t); /* with any kind of reservation */
+void scsi_pr_prepare_out(struct iscsi_task *t);
+enum scsi_result scsi_pr_out(struct iscsi_task *t);
+enum scsi_result scsi_pr_in(struct iscsi_task *t);
+enum scsi_result scsi_pr_capabilities(struct iscsi_task *t);
 
 /* scsi_inquiry.c, scsi_mode.c, scsi_report.c, scsi_unit.c */
 enum scsi_result scsi_inquiry_run(struct iscsi_task *t);

@@ -37,8 +37,8 @@ KNOWN = {
 # What the suite skips, and why that is right. Any other skip fails the test.
 SKIPS = (
     "SANITIZE", "--allow-sanitize", "EXTENDEDCOPY", "RECEIVECOPYRESULT", "RECEIVE_COPY_RESULTS",
-    "ORWRITE", "READDEFECTDATA", "WRITEATOMIC16", "PERSISTENT RESERVE", "PROUT Not Supported",
-    "Multipath unavailable", "not removable", "not write-protected", "does not support 0-blocks", "LBPPB < 2",
+    "ORWRITE", "READDEFECTDATA", "WRITEATOMIC16", "not removable", "not write-protected",
+    "does not support 0-blocks", "LBPPB < 2",
     "REPORT_SUPPORTED_OPCODES is not implemented",  # its word for an expected CHECK CONDITION
 )
 
@@ -76,10 +76,18 @@ def suites():
                    and line.startswith("ALL.")})
 
 
+def clear(lun):
+    """MultipathIO.CompareAndWrite expects zeros in one block more than it zeroes."""
+    with ready(lun=lun) as s:
+        s.good(struct.pack(">BBQIBB", 0x93, 1, 0, 512, 0, 0), lun=lun)
+
+
 def run_suite(suite, lun, known, failed, skipped):
     """Returns how many tests passed; files the others."""
-    url = f"iscsi://{node.listen['iscsi']}/{IQN}/{lun}"
-    done = subprocess.run(["iscsi-test-cu", "--dataloss", "-t", f"ALL.{suite}", url],
+    if suite == "MultipathIO":
+        clear(lun)
+    urls = [node.iscsi_url(lun, IQN)] * (2 if suite == "MultipathIO" else 1)
+    done = subprocess.run(["iscsi-test-cu", "--dataloss", "-t", f"ALL.{suite}", *urls],
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600)
     total = re.search(r"tests +(\d+) +(\d+) +(\d+) +(\d+)", done.stdout)
     assert total, f"{suite}: no summary: {done.stdout[-800:]} {done.stderr[-400:]}"
@@ -517,9 +525,9 @@ def test_sessions_that_stop_in_the_middle_leave_no_trace():
     for s in held:
         s.sock.close()
     for _ in range(600):
-        if len(node.json("target", "sessions")) == before:
+        if len(node.json("target", "sessions")) <= before:
             break
-    assert len(node.json("target", "sessions")) == before
+    assert len(node.json("target", "sessions")) <= before
     alive()
 
 
@@ -600,8 +608,11 @@ def test_a_session_that_does_not_read_does_not_delay_others():
         for i in range(100):
             greedy.start(read10(0, 2048), b"", MIB)
         alive()
-        for _ in range(100):
-            assert len(greedy.finish(greedy.itt - 100 + _).data) == MIB
+        got = 0
+        while got < 100 * MIB:  # in any order
+            p = greedy.receive()
+            assert p.opcode == DATA_IN, p
+            got += len(p.data)
 
 
 def main():
