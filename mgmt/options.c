@@ -84,6 +84,7 @@ int mg_options_listen(const char *text, bool tagged, struct mg_listen *out, stru
 	return 0;
 }
 
+/* "off" drops the addresses before it, so that later words win here, too. */
 static int set_listen(struct mg_listens *l, const char *key, const char *value,
 		      struct vs_error *err)
 {
@@ -92,19 +93,15 @@ static int set_listen(struct mg_listens *l, const char *key, const char *value,
 
 	l->given = true;
 	if (strcmp(value, "off") == 0) {
-		l->off = true;
-	} else {
-		if (l->n == MG_LISTEN_MAX)
-			return vs_fail(err, VS_E_LIMIT, "%s: at most %d addresses", key,
-				       MG_LISTEN_MAX);
-		rc = mg_options_listen(value, strcmp(key, "iscsi") == 0, &l->at[l->n], &why);
-		if (rc != 0)
-			return vs_fail(err, rc, "%s: %s", key, why.text);
-		l->n++;
+		l->n = 0;
+		return 0;
 	}
-	if (l->off && l->n)
-		return vs_fail(err, VS_E_INVAL,
-			       "%s: \"off\" stands beside an address; keep one of them", key);
+	if (l->n == MG_LISTEN_MAX)
+		return vs_fail(err, VS_E_LIMIT, "%s: at most %d addresses", key, MG_LISTEN_MAX);
+	rc = mg_options_listen(value, strcmp(key, "iscsi") == 0, &l->at[l->n], &why);
+	if (rc != 0)
+		return vs_fail(err, rc, "%s: %s", key, why.text);
+	l->n++;
 	return 0;
 }
 

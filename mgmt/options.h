@@ -33,8 +33,7 @@ struct mg_listen {
 
 struct mg_listens {
 	struct mg_listen at[MG_LISTEN_MAX];
-	unsigned n;
-	bool off;
+	unsigned n; /* 0: the front end is off */
 	bool given;
 };
 
