@@ -1,6 +1,7 @@
 """TAP for test scripts: each test is a function; one that raises has failed, Skip skips it."""
 
 import sys
+import time
 import traceback
 
 
@@ -16,9 +17,10 @@ def run(*tests):
         name = test.__name__.replace("_", " ")
         if name.startswith("test "):
             name = name[len("test "):]
+        start = time.monotonic()
         try:
             test()
-            print(f"ok {number} - {name}", flush=True)
+            print(f"# took {time.monotonic() - start:.1f} s\nok {number} - {name}", flush=True)
         except Skip as why:
             print(f"ok {number} - {name} # SKIP {why}", flush=True)
         except Exception:  # noqa: BLE001: whatever a test raises is its failure
