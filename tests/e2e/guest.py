@@ -9,6 +9,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 
@@ -200,10 +201,11 @@ class _Assembler:
         return bytes(self.code)
 
 
-def boot_sector(sector=1, text=b"boot ", power_off=True):
+def boot_sector(sector=1, text=b"boot ", power_off=True, wait_key=False):
     """A boot sector: prints text, then the bytes of the disk's sector up to the first NUL (at most
-    512), then CR LF to the first serial port; prints "read error" if INT 13h fails. Powers the
-    machine off through the PM1a control register of QEMU's pc machine (port 0x604), or halts."""
+    512), then CR LF to the first serial port; prints "read error" if INT 13h fails. Waits for a byte
+    from there when asked to. Powers the machine off through the PM1a control register of QEMU's pc
+    machines (port 0x604), or halts."""
     a = _Assembler(0x7c00)
     a.emit(0xFA)                          # cli
     a.emit(0x31, 0xC0)                    # xor ax, ax
@@ -224,6 +226,12 @@ def boot_sector(sector=1, text=b"boot ", power_off=True):
     a.near(0xE8, "print")                 # call print
     a.address(0xBE, "newline")            # mov si, newline
     a.near(0xE8, "print")                 # call print
+    if wait_key:
+        a.emit(0xBA, 0xFD, 0x03)          # mov dx, 0x3fd (line status)
+        a.label("key")
+        a.emit(0xF4)                      # hlt (until the next timer tick)
+        a.emit(0xEC, 0xA8, 0x01)          # in al, dx; test al, 1
+        a.short(0x74, "key")              # jz key
     if power_off:
         a.emit(0xBA, 0x04, 0x06)          # mov dx, 0x604
         a.emit(0xB8, 0x00, 0x20)          # mov ax, 0x2000
@@ -259,3 +267,17 @@ def boot_sector(sector=1, text=b"boot ", power_off=True):
     if len(code) > 510:
         raise ValueError("boot sector of %d bytes" % len(code))
     return code + b"\0" * (510 - len(code)) + b"\x55\xaa"
+
+
+def end_all(state):
+    """Kills the guests of a node's state folder, also those that a failed test left without a
+    daemon."""
+    for pidfile in glob.glob(os.path.join(state, "vms", "*", "pid")):
+        with open(pidfile) as f:
+            pid = int(f.read())
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if state.encode() in f.read():
+                    os.kill(pid, signal.SIGKILL)
+        except FileNotFoundError:
+            pass

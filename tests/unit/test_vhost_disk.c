@@ -29,19 +29,29 @@ struct fixture {
 	struct vhost_inflight_desc region_desc;
 };
 
+/* Prints why a step of the setup failed. */
+static int must(int rc, const struct vs_error *err)
+{
+	if (rc)
+		print_message("# %s\n", err->text);
+	return rc;
+}
+
 static int open_store(struct fixture *f)
 {
 	const struct bs_open_options o = {.memory = UINT64_C(256) << 20};
-	const struct bs_init_options init = {0};
+	const struct bs_init_options init = {.segment_size = 1 << 20};
+	struct vs_error err = {0};
 	struct bs_device *dev;
 
-	if (bs_device_open(f->file, BS_DEVICE_CREATE, UINT64_C(512) << 20, &dev, NULL) ||
-	    bs_store_init(dev, &init, NULL))
+	if (must(bs_device_open(f->file, BS_DEVICE_CREATE, UINT64_C(512) << 20, &dev, &err), &err))
+		return -1;
+	if (must(bs_store_init(dev, &init, &err), &err))
 		return -1;
 	bs_device_close(dev);
-	if (bs_device_open(f->file, 0, 0, &dev, NULL))
+	if (must(bs_device_open(f->file, 0, 0, &dev, &err), &err))
 		return -1;
-	return bs_store_open(dev, &o, &f->store, NULL);
+	return must(bs_store_open(dev, &o, &f->store, &err), &err);
 }
 
 static int start_disk(struct fixture *f, bool read_only)
@@ -60,6 +70,7 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	const struct bs_volume_spec spec = {.name = "v", .size = DISK_SIZE, .compression = -1};
+	struct vs_error err = {0};
 
 	strcpy(f->dir, "/var/tmp/vhost-XXXXXX");
 	if (!mkdtemp(f->dir))
@@ -69,8 +80,8 @@ static int setup(void **state)
 	f->region = -1;
 	*state = f;
 	vs_log_set_level(VS_LOG_ERROR); /* what hostile front ends cause is said as warnings */
-	if (open_store(f) || bs_volume_create(f->store, &spec, NULL, NULL) ||
-	    vhost_server_open(f->store, 1, &f->server, NULL) || start_disk(f, false))
+	if (open_store(f) || must(bs_volume_create(f->store, &spec, NULL, &err), &err) ||
+	    must(vhost_server_open(f->store, 1, &f->server, &err), &err) || start_disk(f, false))
 		return -1;
 	return fe_open(&f->fe);
 }
