@@ -52,10 +52,11 @@ struct vm_machine {
 	struct vs_watch exit_watch; /* the pidfd */
 	struct vm_qmp_conn *qmp;
 	bool qmp_ready, qmp_closed; /* closed: to be freed by the next connect */
-	struct vs_timer reconnect, deadline, force;
+	struct vs_timer reconnect, deadline, force, rearm;
 	bool adopted;
 	bool ending;	/* the end of its process is expected */
 	bool timed_out; /* the start took too long */
+	bool rearming;	/* its CPUs are held for a moment, by us: no change of state */
 	struct vm_call *calls;
 	struct vm_machine *next;
 };
@@ -86,7 +87,14 @@ int vm_machine_start(struct vm_machine *m, const struct vm_definition *def,
 int vm_machine_adopt(struct vm_machine *m, const struct vs_uuid *uuid,
 		     struct vs_error *err) vs_must_check;
 void vm_machine_end(struct vm_machine *m); /* quit, or kill */
+/* An event of the life cycle: the new state, said to the owner and to calls that wait for it. */
+void vm_machine_apply(struct vm_machine *m, enum vm_event event, const char *reason);
 void vm_machine_forget(struct vm_machine *m);
 void vm_machine_init(struct vm_machine *m, struct vm_host *h, const char *name);
+
+/* monitor.c: the machine's QMP connection, on the host's thread */
+void vm_monitor_connect(struct vs_timer *t); /* m->reconnect: until it works */
+void vm_monitor_close(struct vm_machine *m);
+void vm_monitor_rearm(struct vs_timer *t); /* m->rearm */
 
 #endif

@@ -19,9 +19,7 @@
 
 #define SECOND UINT64_C(1000000000)
 #define START_TIMEOUT (60 * SECOND)
-#define ANSWER_TIMEOUT (30 * SECOND)
 #define QUIT_TIMEOUT (5 * SECOND)
-#define RECONNECT_AFTER (SECOND / 2)
 #define UEFI_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
 #define UEFI_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
@@ -98,7 +96,7 @@ static void answer_calls(struct vm_machine *m, bool up)
 	}
 }
 
-static void apply(struct vm_machine *m, enum vm_event event, const char *reason)
+void vm_machine_apply(struct vm_machine *m, enum vm_event event, const char *reason)
 {
 	enum vm_state next;
 
@@ -124,13 +122,6 @@ static int watch_process(struct vm_machine *m, struct vs_error *err)
 	return rc ? vs_fail(err, rc, "machine %s: cannot watch its process", m->name) : 0;
 }
 
-static void drop_qmp(struct vm_machine *m)
-{
-	vm_qmp_close(m->qmp);
-	m->qmp = NULL;
-	m->qmp_ready = m->qmp_closed = false;
-}
-
 static void process_ended(struct vs_watch *w, uint32_t events)
 {
 	struct vm_machine *m = w->arg;
@@ -144,7 +135,8 @@ static void process_ended(struct vs_watch *w, uint32_t events)
 	vs_loop_cancel(loop, &m->reconnect);
 	vs_loop_cancel(loop, &m->deadline);
 	vs_loop_cancel(loop, &m->force);
-	drop_qmp(m);
+	vs_loop_cancel(loop, &m->rearm);
+	vm_monitor_close(m);
 	vm_process_reap(&m->process, how, sizeof(how));
 	m->started_ns = 0;
 	if (vm_folder_path(m->host->folder, m->name, "qemu.log", log, NULL) == 0)
@@ -162,7 +154,7 @@ static void process_ended(struct vs_watch *w, uint32_t events)
 		snprintf(reason, sizeof(reason), "its process %s; its log ends with: %.80s", how,
 			 words[0] ? words : "nothing");
 	}
-	apply(m, event, reason);
+	vm_machine_apply(m, event, reason);
 	answer_calls(m, false);
 }
 
@@ -181,7 +173,7 @@ static void start_too_long(struct vs_timer *t)
 
 	m->timed_out = true;
 	if (m->adopted) /* it may run well: leave it alone */
-		apply(m, VM_EV_PAUSE, "QEMU does not answer");
+		vm_machine_apply(m, VM_EV_PAUSE, "QEMU does not answer");
 	else
 		force(&m->force);
 }
@@ -204,114 +196,6 @@ void vm_machine_end(struct vm_machine *m)
 	force(&m->force);
 }
 
-static void qmp_happened(struct vm_machine *m, enum vm_event event, const char *reason)
-{
-	if (m->ending)
-		return;
-	if (event == VM_EV_POWEROFF) {
-		snprintf(m->reason, sizeof(m->reason), "%s", reason);
-		vm_machine_end(m);
-	} else {
-		apply(m, event, reason);
-	}
-}
-
-static void qmp_event(void *arg, const char *name, const json_t *data)
-{
-	static const char *const reasons[VM_EVENTS] = {
-	    [VM_EV_RUN] = "it goes on",
-	    [VM_EV_PAUSE] = "paused",
-	    [VM_EV_SUSPEND] = "the guest sleeps",
-	    [VM_EV_POWEROFF] = "the guest powered off",
-	};
-	enum vm_event event;
-
-	(void)data;
-	if (vm_lifecycle_of_event(name, &event))
-		qmp_happened(arg, event, reasons[event]);
-}
-
-static void got_uuid(void *arg, int rc, const json_t *value, const char *text)
-{
-	struct vm_machine *m = arg;
-	const char *s = json_string_value(json_object_get(value, "UUID"));
-	struct vs_uuid uuid;
-
-	(void)text;
-	if (!rc && (!s || vs_uuid_parse(s, &uuid) != 0 || !vs_uuid_equal(&uuid, &m->uuid)))
-		vs_err("machine %s: the QEMU on its socket says it is %s", m->name,
-		       s ? s : "nobody");
-}
-
-static void got_kvm(void *arg, int rc, const json_t *value, const char *text)
-{
-	struct vm_machine *m = arg;
-
-	(void)text;
-	if (!rc)
-		m->accel =
-		    json_is_true(json_object_get(value, "enabled")) ? VM_ACCEL_KVM : VM_ACCEL_TCG;
-}
-
-static void got_status(void *arg, int rc, const json_t *value, const char *text)
-{
-	struct vm_machine *m = arg;
-	const char *s = json_string_value(json_object_get(value, "status"));
-	enum vm_event event;
-
-	(void)text;
-	if (rc || !s)
-		return;
-	event = vm_lifecycle_of_status(s);
-	if (event == VM_EV_POWEROFF)
-		qmp_happened(m, event, "the guest powered off");
-	else
-		qmp_happened(m, event, m->adopted ? "found again" : "started");
-}
-
-static void qmp_is_ready(void *arg)
-{
-	struct vm_machine *m = arg;
-
-	m->qmp_ready = true;
-	if (vm_qmp_send(m->qmp, "query-uuid", NULL, ANSWER_TIMEOUT, got_uuid, m) ||
-	    vm_qmp_send(m->qmp, "query-kvm", NULL, ANSWER_TIMEOUT, got_kvm, m) ||
-	    vm_qmp_send(m->qmp, "query-status", NULL, ANSWER_TIMEOUT, got_status, m))
-		vs_warn("machine %s: cannot ask QEMU for its state", m->name);
-}
-
-static void qmp_is_closed(void *arg, const char *why)
-{
-	struct vm_machine *m = arg;
-
-	vs_debug("machine %s: QMP: %s", m->name, why);
-	m->qmp_ready = false;
-	m->qmp_closed = true;
-	if (vs_loop_timer(m->host->loop, &m->reconnect, RECONNECT_AFTER) != 0)
-		vs_err("machine %s: no timer to connect again", m->name);
-}
-
-static int connect_qmp(struct vm_machine *m, struct vs_error *err)
-{
-	const struct vm_qmp_handlers h = {
-	    .ready = qmp_is_ready, .event = qmp_event, .closed = qmp_is_closed, .arg = m};
-	char path[VM_SOCKET_MAX];
-	int rc;
-
-	drop_qmp(m);
-	rc = vm_folder_path(m->host->folder, m->name, "qmp.sock", path, err);
-	return rc ? rc : vm_qmp_open(m->host->loop, path, &h, &m->qmp, err);
-}
-
-static void reconnect(struct vs_timer *t)
-{
-	struct vm_machine *m = t->arg;
-
-	if (connect_qmp(m, NULL) != 0 &&
-	    vs_loop_timer(m->host->loop, &m->reconnect, RECONNECT_AFTER) != 0)
-		vs_err("machine %s: no timer to connect again", m->name);
-}
-
 struct launch {
 	char qmp[VM_SOCKET_MAX], console[VM_SOCKET_MAX], log[VM_SOCKET_MAX], vars[VM_SOCKET_MAX];
 	char folder[VM_PATH_MAX];
@@ -323,7 +207,7 @@ static int prepare(struct vm_machine *m, const struct vm_definition *d, struct l
 {
 	struct vm_host *h = m->host;
 	uid_t uid = h->has_user ? h->uid : (uid_t)-1;
-	char vnc[VM_SOCKET_MAX];
+	char vnc[VM_SOCKET_MAX], rearm_mark[VM_SOCKET_MAX];
 	int rc;
 
 	l->qmp_fd = l->console_fd = -1;
@@ -345,6 +229,8 @@ static int prepare(struct vm_machine *m, const struct vm_definition *d, struct l
 		rc = vm_folder_copy(UEFI_VARS, l->vars, uid, h->gid, err);
 	if (rc)
 		return rc;
+	if (vm_folder_path(h->folder, m->name, "rearm", rearm_mark, err) == 0)
+		(void)unlink(rearm_mark); /* of an earlier process */
 	l->qmp_fd = vm_folder_listen(l->qmp, err);
 	if (l->qmp_fd < 0)
 		return l->qmp_fd;
@@ -394,12 +280,12 @@ static int follow(struct vm_machine *m, struct vs_error *err)
 
 	if (rc)
 		return rc;
-	m->ending = m->timed_out = false;
+	m->ending = m->timed_out = m->rearming = false;
 	m->started_ns = vm_process_started_ns(m->process.pid);
-	apply(m, VM_EV_START, m->adopted ? "found running" : "QEMU was started");
+	vm_machine_apply(m, VM_EV_START, m->adopted ? "found running" : "QEMU was started");
 	if (vs_loop_timer(m->host->loop, &m->deadline, START_TIMEOUT) != 0)
 		vs_err("machine %s: no timer for its start", m->name);
-	reconnect(&m->reconnect);
+	vm_monitor_connect(&m->reconnect);
 	return 0;
 }
 
@@ -452,8 +338,8 @@ int vm_machine_adopt(struct vm_machine *m, const struct vs_uuid *uuid, struct vs
 	}
 	if (stale) { /* QEMU removes its pid file unless it dies */
 		(void)unlink(path);
-		apply(m, VM_EV_START, "its process was started by an earlier daemon");
-		apply(m, VM_EV_DIE, "its process died while no daemon ran");
+		vm_machine_apply(m, VM_EV_START, "its process was started by an earlier daemon");
+		vm_machine_apply(m, VM_EV_DIE, "its process died while no daemon ran");
 	}
 	return vs_fail(err, VS_E_NOENT, "machine %s has no running process", m->name);
 }
@@ -464,19 +350,21 @@ void vm_machine_init(struct vm_machine *m, struct vm_host *h, const char *name)
 	snprintf(m->name, sizeof(m->name), "%s", name);
 	m->process.pidfd = -1;
 	m->exit_watch = (struct vs_watch){.fd = -1, .ready = process_ended, .arg = m};
-	m->reconnect = (struct vs_timer){.fired = reconnect, .arg = m};
+	m->reconnect = (struct vs_timer){.fired = vm_monitor_connect, .arg = m};
 	m->deadline = (struct vs_timer){.fired = start_too_long, .arg = m};
 	m->force = (struct vs_timer){.fired = force, .arg = m};
+	m->rearm = (struct vs_timer){.fired = vm_monitor_rearm, .arg = m};
 }
 
 void vm_machine_forget(struct vm_machine *m)
 {
 	struct vs_loop *loop = m->host->loop;
 
-	drop_qmp(m);
+	vm_monitor_close(m);
 	vs_loop_cancel(loop, &m->reconnect);
 	vs_loop_cancel(loop, &m->deadline);
 	vs_loop_cancel(loop, &m->force);
+	vs_loop_cancel(loop, &m->rearm);
 	if (m->process.pidfd >= 0) {
 		vs_loop_remove(loop, &m->exit_watch);
 		close(m->process.pidfd);

@@ -431,7 +431,11 @@ static int dispatch(struct vhost_disk *d)
 	rc = vhost_msg_decode(&s->header, s->rx + VHOST_HEADER_SIZE, &m);
 	if (rc == 0 && s->nfds > vhost_msg_fds_max(m.h.request))
 		rc = VS_E_PROTO;
-	ack = m.h.need_reply && (s->protocol & VHOST_PROTOCOL_F_REPLY_ACK);
+	/*
+	 * Whoever asks for a reply gets one: QEMU 7.2 does not negotiate again on a connection that
+	 * was lost while its machine was paused, and would wait for ever.
+	 */
+	ack = m.h.need_reply;
 	if (rc == 0)
 		rc = handlers[m.h.request](d, &m, &err);
 	else
