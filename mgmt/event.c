@@ -63,6 +63,7 @@ static void fill(struct queued *q, enum mg_severity severity, const char *kind, 
 	q->severity = severity;
 	(void)snprintf(q->kind, sizeof(q->kind), "%s", kind);
 	(void)snprintf(q->subject, sizeof(q->subject), "%s", subject ? subject : "");
+	vs_clean_line(q->subject);
 }
 
 static void *writer(void *arg)
@@ -158,6 +159,7 @@ void mg_event(struct mg_events *e, enum mg_severity severity, const char *kind, 
 		va_start(ap, fmt);
 		(void)vsnprintf(q->message, sizeof(q->message), fmt, ap);
 		va_end(ap);
+		vs_clean_line(q->message);
 		e->n++;
 	}
 	pthread_cond_signal(&e->work);

@@ -53,8 +53,7 @@ static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, char
 static enum MHD_Result send_error(struct MHD_Connection *c, unsigned status, const char *code,
 				  const char *message, const char *allow)
 {
-	json_t *json = json_pack("{s:{s:s, s:o}}", "error", "code", code, "message",
-				 json_string(message) ?: json_string("(not text)"));
+	json_t *json = json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", message);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

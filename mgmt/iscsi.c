@@ -294,10 +294,11 @@ int mg_iscsi_list(struct mg_node *n, json_t **out, struct vs_error *err)
 	return rc;
 }
 
-static json_t *session_json(const struct iscsi_session_info *s)
+static json_t *session_json(struct iscsi_session_info *s)
 {
 	char isid[2 * sizeof(s->isid) + 1];
 
+	vs_clean_line(s->initiator); /* as it came over the wire */
 	vs_format_hex(s->isid, sizeof(s->isid), isid);
 	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:b, s:o, s:I, s:I, s:I}", "iqn",
 			 s->target, "initiator", s->initiator, "address", s->address, "isid", isid,

@@ -186,9 +186,6 @@ static int read_config(struct mg_options *o, bool asked, struct vs_error *err)
 		return 0;
 	if (line < 0)
 		return vs_fail(err, VS_E_IO, "cannot read configuration %s", o->config);
-	for (char *c = p.err.text; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?'; /* what stands in the file may be anything */
 	return vs_fail(err, VS_E_INVAL, "%s:%d: %s", o->config, line,
 		       p.err.code != 0 ? p.err.text : "expected \"key = value\"");
 }

@@ -166,6 +166,11 @@ void mg_repo_report(void *arg, const char *line)
 {
 	struct mg_repo_watch *w = arg;
 
-	if (json_array_size(w->lines) < MG_REPO_LINES)
-		json_array_append_new(w->lines, json_string(line));
+	char text[VS_ERROR_TEXT_MAX];
+
+	if (json_array_size(w->lines) == MG_REPO_LINES)
+		return;
+	(void)snprintf(text, sizeof(text), "%s", line);
+	vs_clean_line(text);
+	json_array_append_new(w->lines, json_string(text));
 }

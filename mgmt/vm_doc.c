@@ -1,5 +1,6 @@
 #include "mgmt/vms_impl.h"
 
+#include "common/text.h"
 #include "mgmt/draft.h"
 #include "mgmt/volume.h"
 
@@ -153,13 +154,14 @@ int mg_vm_doc_store(struct mg_node *n, const struct mg_vm_doc *d, bool insert, s
 	return rc;
 }
 
-json_t *mg_vm_doc_json(const struct mg_vm_doc *d, const struct vm_status *st)
+json_t *mg_vm_doc_json(const struct mg_vm_doc *d, struct vm_status *st)
 {
 	json_t *json = vm_definition_encode(&d->def), *more;
 	bool runs = st->pid != 0;
 
 	if (!json)
 		return NULL;
+	vs_clean_line(st->reason); /* QEMU's words, it may be */
 	more = json_pack(
 	    "{s:s, s:s, s:o, s:o, s:s, s:b, s:b, s:[]}", "state", vm_state_name(st->state), "accel",
 	    vm_accel_name(runs ? st->accel : d->def.accel), "pid",

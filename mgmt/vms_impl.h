@@ -64,6 +64,6 @@ int mg_vm_doc_parse(struct mg_node *n, const json_t *body, const struct mg_vm_do
 		    struct mg_vm_doc *out, struct vs_error *err) vs_must_check;
 int mg_vm_doc_store(struct mg_node *n, const struct mg_vm_doc *d, bool insert,
 		    struct vs_error *err) vs_must_check;
-json_t *mg_vm_doc_json(const struct mg_vm_doc *d, const struct vm_status *st);
+json_t *mg_vm_doc_json(const struct mg_vm_doc *d, struct vm_status *st);
 
 #endif
