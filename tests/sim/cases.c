@@ -266,5 +266,6 @@ const struct sim_case sim_cases[] = {
     {"reference cap and few content numbers", 24 * MIB, scarce_numbers},
     {"a full store", 18 * MIB, full_store},
     {"device errors and lying flushes", 24 * MIB, sim_bad_disk},
+    {"the newest superblock rots", 18 * MIB, sim_newest_rots},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

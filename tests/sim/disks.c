@@ -42,12 +42,12 @@ static uint64_t find_used_page(struct world *w, uint64_t size)
 	return 0;
 }
 
-/* Every block either reads right or gives an error. Returns how many gave one. */
-static unsigned read_tolerantly(struct world *w, struct model_image *img)
+/* Every block from a sector on either reads right or gives an error. Returns how many gave one. */
+static unsigned read_tolerantly(struct world *w, struct model_image *img, uint32_t from)
 {
 	unsigned errors = 0;
 
-	for (uint32_t s = 0; s < img->sectors; s += 8) {
+	for (uint32_t s = from; s < img->sectors; s += 8) {
 		int status = 1;
 		struct world_req *q = world_read(w, img, s, 8);
 
@@ -84,7 +84,10 @@ void sim_rot(struct world *w)
 	world_pin_all(w);
 	sim_require(world_sync(w) == 0, "flush failed");
 	world_verify(w, w->model.now, false);
-	/* One more unit, flushed as well, so that nothing above is the last. */
+	/*
+	 * One more unit, flushed as well, so that nothing above is the last. Damage in the last one
+	 * is taken for a torn write, and block 0 reads as before.
+	 */
 	sim_write_much(w, v, 1);
 	sim_require(world_sync(w) == 0, "flush failed");
 	world_die(w, sim_one_in(&w->rng, 2));
@@ -105,73 +108,12 @@ void sim_rot(struct world *w)
 	}
 	for (unsigned i = 0; i < MODEL_IMAGES; i++)
 		if (w->model.images[i].live)
-			errors += read_tolerantly(w, &w->model.images[i]);
+			errors += read_tolerantly(w, &w->model.images[i],
+						  &w->model.images[i] == v ? 8 : 0);
 	sim_trace("damage at %llu: %u blocks unreadable", (unsigned long long)at, errors);
 	if (errors && sim_host_check(w->disk, true, &res, &err) == 0)
 		sim_require(res.problems > 0, "%u blocks are unreadable and check finds nothing",
 			    errors);
-}
-
-static void rot_super(struct world *w, uint64_t size, bool whole_slot)
-{
-	unsigned slot = sim_below(&w->rng, 2), copy = sim_below(&w->rng, 2);
-
-	for (unsigned c = 0; c < 2; c++)
-		if (whole_slot || c == copy)
-			sim_disk_rot(w->disk,
-				     bs_super_offset(size, slot, c) + sim_below(&w->rng, 128),
-				     sim_below(&w->rng, 8));
-}
-
-/* What goes on while checkpoints are made. */
-static void busy_with_checkpoints(struct world *w)
-{
-	struct workload l;
-
-	w->cfg.checkpoint_bytes = 262144;
-	w->cfg.gen_mask = 3;
-	start(w);
-	workload_default(w, &l);
-	l.depth = 12;
-	l.admin_one_in = 12;
-	l.images = 6;
-	l.max_blocks = 48;
-	l.hot = 0;
-	workload_run(w, &l, 150);
-	world_settle(w);
-	world_pin_all(w);
-}
-
-/*
- * 4: the same run again and again, cut after each of its I/Os (a stride of them per seed); a
- * superblock rots as well.
- */
-void sim_every_cut(struct world *w)
-{
-	uint64_t seed = w->seed, size = w->disk_size, total, stride;
-	struct world again;
-
-	busy_with_checkpoints(w);
-	total = sim_disk_events(w->disk);
-	stride = VS_MAX((total - w->opened_at) / 12, 1u);
-	for (uint64_t at = w->opened_at + 1 + seed % stride; at < total; at += stride) {
-		bool power = (at + seed) % 2 == 0;
-
-		world_init(&again, seed, size);
-		sim_trace("cut at %llu of %llu", (unsigned long long)at, (unsigned long long)total);
-		again.cut_at = at;
-		busy_with_checkpoints(&again);
-		if (again.host && world_cut(&again)) {
-			world_die(&again, power);
-			if (sim_one_in(&again.rng, 3))
-				rot_super(&again, size, sim_one_in(&again.rng, 2));
-			world_recover(&again, power, false);
-			world_recount(&again, true);
-		}
-		world_free(&again);
-	}
-	sim_disk_silence_at(w->disk, 0);
-	world_stop(w);
 }
 
 /* Some guests' reads are held back at the device. */

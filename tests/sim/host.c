@@ -183,7 +183,10 @@ int sim_host_check(const struct sim_disk *disk, bool read_data, struct bs_check_
 	struct sim_clock clock = {.ns = 1};
 	const struct bs_check_options opts = {
 	    .memory = 0, .read_data = read_data, .report = report_line};
-	int rc = bs_check_run(sim_disk_attach(copy, &clock), &opts, out, err);
+	int rc;
+
+	sim_forget_notes();
+	rc = bs_check_run(sim_disk_attach(copy, &clock), &opts, out, err);
 
 	sim_disk_free(copy);
 	return rc;

@@ -12,8 +12,9 @@
 extern unsigned sim_verbose; /* 1: what happens; 2: every I/O too */
 
 _Noreturn void sim_found(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* A line that belongs to what may be found next. */
+/* A line that is printed if something is found before sim_forget_notes. */
 void sim_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void sim_forget_notes(void);
 /* A line of the run's trace, with --verbose only; of its I/O, with two. */
 void sim_trace_(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define sim_trace(...)                           \

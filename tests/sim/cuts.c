@@ -1,0 +1,172 @@
+#include "blockstore/super_format.h"
+#include "common/bytes.h"
+#include "tests/sim/content.h"
+#include "tests/sim/report.h"
+#include "tests/sim/scenarios.h"
+#include "tests/sim/workload.h"
+
+#include <stdio.h>
+
+static void start(struct world *w)
+{
+	world_format(w);
+	world_open(w);
+}
+
+static struct model_image *volume(struct world *w, uint32_t blocks)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "v%u", ++w->names);
+	sim_require(world_create(w, name, blocks) == 0, "create %s failed", name);
+	return model_find(&w->model, name, "");
+}
+
+/* A bit of one copy of a superblock, or of both. */
+static void rot_super(struct world *w, unsigned slot, bool both)
+{
+	unsigned copy = sim_below(&w->rng, 2);
+
+	for (unsigned c = 0; c < 2; c++)
+		if (both || c == copy)
+			sim_disk_rot(w->disk,
+				     bs_super_offset(w->disk_size, slot, c) +
+					 sim_below(&w->rng, 128),
+				     sim_below(&w->rng, 8));
+}
+
+/* All of the newest superblock, if the other slot has one; else one copy of it. */
+static void rot_newest(struct world *w)
+{
+	uint64_t number[2] = {0, 0};
+	bool there[2] = {false, false};
+	unsigned newest;
+
+	for (unsigned i = 0; i < 4; i++) {
+		uint8_t buf[BS_SUPER_SIZE];
+		struct bs_super sb;
+
+		sim_disk_peek(w->disk, bs_super_offset(w->disk_size, i & 1, i >> 1), buf,
+			      sizeof(buf));
+		if (bs_super_decode(buf, &sb) != 0)
+			continue;
+		there[i & 1] = true;
+		number[i & 1] = VS_MAX(number[i & 1], sb.checkpoint);
+	}
+	newest = number[1] > number[0];
+	rot_super(w, newest, there[!newest]);
+}
+
+/* What goes on while checkpoints are made. */
+static void busy_with_checkpoints(struct world *w)
+{
+	struct workload l;
+
+	w->cfg.checkpoint_bytes = 262144;
+	w->cfg.gen_mask = 3;
+	start(w);
+	workload_default(w, &l);
+	l.depth = 12;
+	l.admin_one_in = 12;
+	l.images = 6;
+	l.max_blocks = 48;
+	l.hot = 0;
+	workload_run(w, &l, 150);
+	world_settle(w);
+	world_pin_all(w);
+}
+
+/*
+ * 4: the same run again and again, cut after each of its I/Os (a stride of them per seed); a
+ * superblock rots as well.
+ */
+void sim_every_cut(struct world *w)
+{
+	uint64_t seed = w->seed, size = w->disk_size, total, stride;
+	struct world again;
+
+	busy_with_checkpoints(w);
+	total = sim_disk_events(w->disk);
+	stride = VS_MAX((total - w->opened_at) / 12, 1u);
+	for (uint64_t at = w->opened_at + 1 + seed % stride; at < total; at += stride) {
+		bool power = (at + seed) % 2 == 0;
+
+		world_init(&again, seed, size);
+		sim_trace("cut at %llu of %llu", (unsigned long long)at, (unsigned long long)total);
+		again.cut_at = at;
+		busy_with_checkpoints(&again);
+		if (again.host && world_cut(&again)) {
+			world_die(&again, power);
+			if (sim_one_in(&again.rng, 3))
+				rot_super(&again, sim_below(&again.rng, 2),
+					  sim_one_in(&again.rng, 2));
+			world_recover(&again, power, false);
+			world_recount(&again, true);
+		}
+		world_free(&again);
+	}
+	sim_disk_silence_at(w->disk, 0);
+	world_stop(w);
+}
+
+/* Noise all over, so that few segments are left and those come round often. */
+static void fill_up(struct world *w, struct model_image *v)
+{
+	uint64_t tags[1024];
+
+	for (uint32_t s = 0; s < v->sectors; s += VS_ARRAY_LEN(tags)) {
+		uint32_t n = VS_MIN(v->sectors - s, (uint32_t)VS_ARRAY_LEN(tags));
+		int status = 1;
+
+		for (uint32_t i = 0; i < n; i++) {
+			if (i % SIM_BLOCK_SECTORS == 0)
+				w->next_content += 3 - w->next_content % 3;
+			tags[i] = sim_tag(w->next_content, s + i);
+		}
+		world_write(w, v, s, n, tags, 0)->status = &status;
+		sim_require(world_await(w, &status) == 0, "filling: %s", vs_err_text(status));
+	}
+}
+
+/* Writes noise over and over, several requests at once. */
+static void churn(struct world *w, struct model_image *v, unsigned writes)
+{
+	uint64_t tags[128];
+
+	while (writes-- && !world_cut(w)) {
+		uint32_t n = SIM_BLOCK_SECTORS * sim_between(&w->rng, 1, VS_ARRAY_LEN(tags) / 8);
+		uint32_t s = SIM_BLOCK_SECTORS * sim_below(&w->rng, (v->sectors - n) / 8 + 1);
+
+		for (uint32_t i = 0; i < n; i++) {
+			if (i % SIM_BLOCK_SECTORS == 0)
+				w->next_content += 3 - w->next_content % 3;
+			tags[i] = sim_tag(w->next_content, s + i);
+		}
+		(void)world_write(w, v, s, n, tags, 0);
+		while (w->in_flight > 4 && !world_cut(w))
+			world_turns(w, 1);
+	}
+}
+
+/*
+ * The newest superblock rots after segments have come round several times: what the one before
+ * needs must all be there, and the log from there on.
+ */
+void sim_newest_rots(struct world *w)
+{
+	bool power = sim_one_in(&w->rng, 2);
+	struct model_image *v;
+
+	w->cfg.checkpoint_bytes = UINT64_C(65536) * sim_between(&w->rng, 2, 12);
+	start(w);
+	for (unsigned i = 0; i < 3; i++)
+		fill_up(w, volume(w, 500));
+	v = volume(w, 64);
+	churn(w, v, 100);
+	sim_disk_silence_at(w->disk, sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 600));
+	churn(w, v, 60);
+	world_die(w, power);
+	rot_newest(w);
+	world_recover(w, power, false);
+	world_recount(w, true);
+}
