@@ -59,7 +59,7 @@ static int move_content(struct bs_engine *e, const struct bs_rec *rec, uint32_t 
 		if (rc == 0)
 			rc = bs_frames_room(e, 8);
 		if (rc == 0)
-			rc = bs_log_room(e, BS_NEED_SYSTEM, BS_REC_MOVE_SIZE, rec->len, 0);
+			rc = bs_log_room(e, BS_NEED_CLEAN, BS_REC_MOVE_SIZE, rec->len, 0);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));

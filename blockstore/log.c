@@ -235,7 +235,7 @@ int bs_log_room(struct bs_engine *e, enum bs_need need, uint32_t records, uint32
 				(e->clean_stuck || (need == BS_NEED_DATA && payload &&
 						    e->segs.live + payload > e->segs.live_limit));
 
-		if (rc != VS_E_AGAIN && (rc != VS_E_NOSPC || hopeless))
+		if (rc != VS_E_AGAIN && (rc != VS_E_NOSPC || hopeless || need == BS_NEED_CLEAN))
 			return rc;
 		if (!bs_fiber_here(e->fibers))
 			return VS_E_AGAIN;

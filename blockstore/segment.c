@@ -27,8 +27,8 @@ void bs_segs_destroy(struct bs_segs *s)
 }
 
 /*
- * The system's reserve is what two checkpoints and the cleaner's output need at most; deletions may
- * use all but that, data all but a little more.
+ * The last segments are for checkpoints and for the log and checkpoints of a recovery; the cleaner
+ * may use all but those, deletions all but what the cleaner needs too, data all but a little more.
  */
 void bs_segs_reserves(struct bs_engine *e)
 {
@@ -39,6 +39,7 @@ void bs_segs_reserves(struct bs_engine *e)
 	uint64_t data = system + system / 2 + 4;
 
 	s->reserve[BS_NEED_SYSTEM] = 0;
+	s->reserve[BS_NEED_CLEAN] = (uint32_t)VS_MIN(meta + 7, s->count / 5);
 	s->reserve[BS_NEED_DELETE] = (uint32_t)VS_MIN(system, s->count / 4);
 	s->reserve[BS_NEED_DATA] = (uint32_t)VS_MIN(data, s->count / 3);
 	s->live_limit = (uint64_t)(s->count - s->reserve[BS_NEED_DATA]) * s->size / 100 * 92;
