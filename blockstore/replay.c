@@ -483,6 +483,8 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 		return vs_fail(err, VS_E_NOMEM, "cannot recover the store: out of memory");
 	e->replay = &r;
 	rc = load_segments(e);
+	if (rc == 0) /* as when it was written: the log from there on may lie in them */
+		bs_segs_reuse(e, e->sb.checkpoint);
 	if (rc == 0)
 		rc = pin_segment_inner(e);
 	if (rc == 0)
