@@ -128,13 +128,15 @@ static void fill_up(struct world *w, struct model_image *v)
 	}
 }
 
-/* Writes noise over and over, several requests at once. */
-static void churn(struct world *w, struct model_image *v, unsigned writes)
+/* Writes noise over and over, large and small, several requests at once. */
+static void churn(struct world *w, unsigned writes)
 {
-	uint64_t tags[128];
+	uint64_t tags[512];
 
 	while (writes-- && !world_cut(w)) {
-		uint32_t n = SIM_BLOCK_SECTORS * sim_between(&w->rng, 1, VS_ARRAY_LEN(tags) / 8);
+		struct model_image *v = workload_pick(w, false);
+		uint32_t most = sim_one_in(&w->rng, 3) ? VS_ARRAY_LEN(tags) / 8 : 2;
+		uint32_t n = SIM_BLOCK_SECTORS * sim_between(&w->rng, 1, most);
 		uint32_t s = SIM_BLOCK_SECTORS * sim_below(&w->rng, (v->sectors - n) / 8 + 1);
 
 		for (uint32_t i = 0; i < n; i++) {
@@ -155,16 +157,14 @@ static void churn(struct world *w, struct model_image *v, unsigned writes)
 void sim_newest_rots(struct world *w)
 {
 	bool power = sim_one_in(&w->rng, 2);
-	struct model_image *v;
 
-	w->cfg.checkpoint_bytes = UINT64_C(65536) * sim_between(&w->rng, 2, 12);
+	w->cfg.checkpoint_bytes = UINT64_C(65536) * sim_between(&w->rng, 4, 40);
 	start(w);
 	for (unsigned i = 0; i < 3; i++)
-		fill_up(w, volume(w, 500));
-	v = volume(w, 64);
-	churn(w, v, 100);
+		fill_up(w, volume(w, 600));
+	churn(w, 300);
 	sim_disk_silence_at(w->disk, sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 600));
-	churn(w, v, 60);
+	churn(w, 200);
 	world_die(w, power);
 	rot_newest(w);
 	world_recover(w, power, false);
