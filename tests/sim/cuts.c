@@ -156,17 +156,22 @@ static void churn(struct world *w, unsigned writes)
  */
 void sim_newest_rots(struct world *w)
 {
-	bool power = sim_one_in(&w->rng, 2);
+	unsigned full = sim_below(&w->rng, 4);
 
-	w->cfg.checkpoint_bytes = UINT64_C(65536) * sim_between(&w->rng, 4, 40);
+	w->cfg.checkpoint_bytes = UINT64_C(65536) * sim_between(&w->rng, 4, 120);
 	start(w);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < full; i++)
 		fill_up(w, volume(w, 600));
-	churn(w, 300);
-	sim_disk_silence_at(w->disk, sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 600));
-	churn(w, 200);
-	world_die(w, power);
-	rot_newest(w);
-	world_recover(w, power, false);
-	world_recount(w, true);
+	(void)volume(w, 300);
+	for (unsigned i = 0; i < 3; i++) {
+		bool power = sim_one_in(&w->rng, 2);
+
+		sim_disk_silence_at(w->disk,
+				    sim_disk_events(w->disk) + 200 + sim_below(&w->rng, 500));
+		churn(w, 300);
+		world_die(w, power);
+		rot_newest(w);
+		world_recover(w, power, false);
+		world_recount(w, true);
+	}
 }
