@@ -182,7 +182,7 @@ int sim_host_check(const struct sim_disk *disk, bool read_data, struct bs_check_
 	struct sim_disk *copy = sim_disk_copy(disk);
 	struct sim_clock clock = {.ns = 1};
 	const struct bs_check_options opts = {
-	    .memory = 0, .read_data = read_data, .report = report_line};
+	    .memory = UINT64_C(256) << 20, .read_data = read_data, .report = report_line};
 	int rc;
 
 	sim_forget_notes();
