@@ -1,17 +1,14 @@
-#include "blockstore/volume.h"
+#include "blockstore/volume_int.h"
 
 #include "blockstore/map.h"
-#include "blockstore/op.h"
 #include "blockstore/port.h"
-#include "blockstore/store_int.h"
-#include "blockstore/volop.h"
 #include "common/log.h"
 #include "common/text.h"
 
 #include <stdlib.h>
 
-static int split_name(const char *full, char name[BS_NAME_MAX], char snap[BS_NAME_MAX],
-		      bool want_snap, struct vs_error *err)
+int bs_volume_split_name(const char *full, char name[BS_NAME_MAX], char snap[BS_NAME_MAX],
+			 bool want_snap, struct vs_error *err)
 {
 	if (vs_split_snapshot(full, name, snap))
 		return vs_fail(err, VS_E_INVAL,
@@ -24,11 +21,11 @@ static int split_name(const char *full, char name[BS_NAME_MAX], char snap[BS_NAM
 	return 0;
 }
 
-static int find(struct bs_engine *e, const char *full, bool want_snap, struct bs_vol **out,
-		struct vs_error *err)
+int bs_volume_look(struct bs_engine *e, const char *full, bool want_snap, struct bs_vol **out,
+		   struct vs_error *err)
 {
 	char name[BS_NAME_MAX], snap[BS_NAME_MAX];
-	int rc = split_name(full, name, snap, want_snap, err);
+	int rc = bs_volume_split_name(full, name, snap, want_snap, err);
 
 	if (rc)
 		return rc;
@@ -39,17 +36,17 @@ static int find(struct bs_engine *e, const char *full, bool want_snap, struct bs
 	return 0;
 }
 
-static int find_volume(struct bs_engine *e, const char *name, struct bs_vol **out,
-		       struct vs_error *err)
+int bs_volume_look_volume(struct bs_engine *e, const char *name, struct bs_vol **out,
+			  struct vs_error *err)
 {
-	int rc = find(e, name, false, out, err);
+	int rc = bs_volume_look(e, name, false, out, err);
 
 	if (rc == 0 && (*out)->ent.kind != BS_VOL_VOLUME)
 		return vs_fail(err, VS_E_INVAL, "%s is a snapshot: name a volume", name);
 	return rc;
 }
 
-static int name_free(struct bs_engine *e, const char *name, struct vs_error *err)
+int bs_volume_name_free(struct bs_engine *e, const char *name, struct vs_error *err)
 {
 	struct bs_vol *v;
 
@@ -66,7 +63,7 @@ static int name_free(struct bs_engine *e, const char *name, struct vs_error *err
 	return v ? vs_fail(err, VS_E_EXIST, "a volume named %s exists", name) : 0;
 }
 
-static int writable(const struct bs_engine *e, struct vs_error *err)
+int bs_volume_writable(const struct bs_engine *e, struct vs_error *err)
 {
 	if (e->failed)
 		return vs_fail(err, VS_E_FAILED, "the store has failed: %s; restart the node",
@@ -76,7 +73,7 @@ static int writable(const struct bs_engine *e, struct vs_error *err)
 	return 0;
 }
 
-static int size_ok(uint64_t size, struct vs_error *err)
+int bs_volume_size_ok(uint64_t size, struct vs_error *err)
 {
 	if (size == 0 || size % BS_BLOCK || size > BS_VOLUME_MAX_SIZE)
 		return vs_fail(err, VS_E_INVAL,
@@ -86,8 +83,8 @@ static int size_ok(uint64_t size, struct vs_error *err)
 }
 
 /* Runs the changes, makes them durable, and gives a plain message for what can fail on the way. */
-static int run_ops(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_need need,
-		   struct vs_error *err)
+int bs_volume_run(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_need need,
+		  struct vs_error *err)
 {
 	int rc = bs_volops_run(e, ops, n, need);
 
@@ -96,7 +93,7 @@ static int run_ops(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_
 	return rc ? vs_fail(err, rc, "%s", rc == VS_E_FAILED ? e->why : vs_err_text(rc)) : 0;
 }
 
-static void fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_volume_info *out)
+void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_volume_info *out)
 {
 	const struct bs_volent *ent = &v->ent;
 	uint64_t count;
@@ -121,10 +118,18 @@ static void fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_vol
 	out->logical_bytes = rc ? 0 : count * BS_BLOCK;
 }
 
-static void set_name(struct bs_volent *ent, const char *name)
+void bs_volume_set_name(struct bs_volent *ent, const char *name)
 {
 	memset(ent->name, 0, sizeof(ent->name));
 	memcpy(ent->name, name, strnlen(name, BS_NAME_MAX - 1));
+}
+
+int bs_volume_not_in_use(const struct bs_vol *v, const char *name, struct vs_error *err)
+{
+	return v->handles
+		   ? vs_fail(err, VS_E_BUSY,
+			     "%s is in use: stop its virtual machine, sessions and exports", name)
+		   : 0;
 }
 
 struct create_args {
@@ -138,12 +143,12 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 	const struct bs_volume_spec *s = a->spec;
 	struct bs_volop op = {.rec = {.type = BS_REC_VOL_PUT}};
 	struct bs_volent *ent = &op.rec.vol;
-	int rc = writable(e, c->err);
+	int rc = bs_volume_writable(e, c->err);
 
 	if (rc == 0)
-		rc = name_free(e, s->name, c->err);
+		rc = bs_volume_name_free(e, s->name, c->err);
 	if (rc == 0)
-		rc = size_ok(s->size, c->err);
+		rc = bs_volume_size_ok(s->size, c->err);
 	if (rc == 0 && s->sector != 0 && s->sector != 512 && s->sector != 4096)
 		rc = vs_fail(c->err, VS_E_INVAL, "sector size must be 512 or 4096");
 	if (rc == 0 && (s->compression < -1 || s->compression > BS_CODING_ZSTD))
@@ -158,12 +163,12 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 				  .id = e->vols.next_id,
 				  .size = s->size,
 				  .created = e->env.unix_ns(e->env.arg)};
-	set_name(ent, s->name);
+	bs_volume_set_name(ent, s->name);
 	if (vs_uuid_new(&ent->uuid))
 		return vs_fail(c->err, VS_E_IO, "cannot get random bytes");
-	rc = run_ops(e, &op, 1, BS_NEED_DELETE, c->err);
+	rc = bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
 	if (rc == 0 && a->out)
-		fill_info(e, bs_vol_by_id(e, ent->id), a->out);
+		bs_volume_fill_info(e, bs_vol_by_id(e, ent->id), a->out);
 	return rc;
 }
 
@@ -193,10 +198,10 @@ static int do_find(struct bs_engine *e, struct bs_call *c)
 		if (!v)
 			rc = vs_fail(c->err, VS_E_NOENT, "no volume with this UUID");
 	} else {
-		rc = find(e, a->full, false, &v, c->err);
+		rc = bs_volume_look(e, a->full, false, &v, c->err);
 	}
 	if (rc == 0)
-		fill_info(e, v, a->out ? a->out : &info);
+		bs_volume_fill_info(e, v, a->out ? a->out : &info);
 	return rc;
 }
 
@@ -229,7 +234,7 @@ static int do_list(struct bs_engine *e, struct bs_call *c)
 
 	while (a->n < a->max && (v = bs_vol_next(e, a->after))) {
 		a->after = v->ent.id;
-		fill_info(e, v, &a->out[a->n++]);
+		bs_volume_fill_info(e, v, &a->out[a->n++]);
 	}
 	return 0;
 }
@@ -244,387 +249,6 @@ int bs_volume_list(struct bs_store *s, uint64_t after, struct bs_volume_info *ou
 	return rc;
 }
 
-struct change_args {
-	const char *name, *to;
-	uint64_t size;
-	bool force;
-	int compression;
-	enum bs_delete_mode mode;
-};
-
-static int put_changed(struct bs_engine *e, struct bs_vol *v, const struct bs_volent *ent,
-		       struct vs_error *err)
-{
-	struct bs_volop op = {.rec = {.type = BS_REC_VOL_PUT, .vol = *ent}};
-
-	(void)v;
-	return run_ops(e, &op, 1, BS_NEED_DELETE, err);
-}
-
-static int do_rename(struct bs_engine *e, struct bs_call *c)
-{
-	struct change_args *a = c->arg;
-	struct bs_volent ent;
-	struct bs_vol *v;
-	int rc = writable(e, c->err);
-
-	if (rc == 0)
-		rc = find_volume(e, a->name, &v, c->err);
-	if (rc == 0)
-		rc = name_free(e, a->to, c->err);
-	if (rc)
-		return rc;
-	ent = v->ent;
-	set_name(&ent, a->to);
-	return put_changed(e, v, &ent, c->err);
-}
-
-int bs_volume_rename(struct bs_store *s, const char *name, const char *to, struct vs_error *err)
-{
-	struct change_args a = {.name = name, .to = to};
-
-	return bs_store_call(s, true, do_rename, &a, err);
-}
-
-/* Whether anything is mapped in blocks [first, end): looks at pages, not at blocks. */
-static int any_mapped(struct bs_engine *e, struct bs_vol *v, uint64_t first, uint64_t end,
-		      bool *any)
-{
-	*any = false;
-	for (uint64_t b = first; b < end && !*any;) {
-		struct bs_map_need need;
-		bool nothing;
-		uint64_t to;
-		int rc = bs_map_trim_prepare(e, v, b, end, &to, &nothing, &need);
-
-		if (rc)
-			return rc;
-		*any = !nothing;
-		b = to;
-	}
-	bs_frames_unkeep(e);
-	return 0;
-}
-
-static int cut_off(struct bs_engine *e, struct bs_vol *v, uint64_t size, uint64_t end,
-		   struct vs_error *err)
-{
-	int rc = bs_trim_blocks(e, v, size / BS_BLOCK, end);
-
-	return rc ? vs_fail(err, rc, "cannot shrink %s: %s", v->ent.name, vs_err_text(rc)) : 0;
-}
-
-static int shrink(struct bs_engine *e, struct bs_vol *v, const struct change_args *a,
-		  struct vs_error *err)
-{
-	uint64_t first = a->size / BS_BLOCK, end = v->ent.size / BS_BLOCK;
-	bool any;
-	int rc = any_mapped(e, v, first, end, &any);
-
-	if (rc)
-		return vs_fail(err, rc, "cannot shrink %s: %s", a->name, vs_err_text(rc));
-	if (any && !a->force)
-		return vs_fail(err, VS_E_INVAL,
-			       "%s has data beyond the new size: add --force to cut it off",
-			       a->name);
-	return any ? cut_off(e, v, a->size, v->ent.size / BS_BLOCK, err) : 0;
-}
-
-static int do_resize(struct bs_engine *e, struct bs_call *c)
-{
-	struct change_args *a = c->arg;
-	struct bs_volent ent;
-	struct bs_vol *v;
-	bool shrinks;
-	int rc = writable(e, c->err);
-
-	if (rc == 0)
-		rc = find_volume(e, a->name, &v, c->err);
-	if (rc == 0)
-		rc = size_ok(a->size, c->err);
-	if (rc == 0 && a->size < v->ent.size)
-		rc = shrink(e, v, a, c->err);
-	if (rc)
-		return rc;
-	ent = v->ent;
-	ent.size = a->size;
-	ent.height = VS_MAX(ent.height, bs_map_height(a->size / BS_BLOCK));
-	shrinks = ent.size < v->ent.size;
-	rc = put_changed(e, v, &ent, c->err);
-	/* what was written behind the new end before the size changed */
-	return rc == 0 && shrinks ? cut_off(e, v, a->size, bs_map_span(v->ent.height - 1u), c->err)
-				  : rc;
-}
-
-int bs_volume_resize(struct bs_store *s, const char *name, uint64_t size, bool force,
-		     struct vs_error *err)
-{
-	struct change_args a = {.name = name, .size = size, .force = force};
-
-	return bs_store_call(s, true, do_resize, &a, err);
-}
-
-static int do_compression(struct bs_engine *e, struct bs_call *c)
-{
-	struct change_args *a = c->arg;
-	struct bs_volent ent;
-	struct bs_vol *v;
-	int rc = writable(e, c->err);
-
-	if (rc == 0)
-		rc = find_volume(e, a->name, &v, c->err);
-	if (rc == 0 && (a->compression < 0 || a->compression > BS_CODING_ZSTD))
-		rc = vs_fail(c->err, VS_E_INVAL, "compression must be none, lz4 or zstd");
-	if (rc)
-		return rc;
-	ent = v->ent;
-	ent.compression = (uint8_t)a->compression;
-	if (v->public_handle)
-		atomic_store(&v->public_handle->compression, a->compression);
-	return put_changed(e, v, &ent, c->err);
-}
-
-int bs_volume_set_compression(struct bs_store *s, const char *name, int compression,
-			      struct vs_error *err)
-{
-	struct change_args a = {.name = name, .compression = compression};
-
-	return bs_store_call(s, true, do_compression, &a, err);
-}
-
-static int not_in_use(const struct bs_vol *v, const char *name, struct vs_error *err)
-{
-	return v->handles
-		   ? vs_fail(err, VS_E_BUSY,
-			     "%s is in use: stop its virtual machine, sessions and exports", name)
-		   : 0;
-}
-
-/* All snapshots of v go before it does, each with a record of its own. */
-static int delete_snapshots(struct bs_engine *e, struct bs_vol *v, const char *name,
-			    struct vs_error *err)
-{
-	uint64_t id = v->ent.id, at = id;
-
-	for (struct bs_vol *s = bs_vol_next(e, at); s; s = bs_vol_next(e, at)) {
-		at = s->ent.id;
-		if (s->ent.kind == BS_VOL_SNAPSHOT && s->ent.parent == id && s->handles)
-			return vs_fail(err, VS_E_BUSY, "%s@%s is in use", name, s->ent.name);
-	}
-	at = id;
-	for (struct bs_vol *s = bs_vol_next(e, at); s; s = bs_vol_next(e, at)) {
-		struct bs_volop op = {.rec = {.type = BS_REC_VOL_DELETE, .volume = s->ent.id}};
-		int rc;
-
-		at = s->ent.id;
-		if (s->ent.kind != BS_VOL_SNAPSHOT || s->ent.parent != id)
-			continue;
-		rc = bs_volops_run(e, &op, 1, BS_NEED_DELETE);
-		if (rc)
-			return vs_fail(err, rc, "cannot delete a snapshot of %s: %s", name,
-				       vs_err_text(rc));
-	}
-	return 0;
-}
-
-static int do_delete(struct bs_engine *e, struct bs_call *c)
-{
-	struct change_args *a = c->arg;
-	struct bs_volop op = {.rec = {.type = BS_REC_VOL_DELETE}};
-	struct bs_vol *v;
-	int rc = writable(e, c->err);
-
-	if (rc == 0)
-		rc = find_volume(e, a->name, &v, c->err);
-	if (rc == 0)
-		rc = not_in_use(v, a->name, c->err);
-	if (rc)
-		return rc;
-	if (v->snapshots && a->mode == BS_DELETE_PLAIN)
-		return vs_fail(c->err, VS_E_BUSY,
-			       "%s has %u snapshots: add --with-snapshots or --keep-snapshots",
-			       a->name, v->snapshots);
-	if (v->snapshots && a->mode == BS_DELETE_WITH_SNAPSHOTS) {
-		rc = delete_snapshots(e, v, a->name, c->err);
-		if (rc)
-			return rc;
-	}
-	op.rec.volume = v->ent.id;
-	return run_ops(e, &op, 1, BS_NEED_DELETE, c->err);
-}
-
-int bs_volume_delete(struct bs_store *s, const char *name, enum bs_delete_mode mode,
-		     struct vs_error *err)
-{
-	struct change_args a = {.name = name, .mode = mode};
-
-	return bs_store_call(s, true, do_delete, &a, err);
-}
-
-static int do_snapshot_delete(struct bs_engine *e, struct bs_call *c)
-{
-	struct change_args *a = c->arg;
-	struct bs_volop op = {.rec = {.type = BS_REC_VOL_DELETE}};
-	struct bs_vol *v;
-	int rc = writable(e, c->err);
-
-	if (rc == 0)
-		rc = find(e, a->name, true, &v, c->err);
-	if (rc == 0)
-		rc = not_in_use(v, a->name, c->err);
-	if (rc)
-		return rc;
-	op.rec.volume = v->ent.id;
-	return run_ops(e, &op, 1, BS_NEED_DELETE, c->err);
-}
-
-int bs_snapshot_delete(struct bs_store *s, const char *full, struct vs_error *err)
-{
-	struct change_args a = {.name = full};
-
-	return bs_store_call(s, true, do_snapshot_delete, &a, err);
-}
-
-struct snapshot_args {
-	const char *const *fulls;
-	size_t n;
-};
-
-static int plan_snapshot(struct bs_engine *e, const char *full, uint64_t id, struct bs_volop *op,
-			 struct vs_error *err)
-{
-	char name[BS_NAME_MAX], snap[BS_NAME_MAX];
-	struct bs_volent *ent = &op->rec.vol;
-	struct bs_vol *v;
-	int rc = split_name(full, name, snap, true, err);
-
-	if (rc == 0)
-		rc = find_volume(e, name, &v, err);
-	if (rc)
-		return rc;
-	if (bs_vol_by_name(e, name, snap))
-		return vs_fail(err, VS_E_EXIST, "a snapshot named %s exists", full);
-	*ent = v->ent;
-	ent->kind = BS_VOL_SNAPSHOT;
-	ent->id = id;
-	ent->parent = v->ent.id;
-	ent->origin = v->ent.uuid;
-	ent->origin_set = 1;
-	ent->created = e->env.unix_ns(e->env.arg);
-	set_name(ent, snap);
-	op->rec.type = BS_REC_VOL_SHARE;
-	op->rec.other = v->ent.id;
-	return vs_uuid_new(&ent->uuid) ? vs_fail(err, VS_E_IO, "cannot get random bytes") : 0;
-}
-
-static int do_snapshots(struct bs_engine *e, struct bs_call *c)
-{
-	struct snapshot_args *a = c->arg;
-	uint32_t room = e->log.head_large - BS_UNIT_HEAD - 64;
-	struct bs_volop *ops;
-	int rc = writable(e, c->err);
-
-	if (rc)
-		return rc;
-	if (a->n == 0 || a->n > BS_SNAPSHOT_GROUP_MAX || a->n * BS_REC_SHARE_SIZE > room)
-		return vs_fail(c->err, VS_E_LIMIT,
-			       "%zu snapshots at one instant: 1 to %u can be made", a->n,
-			       VS_MIN(BS_SNAPSHOT_GROUP_MAX, room / BS_REC_SHARE_SIZE));
-	ops = calloc(a->n, sizeof(*ops));
-	if (!ops)
-		return vs_fail(c->err, VS_E_NOMEM, "out of memory");
-	for (size_t i = 0; i < a->n && rc == 0; i++) {
-		rc = plan_snapshot(e, a->fulls[i], e->vols.next_id + i, &ops[i], c->err);
-		for (size_t k = 0; k < i && rc == 0; k++)
-			if (strcmp(a->fulls[i], a->fulls[k]) == 0)
-				rc = vs_fail(c->err, VS_E_EXIST, "%s is named twice", a->fulls[i]);
-	}
-	if (rc == 0)
-		rc = run_ops(e, ops, a->n, BS_NEED_DELETE, c->err);
-	free(ops);
-	return rc;
-}
-
-int bs_snapshot_create(struct bs_store *s, const char *const *fulls, size_t n, struct vs_error *err)
-{
-	struct snapshot_args a = {fulls, n};
-
-	return bs_store_call(s, true, do_snapshots, &a, err);
-}
-
-static int do_rollback(struct bs_engine *e, struct bs_call *c)
-{
-	struct change_args *a = c->arg;
-	struct bs_volop op = {.rec = {.type = BS_REC_VOL_ROLLBACK}};
-	struct bs_vol *snap;
-	int rc = writable(e, c->err);
-
-	if (rc == 0)
-		rc = find(e, a->name, true, &snap, c->err);
-	if (rc)
-		return rc;
-	if (snap->parent->ent.kind != BS_VOL_VOLUME)
-		return vs_fail(c->err, VS_E_NOENT, "the volume of %s was deleted: clone it instead",
-			       a->name);
-	rc = not_in_use(snap->parent, snap->parent->ent.name, c->err);
-	if (rc)
-		return rc;
-	op.rec.volume = snap->parent->ent.id;
-	op.rec.other = snap->ent.id;
-	return run_ops(e, &op, 1, BS_NEED_DELETE, c->err);
-}
-
-int bs_snapshot_rollback(struct bs_store *s, const char *full, struct vs_error *err)
-{
-	struct change_args a = {.name = full};
-
-	return bs_store_call(s, true, do_rollback, &a, err);
-}
-
-struct clone_args {
-	const char *full, *to;
-	struct bs_volume_info *out;
-};
-
-static int do_clone(struct bs_engine *e, struct bs_call *c)
-{
-	struct clone_args *a = c->arg;
-	struct bs_volop op = {.rec = {.type = BS_REC_VOL_SHARE}};
-	struct bs_volent *ent = &op.rec.vol;
-	struct bs_vol *snap;
-	int rc = writable(e, c->err);
-
-	if (rc == 0)
-		rc = find(e, a->full, true, &snap, c->err);
-	if (rc == 0)
-		rc = name_free(e, a->to, c->err);
-	if (rc)
-		return rc;
-	*ent = snap->ent;
-	ent->kind = BS_VOL_VOLUME;
-	ent->id = e->vols.next_id;
-	ent->parent = 0;
-	ent->origin = snap->ent.uuid;
-	ent->origin_set = 1;
-	ent->created = e->env.unix_ns(e->env.arg);
-	set_name(ent, a->to);
-	op.rec.other = snap->ent.id;
-	if (vs_uuid_new(&ent->uuid))
-		return vs_fail(c->err, VS_E_IO, "cannot get random bytes");
-	rc = run_ops(e, &op, 1, BS_NEED_DELETE, c->err);
-	if (rc == 0 && a->out)
-		fill_info(e, bs_vol_by_id(e, ent->id), a->out);
-	return rc;
-}
-
-int bs_volume_clone(struct bs_store *s, const char *full, const char *to,
-		    struct bs_volume_info *out, struct vs_error *err)
-{
-	struct clone_args a = {full, to, out};
-
-	return bs_store_call(s, true, do_clone, &a, err);
-}
-
 struct open_args {
 	const char *full;
 	struct bs_store *store;
@@ -635,7 +259,7 @@ static int do_open(struct bs_engine *e, struct bs_call *c)
 {
 	struct open_args *a = c->arg;
 	struct bs_vol *v;
-	int rc = find(e, a->full, false, &v, c->err);
+	int rc = bs_volume_look(e, a->full, false, &v, c->err);
 
 	if (rc)
 		return rc;

@@ -1,0 +1,248 @@
+#include "blockstore/port_int.h"
+
+static void plan_read(const struct bs_req *req, struct bs_iop *op)
+{
+	uint64_t at = req->next_off_, edge = VS_ALIGN_DOWN(at, BS_BLOCK) + BS_OP_BLOCKS * BS_BLOCK;
+	uint64_t end = VS_MIN(req->end_, edge);
+
+	op->stage = BS_OP_READ;
+	op->block = at / BS_BLOCK;
+	op->skip = (uint32_t)(at % BS_BLOCK);
+	op->bytes = (uint32_t)(end - at);
+	op->count = VS_DIV_UP(end, BS_BLOCK) - op->block;
+}
+
+static void plan_change(const struct bs_req *req, struct bs_iop *op)
+{
+	const uint64_t piece = BS_OP_BLOCKS * BS_BLOCK;
+	uint64_t at = req->next_off_, end;
+
+	op->skip = (uint32_t)(at % BS_BLOCK);
+	op->block = at / BS_BLOCK;
+	if (op->skip || req->end_ - at < BS_BLOCK) { /* part of one block */
+		end = VS_MIN(req->end_, VS_ALIGN_DOWN(at, BS_BLOCK) + BS_BLOCK);
+		op->stage = BS_OP_LOCK;
+		op->count = 1;
+	} else if (req->op == BS_ZERO) {
+		end = VS_ALIGN_DOWN(req->end_, BS_BLOCK);
+		op->stage = BS_OP_TRIM;
+		op->count = (end - at) / BS_BLOCK;
+		op->bytes = 0;
+		op->rel = end - req->offset; /* where the request goes on */
+		return;
+	} else {
+		end = VS_MIN(VS_ALIGN_DOWN(req->end_, BS_BLOCK), VS_ALIGN_DOWN(at, piece) + piece);
+		op->stage = BS_OP_LOOKUP;
+		op->count = (end - at) / BS_BLOCK;
+	}
+	op->bytes = (uint32_t)(end - at);
+}
+
+static void plan(const struct bs_req *req, struct bs_iop *op)
+{
+	op->rel = req->next_off_ - req->offset;
+	op->skip = op->bytes = 0;
+	op->then = BS_OP_DONE;
+	switch (req->op) {
+	case BS_READ:
+		plan_read(req, op);
+		return;
+	case BS_WRITE:
+	case BS_ZERO:
+		plan_change(req, op);
+		break;
+	case BS_COMPARE_WRITE:
+		op->stage = BS_OP_LOCK;
+		op->skip = (uint32_t)(req->offset % BS_BLOCK);
+		op->bytes = (uint32_t)req->length;
+		op->block = req->offset / BS_BLOCK;
+		op->count = VS_DIV_UP(req->end_, BS_BLOCK) - op->block;
+		break;
+	case BS_TRIM:
+		op->stage = BS_OP_TRIM;
+		op->block = VS_DIV_UP(req->offset, BS_BLOCK);
+		op->count = req->end_ / BS_BLOCK - op->block;
+		break;
+	case BS_FLUSH:
+		op->stage = BS_OP_FLUSH;
+		op->count = 0;
+		break;
+	case BS_LINK:
+	case BS_STATUS:
+		op->stage = req->op == BS_LINK ? BS_OP_LINK : BS_OP_STATUS;
+		op->block = req->offset / BS_BLOCK;
+		op->count = req->length / BS_BLOCK;
+		break;
+	}
+	if (op->stage == BS_OP_LOCK)
+		op->then = BS_OP_LOOKUP;
+}
+
+static bool contiguous(const struct bs_req *req, const struct bs_iop *op)
+{
+	for (unsigned i = 0; i < op->count; i++) {
+		size_t len;
+
+		if (!bs_port_iov_at(req, op->rel + (uint64_t)i * BS_BLOCK, &len) || len < BS_BLOCK)
+			return false;
+	}
+	return true;
+}
+
+/* Staging pages where they are needed; false when there are none now. */
+static bool stage(struct bs_port *p, struct bs_iop *op)
+{
+	struct bs_req *req = op->req;
+	bool copy = req->op == BS_WRITE && op->stage == BS_OP_LOOKUP &&
+		    ((req->flags & BS_UNSTABLE) || !contiguous(req, op));
+
+	op->staging = NULL;
+	if (op->stage == BS_OP_LOCK || copy ||
+	    (op->stage == BS_OP_LOOKUP &&
+	     atomic_load_explicit(&req->volume->compression, memory_order_relaxed))) {
+		op->staging = bs_arena_take(p->staging, (unsigned)op->count);
+		if (!op->staging)
+			return false;
+	}
+	if (op->stage != BS_OP_LOOKUP)
+		return true;
+	if (copy)
+		bs_port_copy_in(req, op->rel, op->staging, op->bytes);
+	for (unsigned i = 0; i < op->count; i++) {
+		size_t len;
+
+		op->src[i] = copy ? op->staging + (size_t)i * BS_BLOCK
+				  : bs_port_iov_at(req, op->rel + (uint64_t)i * BS_BLOCK, &len);
+	}
+	return true;
+}
+
+static void advance(struct bs_req *req, const struct bs_iop *op)
+{
+	if (req->op == BS_READ || req->op == BS_WRITE || (req->op == BS_ZERO && op->bytes))
+		req->next_off_ += op->bytes;
+	else if (req->op == BS_ZERO)
+		req->next_off_ = req->offset + op->rel;
+	else
+		req->next_off_ = req->end_;
+}
+
+/* Whether an operation could be started for the first request in line. */
+static bool start_one(struct bs_port *p)
+{
+	struct bs_req *req = p->head;
+	struct bs_iop *op = p->free;
+
+	if (!req || !op)
+		return false;
+	op->req = req;
+	op->vol = req->volume ? req->volume->vol : NULL;
+	op->status = 0;
+	op->locked = false;
+	op->fua = (req->flags & BS_FUA) != 0;
+	op->seq = 0;
+	plan(req, op);
+	if (!stage(p, op))
+		return false;
+	p->free = op->next;
+	p->busy_ops++;
+	req->pending_++;
+	advance(req, op);
+	if (req->next_off_ >= req->end_) {
+		p->head = req->next_;
+		if (!p->head)
+			p->tail = NULL;
+	}
+	if (op->stage == BS_OP_LINK)
+		memcpy(op->digest, req->digests, op->count * sizeof(op->digest[0]));
+	if (op->stage == BS_OP_LOOKUP)
+		bs_port_hash(p, op);
+	bs_port_send(p, op);
+	return true;
+}
+
+void bs_port_start(struct bs_port *p)
+{
+	if (p->starting)
+		return; /* a callback submits: the loop below goes on */
+	p->starting = true;
+	while (start_one(p))
+		;
+	p->starting = false;
+}
+
+static uint64_t iov_bytes(const struct bs_req *req)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < req->iovcnt; i++)
+		n += req->iov[i].iov_len;
+	return n;
+}
+
+static int check(const struct bs_req *req)
+{
+	uint64_t align = req->op == BS_LINK || req->op == BS_STATUS ? BS_BLOCK : 512;
+	bool writes = req->op != BS_READ && req->op != BS_STATUS;
+
+	if (req->op == BS_FLUSH)
+		return 0;
+	if (req->offset % align || req->length % align)
+		return VS_E_INVAL;
+	if (!vs_range_ok(req->offset, req->length, bs_volume_size(req->volume)))
+		return VS_E_RANGE;
+	if (writes && req->volume->read_only)
+		return VS_E_ROFS;
+	switch (req->op) {
+	case BS_READ:
+	case BS_WRITE:
+		return req->length > (64u << 20) || iov_bytes(req) < req->length ? VS_E_INVAL : 0;
+	case BS_COMPARE_WRITE:
+		return req->length > BS_COMPARE_MAX || iov_bytes(req) < 2 * req->length ? VS_E_INVAL
+											: 0;
+	case BS_LINK:
+		return req->length > BS_LINK_MAX * BS_BLOCK ? VS_E_INVAL : 0;
+	case BS_STATUS:
+		return req->length > (uint64_t)BS_STATUS_MAX * BS_BLOCK ? VS_E_INVAL : 0;
+	default:
+		return 0;
+	}
+}
+
+/* Requests that change nothing are answered through the loop like all others. */
+static bool is_empty(const struct bs_req *req)
+{
+	if (req->op == BS_FLUSH)
+		return false;
+	if (req->op == BS_TRIM)
+		return VS_DIV_UP(req->offset, BS_BLOCK) >= req->end_ / BS_BLOCK;
+	return req->length == 0;
+}
+
+void bs_submit(struct bs_port *p, struct bs_req *req)
+{
+	req->status = check(req);
+	req->next_ = NULL;
+	req->pending_ = 0;
+	req->port_ = p;
+	req->next_off_ = req->offset;
+	req->end_ = req->offset + req->length;
+	if (req->op == BS_FLUSH) {
+		req->next_off_ = 0;
+		req->end_ = 1;
+	}
+	p->outstanding++;
+	if (req->status || is_empty(req)) {
+		req->next_ = p->settled;
+		p->settled = req;
+		if (p->loop && !atomic_exchange(&p->posted, true))
+			vs_loop_post(p->loop, &p->post);
+		return;
+	}
+	if (p->tail)
+		p->tail->next_ = req;
+	else
+		p->head = req;
+	p->tail = req;
+	bs_port_start(p);
+}

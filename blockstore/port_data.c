@@ -1,0 +1,226 @@
+#include "blockstore/port_int.h"
+
+#include <lz4.h>
+
+#define ZSTD_LEVEL 3
+
+static const uint8_t zero_block[BS_BLOCK];
+
+/* The request's bytes from rel on, as far as one vector element holds them. */
+uint8_t *bs_port_iov_at(const struct bs_req *req, uint64_t rel, size_t *len)
+{
+	for (int i = 0; i < req->iovcnt; i++) {
+		if (rel < req->iov[i].iov_len) {
+			*len = req->iov[i].iov_len - (size_t)rel;
+			return (uint8_t *)req->iov[i].iov_base + rel;
+		}
+		rel -= req->iov[i].iov_len;
+	}
+	*len = 0;
+	return NULL;
+}
+
+static void copy_out(const struct bs_req *req, uint64_t rel, const uint8_t *from, size_t n)
+{
+	while (n) {
+		size_t len;
+		uint8_t *to = bs_port_iov_at(req, rel, &len);
+
+		len = VS_MIN(len, n);
+		VS_ASSERT(len);
+		memcpy(to, from, len);
+		rel += len;
+		from += len;
+		n -= len;
+	}
+}
+
+void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t n)
+{
+	while (n) {
+		size_t len;
+		const uint8_t *from = bs_port_iov_at(req, rel, &len);
+
+		len = VS_MIN(len, n);
+		VS_ASSERT(len);
+		memcpy(to, from, len);
+		rel += len;
+		to += len;
+		n -= len;
+	}
+}
+
+/* Plain form of every block: src set, zeros found, the rest hashed. */
+void bs_port_hash(struct bs_port *p, struct bs_iop *op)
+{
+	for (unsigned i = 0; i < op->count; i++) {
+		op->len[i] = 0;
+		op->cid[i] = 0;
+		op->kind[i] = BS_BLOCK_ZERO;
+		if (memcmp(op->src[i], zero_block, BS_BLOCK) == 0)
+			continue;
+		op->kind[i] = BS_BLOCK_NEW;
+		dd_hash(p->hasher, op->src[i], BS_BLOCK, &op->digest[i]);
+	}
+}
+
+static size_t squeeze(struct bs_port *p, int compression, const uint8_t *from, uint8_t *to,
+		      size_t room)
+{
+	size_t n;
+
+	if (compression == BS_CODING_LZ4) {
+		int r = LZ4_compress_default((const char *)from, (char *)to, BS_BLOCK, (int)room);
+
+		return r > 0 ? (size_t)r : 0;
+	}
+	n = ZSTD_compressCCtx(p->zc, to, room, from, BS_BLOCK, ZSTD_LEVEL);
+	return ZSTD_isError(n) ? 0 : n;
+}
+
+/* Stored form of new blocks: compressed when that saves an eighth. */
+void bs_port_compress(struct bs_port *p, struct bs_iop *op)
+{
+	int compression = atomic_load_explicit(&op->req->volume->compression, memory_order_relaxed);
+	uint8_t scratch[BS_BLOCK];
+
+	for (unsigned i = 0; i < op->count; i++) {
+		size_t n = 0;
+
+		if (op->kind[i] != BS_BLOCK_NEW || op->len[i])
+			continue;
+		if (compression != BS_CODING_PLAIN && op->staging)
+			n = squeeze(p, compression, op->src[i], scratch, BS_BLOCK * 7 / 8);
+		op->coding[i] = n ? (uint8_t)compression : BS_CODING_PLAIN;
+		op->len[i] = n ? (uint32_t)n : BS_BLOCK;
+		if (n) {
+			uint8_t *to = op->staging + (size_t)i * BS_BLOCK;
+
+			memcpy(to, scratch, n);
+			op->src[i] = to;
+		}
+		op->check[i] = bs_checksum(op->src[i], op->len[i]) & BS_CHECK56;
+	}
+}
+
+static int decode(struct bs_port *p, const struct bs_piece *c, uint8_t *to)
+{
+	size_t n;
+
+	if ((bs_checksum(c->ptr, c->len) & BS_CHECK56) != c->check)
+		return VS_E_CHECKSUM;
+	switch (c->coding) {
+	case BS_CODING_PLAIN:
+		if (c->len != BS_BLOCK)
+			return VS_E_CORRUPT;
+		memcpy(to, c->ptr, BS_BLOCK);
+		return 0;
+	case BS_CODING_LZ4:
+		return LZ4_decompress_safe((const char *)c->ptr, (char *)to, (int)c->len,
+					   BS_BLOCK) == BS_BLOCK
+			   ? 0
+			   : VS_E_CORRUPT;
+	default:
+		n = ZSTD_decompressDCtx(p->zd, to, BS_BLOCK, c->ptr, c->len);
+		return n == BS_BLOCK ? 0 : VS_E_CORRUPT;
+	}
+}
+
+/* The plain bytes of a piece, in the cache block to be filled or else in scratch. */
+static int piece_bytes(struct bs_port *p, struct bs_piece *c, uint8_t scratch[BS_BLOCK],
+		       const uint8_t **bytes)
+{
+	int rc;
+
+	*bytes = zero_block;
+	if (!c->ptr)
+		return 0;
+	*bytes = c->ptr;
+	if (c->decoded)
+		return 0;
+	*bytes = c->cached ? c->cached->data : scratch;
+	rc = decode(p, c, c->cached ? c->cached->data : scratch);
+	c->filled = rc == 0 && c->cached;
+	return rc;
+}
+
+void bs_port_deliver(struct bs_port *p, struct bs_iop *op)
+{
+	uint64_t rel = op->rel;
+	uint32_t left = op->bytes, skip = op->skip;
+	uint8_t scratch[BS_BLOCK];
+
+	for (unsigned i = 0; op->status == 0 && i < op->count; i++) {
+		const uint8_t *bytes;
+		uint32_t n = VS_MIN(BS_BLOCK - skip, left);
+
+		op->status = piece_bytes(p, &op->piece[i], scratch, &bytes);
+		if (op->status)
+			break;
+		copy_out(op->req, rel, bytes + skip, n);
+		rel += n;
+		left -= n;
+		skip = 0;
+	}
+}
+
+/* What the blocks hold now, into staging. */
+static int stage_old(struct bs_port *p, struct bs_iop *op)
+{
+	for (unsigned i = 0; i < op->count; i++) {
+		uint8_t *to = op->staging + (size_t)i * BS_BLOCK;
+		const uint8_t *bytes;
+		int rc = piece_bytes(p, &op->piece[i], to, &bytes);
+
+		if (rc)
+			return rc;
+		if (bytes != to)
+			memcpy(to, bytes, BS_BLOCK);
+		op->src[i] = to;
+	}
+	return 0;
+}
+
+static int compare(struct bs_iop *op)
+{
+	const uint8_t *have = op->staging + op->skip;
+
+	for (uint32_t at = 0; at < op->bytes;) {
+		size_t len;
+		const uint8_t *want = bs_port_iov_at(op->req, op->rel + at, &len);
+
+		len = VS_MIN(len, op->bytes - at);
+		for (size_t k = 0; k < len; k++) {
+			if (want[k] != have[at + k]) {
+				op->req->mismatch_at = at + k;
+				return VS_E_MISMATCH;
+			}
+		}
+		at += (uint32_t)len;
+	}
+	return 0;
+}
+
+/* A locked read has arrived: the request's bytes go over it, then it is written. */
+void bs_port_merge(struct bs_port *p, struct bs_iop *op)
+{
+	struct bs_req *req = op->req;
+
+	if (op->status == 0)
+		op->status = stage_old(p, op);
+	if (op->status == 0 && req->op == BS_COMPARE_WRITE)
+		op->status = compare(op);
+	if (op->status) {
+		op->stage = BS_OP_RELEASE;
+		bs_port_send(p, op);
+		return;
+	}
+	if (req->op == BS_ZERO)
+		memset(op->staging + op->skip, 0, op->bytes);
+	else
+		bs_port_copy_in(req, op->rel + (req->op == BS_COMPARE_WRITE ? req->length : 0),
+				op->staging + op->skip, op->bytes);
+	bs_port_hash(p, op);
+	op->stage = BS_OP_LOOKUP;
+	bs_port_send(p, op);
+}

@@ -1,0 +1,50 @@
+/*
+ * The inside of a port, shared by its three source files: port.c (rings and life), port_cut.c
+ * (requests into operations) and port_data.c (bytes).
+ */
+#ifndef BS_PORT_INT_H
+#define BS_PORT_INT_H
+
+#include "blockstore/port.h"
+#include "common/ring.h"
+#include "dedup/digest.h"
+
+#include <zstd.h>
+
+#define BS_STAGING_PAGES 512u /* 2 MiB a port, in runs of one operation's blocks */
+
+struct bs_port {
+	struct bs_engine *engine;
+	struct bs_store *store;
+	struct vs_loop *loop;
+	struct vs_ring to_engine, to_port;
+	struct bs_iop *ops, *free;
+	unsigned depth, busy_ops;
+	struct bs_req *head, *tail; /* requests not yet cut into operations */
+	struct bs_req *settled;	    /* refused or empty: done is still to be called */
+	unsigned outstanding;
+	struct bs_arena *staging;
+	struct dd_hasher *hasher;
+	ZSTD_CCtx *zc;
+	ZSTD_DCtx *zd;
+	struct vs_post post;
+	atomic_bool posted;
+	bool answered; /* engine's: wake when the poll ends */
+	bool starting;
+};
+
+void bs_port_send(struct bs_port *p, struct bs_iop *op); /* to the engine */
+
+/* port_cut.c: starts operations for waiting requests while there are operations and staging. */
+void bs_port_start(struct bs_port *p);
+
+/* port_data.c */
+/* The request's bytes from rel on, as far as one vector element holds them. */
+uint8_t *bs_port_iov_at(const struct bs_req *req, uint64_t rel, size_t *len);
+void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t n);
+void bs_port_hash(struct bs_port *p, struct bs_iop *op);     /* zeros found, the rest hashed */
+void bs_port_compress(struct bs_port *p, struct bs_iop *op); /* stored form of new blocks */
+void bs_port_deliver(struct bs_port *p, struct bs_iop *op);  /* a read has arrived */
+void bs_port_merge(struct bs_port *p, struct bs_iop *op);    /* a locked read has arrived */
+
+#endif
