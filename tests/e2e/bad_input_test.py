@@ -364,7 +364,7 @@ def test_no_daemon():
 
 def test_an_address_in_use():
     says(start_refused("--store", path("data"), "--iscsi", node.listen["iscsi"]),
-         node.listen["iscsi"])
+         *node.listen["iscsi"].split(":"))
 
 
 def test_check_finds_nothing():
