@@ -13,6 +13,7 @@
 
 #define FETCH_FRAMES 16u
 #define PROGRESS_NS 250000000u
+#define LINES_MAX 1000u
 
 struct check {
 	struct bk_repo *r;
@@ -29,6 +30,7 @@ struct check {
 	uint8_t *raw;
 	const char *backup;		    /* the one being looked at */
 	char last[VS_ERROR_TEXT_MAX + 128]; /* a line is not said twice in a row */
+	unsigned lines;
 	uint64_t done, total, reported_ns;
 	struct vs_error *err;
 };
@@ -45,8 +47,11 @@ static void problem(struct check *c, const char *text)
 	if (strcmp(line, c->last) == 0)
 		return;
 	memcpy(c->last, line, sizeof(line));
-	if (c->line)
+	c->lines++;
+	if (c->line && c->lines < LINES_MAX)
 		c->line(c->line_arg, line);
+	else if (c->line && c->lines == LINES_MAX)
+		c->line(c->line_arg, "there is more, which is only counted");
 }
 
 static void bad_index(void *arg, const struct vs_error *e)

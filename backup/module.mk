@@ -6,4 +6,6 @@ backup_SRCS := backup/object_format.c backup/config_format.c backup/descriptor_f
                backup/backup.c backup/restore.c backup/export.c backup/check.c \
                backup/gc_mark.c backup/gc.c
 backup_TESTS := tests/unit/test_backup_format.c tests/unit/test_backup_remote.c \
-                tests/unit/test_backup_repo.c tests/unit/test_backup_job.c
+                tests/unit/test_backup_repo.c tests/unit/test_backup_job.c \
+                tests/unit/test_backup_gc.c tests/unit/test_backup_damage.c \
+                tests/unit/test_backup_history.c

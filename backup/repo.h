@@ -120,7 +120,8 @@ struct bk_check_result {
 /*
  * Holds index objects against packs and every backup's pages and blocks against the index; with
  * read_data also reads every pack and hashes every block in it. report gets one line a problem,
- * naming the object. 0 when the check could be made, whatever it found.
+ * naming the object, at most 1000 of them; result.problems counts all. 0 when the check could be
+ * made, whatever it found.
  */
 int bk_repo_check(struct bk_repo *r, bool read_data, void (*report)(void *arg, const char *line),
 		  void *report_arg, const struct bk_watch *watch, struct bk_check_result *out,
