@@ -84,7 +84,11 @@ void vm_monitor_rearm(struct vs_timer *t)
 		m->rearming = false;
 }
 
-/* Remembers in the folder that the machine was adopted while paused, for the adoptions to come. */
+/*
+ * Remembers in the folder that the machine was adopted while paused, for this adoption and those to
+ * come. Also one that is paused now is looked at later: resumed before QEMU has connected its disks
+ * again, it fails to set them up.
+ */
 static void mind_lost_watch(struct vm_machine *m)
 {
 	char path[VM_SOCKET_MAX];
@@ -98,10 +102,9 @@ static void mind_lost_watch(struct vm_machine *m)
 			vs_warn("machine %s: cannot create %s", m->name, path);
 		else
 			close(fd);
-	} else if (access(path, F_OK) == 0 &&
-		   vs_loop_timer(m->host->loop, &m->rearm, REARM_AFTER) != 0) {
-		vs_err("machine %s: no timer for its disks", m->name);
 	}
+	if (access(path, F_OK) == 0 && vs_loop_timer(m->host->loop, &m->rearm, REARM_AFTER) != 0)
+		vs_err("machine %s: no timer for its disks", m->name);
 }
 
 static void got_uuid(void *arg, int rc, const json_t *value, const char *text)
