@@ -130,8 +130,10 @@ static void gone(struct iscsi_conn *c)
 	struct iscsi_server *srv = c->srv;
 	struct iscsi_conn **p = &srv->conns;
 
-	while (*p != c)
+	while (*p != c) {
+		VS_ASSERT(*p);
 		p = &(*p)->ctl_next;
+	}
 	*p = c->ctl_next;
 	srv->nconns--;
 	atomic_fetch_sub(&c->thread->load, 1);

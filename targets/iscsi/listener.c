@@ -68,7 +68,7 @@ static struct iscsi_conn *oldest_stranger(struct iscsi_server *srv)
 static void admit(struct iscsi_portal_state *p, int fd)
 {
 	struct iscsi_server *srv = p->srv;
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
 	struct iscsi_conn *c, *stranger;
 
@@ -122,18 +122,21 @@ static void accept_some(struct vs_watch *w, uint32_t events)
 static int bind_address(struct iscsi_portal_state *p, const struct addrinfo *ai,
 			struct vs_error *err)
 {
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} bound = {0};
+	socklen_t len = sizeof(bound);
 	int one = 1, fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	p->watch.fd = fd;
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+	    getsockname(fd, &bound.any, &len) < 0)
 		return vs_fail_errno(err, "cannot listen on %s port %u for iSCSI", p->address,
 				     p->port);
-	p->port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
-						 : ((struct sockaddr_in *)&ss)->sin_port);
+	p->port = ntohs(ai->ai_family == AF_INET6 ? bound.in6.sin6_port : bound.in.sin_port);
 	return 0;
 }
 

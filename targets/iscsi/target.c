@@ -27,24 +27,27 @@ bool iscsi_name_ok(const char *text)
 	return len > 4;
 }
 
+static void free_secret(const char *secret)
+{
+	if (secret)
+		vs_secret_wipe((char *)secret, strlen(secret));
+	free((char *)secret);
+}
+
 static void free_config(struct iscsi_target_config *cfg)
 {
 	for (size_t i = 0; i < cfg->nluns && cfg->luns; i++)
 		free((char *)cfg->luns[i].volume);
 	for (size_t i = 0; i < cfg->ninitiators && cfg->initiators; i++)
 		free((char *)cfg->initiators[i]);
-	if (cfg->chap_secret)
-		vs_secret_wipe((char *)cfg->chap_secret, strlen(cfg->chap_secret));
-	if (cfg->mutual_secret)
-		vs_secret_wipe((char *)cfg->mutual_secret, strlen(cfg->mutual_secret));
 	free((void *)cfg->luns);
 	free((void *)cfg->initiators);
 	free((char *)cfg->iqn);
 	free((char *)cfg->alias);
 	free((char *)cfg->chap_user);
-	free((char *)cfg->chap_secret);
+	free_secret(cfg->chap_secret);
 	free((char *)cfg->mutual_user);
-	free((char *)cfg->mutual_secret);
+	free_secret(cfg->mutual_secret);
 }
 
 void iscsi_target_put(struct iscsi_target *t)
@@ -71,9 +74,12 @@ static bool copy_config(struct iscsi_target_config *to, const struct iscsi_targe
 	const char **initiators = calloc(from->ninitiators + 1, sizeof(*initiators));
 	bool ok = luns && initiators;
 
-	*to = *from;
-	to->luns = luns;
-	to->initiators = initiators;
+	*to = (struct iscsi_target_config){.luns = luns,
+					   .nluns = from->nluns,
+					   .initiators = initiators,
+					   .ninitiators = from->ninitiators,
+					   .portal_group = from->portal_group,
+					   .read_only = from->read_only};
 	to->iqn = copy(from->iqn, &ok);
 	to->alias = copy(from->alias, &ok);
 	to->chap_user = copy(from->chap_user, &ok);

@@ -72,12 +72,11 @@ struct iscsi_task *iscsi_task_new(struct iscsi_conn *c, const struct iscsi_bhs *
 		c->immediates++;
 	else
 		c->open_cmds++;
-	if (bhs->data_len && (!t->flag_write || !c->params.immediate_data))
+	if ((bhs->data_len && (!t->flag_write || !c->params.immediate_data)) ||
+	    (t->unsolicited && c->params.initial_r2t))
 		iscsi_task_fail(t, SCSI_ABORTED_COMMAND, SCSI_UNEXPECTED_UNSOLICITED_DATA);
 	else if (bhs->data_len > t->edtl)
 		iscsi_task_fail(t, SCSI_ABORTED_COMMAND, SCSI_INCORRECT_AMOUNT_OF_DATA);
-	else if (t->unsolicited && c->params.initial_r2t)
-		iscsi_task_fail(t, SCSI_ABORTED_COMMAND, SCSI_UNEXPECTED_UNSOLICITED_DATA);
 	return t;
 }
 
@@ -225,6 +224,7 @@ void iscsi_task_sent(struct iscsi_out *out)
 	struct iscsi_piece *p = out->kind == ISCSI_OUT_DATA_IN ? out->owner : NULL;
 	struct iscsi_task *t = p ? p->task : out->owner;
 
+	VS_ASSERT(t && t->outs);
 	t->outs--;
 	if (p && p != &t->own)
 		iscsi_task_chunk_put(t, p);

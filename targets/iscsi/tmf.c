@@ -131,9 +131,13 @@ static void run(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
 		const struct iscsi_task_request *req, struct iscsi_tmf_op *op)
 {
 	struct iscsi_lun *l = find_lun(c, bhs->lun);
-	bool whole = req->function == ISCSI_TMF_WARM_RESET || req->function == ISCSI_TMF_COLD_RESET;
+	bool cold = req->function == ISCSI_TMF_COLD_RESET;
 
-	if (!l && !whole) {
+	if (cold || req->function == ISCSI_TMF_WARM_RESET) {
+		reset_target(c, cold, op);
+		return;
+	}
+	if (!l) {
 		op->response = ISCSI_TMF_NO_LUN;
 		return;
 	}
@@ -147,10 +151,6 @@ static void run(struct iscsi_conn *c, const struct iscsi_bhs *bhs,
 		break;
 	case ISCSI_TMF_LUN_RESET:
 		reset_lun(c, l, ISCSI_UA_LUN_RESET, op);
-		break;
-	case ISCSI_TMF_WARM_RESET:
-	case ISCSI_TMF_COLD_RESET:
-		reset_target(c, req->function == ISCSI_TMF_COLD_RESET, op);
 		break;
 	case ISCSI_TMF_REASSIGN:
 		op->response = ISCSI_TMF_NO_REASSIGN;
