@@ -42,7 +42,7 @@ static int export_raw(struct export *ex, struct mg_task *t, const char *full, ui
 		rc = vs_fail_errno(err, "cannot write %s", ex->partial);
 	if (ex->block && (ioctl(c.fd, BLKGETSIZE64, &room) != 0 || room < size))
 		rc = vs_fail(err, VS_E_NOSPC, "%s has %llu bytes, %s has %llu", ex->dest,
-			     (unsigned long long)room, full, (unsigned long long)size);
+			     (unsigned long long)room, ex->volume, (unsigned long long)size);
 	if (rc == 0)
 		rc = bs_volume_open(c.store, full, &c.volume, err);
 	if (rc == 0) {

@@ -42,6 +42,7 @@ int mg_vm_doc_decode(struct mg_node *n, const json_t *doc, struct mg_vm_doc *out
 	}
 	out->autostart = json_is_true(json_object_get(doc, "autostart"));
 	out->share_disks = json_is_true(json_object_get(doc, "share_disks"));
+	out->held = json_is_true(json_object_get(doc, "held"));
 	return rc;
 }
 
@@ -142,8 +143,8 @@ int mg_vm_doc_store(struct mg_node *n, const struct mg_vm_doc *d, bool insert, s
 		json_decref(definition);
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	}
-	doc = json_pack("{s:o, s:b, s:b}", "definition", definition, "autostart", d->autostart,
-			"share_disks", d->share_disks);
+	doc = json_pack("{s:o, s:b, s:b, s:b}", "definition", definition, "autostart", d->autostart,
+			"share_disks", d->share_disks, "held", d->held);
 	if (!doc)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	rc = insert ? mg_catalogue_insert(n->catalogue, MG_VM, d->def.name, doc, d->uuids,
@@ -173,4 +174,22 @@ json_t *mg_vm_doc_json(const struct mg_vm_doc *d, struct vm_status *st)
 		return NULL;
 	}
 	return json;
+}
+
+void mg_vm_note_held(struct mg_vm *m, bool held)
+{
+	struct mg_vm_doc *d = calloc(1, sizeof(*d));
+	struct mg_node *n = m->vms->node;
+	struct vs_error err;
+	int rc =
+	    d ? mg_vm_doc_load(n, m->name, d, &err) : vs_fail(&err, VS_E_NOMEM, "out of memory");
+
+	if (rc == 0 && d->held != held) {
+		d->held = held;
+		rc = mg_vm_doc_store(n, d, false, &err);
+	}
+	if (rc != 0)
+		mg_event(n->events, MG_WARNING, "vm.failed", m->name,
+			 "whether it waits for space could not be kept: %s", err.text);
+	free(d);
 }

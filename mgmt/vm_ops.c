@@ -183,6 +183,7 @@ static int start(struct mg_vm *m, struct mg_vm_doc *d, struct vs_error *err)
 	rc = mg_vm_disks_start(m, &d->def, d->uuids, err);
 	if (rc != 0)
 		return rc;
+	mg_vm_note_held(m, false);
 	rc = vm_start(m->vms->host, &d->def, err);
 	if (rc != 0)
 		mg_vm_disks_stop(m);
@@ -233,6 +234,7 @@ int mg_vm_control(struct mg_node *n, const char *name,
 		pthread_mutex_lock(&n->vms->lock);
 		m->paused = false;
 		pthread_mutex_unlock(&n->vms->lock);
+		mg_vm_note_held(m, false);
 	}
 	pthread_mutex_unlock(&m->ops);
 	mg_vm_put(m);
@@ -327,9 +329,15 @@ static int adopt(struct mg_vm *m, struct mg_vm_doc *d, struct vs_error *err)
 	if (rc != 0)
 		return rc;
 	rc = vm_adopt(m->vms->host, &d->def, err);
-	if (rc != 0)
+	if (rc != 0) {
 		mg_vm_disks_stop(m);
-	return rc;
+		return rc;
+	}
+	pthread_mutex_lock(&m->vms->lock);
+	m->paused = d->held;
+	pthread_cond_signal(&m->vms->work);
+	pthread_mutex_unlock(&m->vms->lock);
+	return 0;
 }
 
 struct autostart {

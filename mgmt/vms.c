@@ -10,7 +10,8 @@
 
 #define VHOST_THREADS 2
 #define LOOK_SECONDS 5		  /* how often room is looked for while writes are held */
-#define ROOM (UINT64_C(64) << 20) /* bytes free before a paused machine goes on */
+#define ROOM (UINT64_C(64) << 20) /* bytes free before a paused machine goes on; */
+#define ROOM_PART 20		  /* in a small store this part of it */
 #define VM_USER "vstore-vm"	  /* QEMU runs as this user where it exists */
 
 struct mg_vm *mg_vm_get(struct mg_vms *v, const char *name)
@@ -147,7 +148,8 @@ static bool room_again(struct mg_node *n)
 
 	bs_store_info(n->store, &info);
 	return !info.failed && info.capacity_bytes > info.physical_used_bytes &&
-	       info.capacity_bytes - info.physical_used_bytes > ROOM;
+	       info.capacity_bytes - info.physical_used_bytes >
+		   VS_MIN(ROOM, info.capacity_bytes / ROOM_PART);
 }
 
 /* Pauses a machine whose writes are held, and lets it go on when there is room. */
@@ -175,6 +177,8 @@ static void mind_space(struct mg_vm *m)
 	pthread_mutex_lock(&v->lock);
 	m->paused = paused;
 	pthread_mutex_unlock(&v->lock);
+	if (paused != was)
+		mg_vm_note_held(m, paused);
 	pthread_mutex_unlock(&m->ops);
 }
 

@@ -49,11 +49,15 @@ int mg_vm_disks_start(struct mg_vm *m, struct vm_definition *def, const struct v
 		      struct vs_error *err) vs_must_check;
 void mg_vm_disks_stop(struct mg_vm *m);
 
+/* Remembers whether the machine is paused for want of space. */
+void mg_vm_note_held(struct mg_vm *m, bool held);
+
 /* Stored documents. uuids of VM_DISKS_MAX. */
 struct mg_vm_doc {
 	struct vm_definition def; /* volumes by their present names */
 	struct vs_uuid uuids[VM_DISKS_MAX];
 	bool autostart, share_disks;
+	bool held; /* paused by us for want of space: the next daemon must know */
 };
 int mg_vm_doc_load(struct mg_node *n, const char *name, struct mg_vm_doc *out,
 		   struct vs_error *err) vs_must_check;
