@@ -22,11 +22,40 @@ static struct model_image *volume(struct world *w, uint32_t blocks)
 	return model_find(&w->model, name, "");
 }
 
-/* A bit of one copy of a superblock, or of both. */
+/* Which copies can be read, and each slot's checkpoint. */
+struct supers {
+	bool there[2][2];
+	uint64_t number[2];
+};
+
+static void read_supers(const struct world *w, struct supers *out)
+{
+	*out = (struct supers){0};
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned slot = i & 1, copy = i >> 1;
+		uint8_t buf[BS_SUPER_SIZE];
+		struct bs_super sb;
+
+		sim_disk_peek(w->disk, bs_super_offset(w->disk_size, slot, copy), buf, sizeof(buf));
+		if (bs_super_decode(buf, &sb) != 0)
+			continue;
+		out->there[slot][copy] = true;
+		out->number[slot] = VS_MAX(out->number[slot], sb.checkpoint);
+	}
+}
+
+/* A bit of one copy of a superblock, or of both; a cut may have torn others, one must be left. */
 static void rot_super(struct world *w, unsigned slot, bool both)
 {
 	unsigned copy = sim_below(&w->rng, 2);
+	struct supers s;
 
+	read_supers(w, &s);
+	if (!s.there[!slot][0] && !s.there[!slot][1]) {
+		if (!s.there[slot][0] || !s.there[slot][1])
+			return;
+		both = false;
+	}
 	for (unsigned c = 0; c < 2; c++)
 		if (both || c == copy)
 			sim_disk_rot(w->disk,
@@ -35,26 +64,12 @@ static void rot_super(struct world *w, unsigned slot, bool both)
 				     sim_below(&w->rng, 8));
 }
 
-/* All of the newest superblock, if the other slot has one; else one copy of it. */
 static void rot_newest(struct world *w)
 {
-	uint64_t number[2] = {0, 0};
-	bool there[2] = {false, false};
-	unsigned newest;
+	struct supers s;
 
-	for (unsigned i = 0; i < 4; i++) {
-		uint8_t buf[BS_SUPER_SIZE];
-		struct bs_super sb;
-
-		sim_disk_peek(w->disk, bs_super_offset(w->disk_size, i & 1, i >> 1), buf,
-			      sizeof(buf));
-		if (bs_super_decode(buf, &sb) != 0)
-			continue;
-		there[i & 1] = true;
-		number[i & 1] = VS_MAX(number[i & 1], sb.checkpoint);
-	}
-	newest = number[1] > number[0];
-	rot_super(w, newest, there[!newest]);
+	read_supers(w, &s);
+	rot_super(w, s.number[1] > s.number[0], true);
 }
 
 /* What goes on while checkpoints are made. */
