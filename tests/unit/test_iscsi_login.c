@@ -181,11 +181,13 @@ static void discovery_needs_no_target(void **state)
 	begin(&p);
 	/* the session type comes after a key whose answer depends on it */
 	step(&p, 1, 3,
-	     "MaxBurstLength=65536\0InitiatorName=iqn.1994-05.org.example:host\0"
+	     "MaxBurstLength=65536\0ErrorRecoveryLevel=0\0InitiatorName=iqn.1994-05.org.example:"
+	     "host\0"
 	     "SessionType=Discovery\0");
 	assert_int_equal(p.v.status, ISCSI_LOGIN_OK);
 	assert_true(p.login.discovery);
 	assert_string_equal(value(&p, "MaxBurstLength"), "Irrelevant");
+	assert_string_equal(value(&p, "ErrorRecoveryLevel"), "0");
 	assert_null(value(&p, "TargetPortalGroupTag"));
 }
 
