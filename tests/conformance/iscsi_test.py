@@ -437,6 +437,27 @@ def test_ordered_tasks_keep_their_place():
         assert s.call(bytes(6), attr=4).asc == 0x4900  # ACA
 
 
+def test_a_full_store_says_so_and_still_reads():
+    with Node(size="768M", nbd=False) as full:
+        full.vstore("volume", "create", "big", "--size", "2G")
+        full.vstore("target", "create", IQN, "--volume", "big:0")
+        with Session(full.listen["iscsi"], IQN).ready() as s:
+            blocks, written = MIB // 512, []
+            for i in range(1024):
+                data = pattern(MIB, i)
+                r = s.call(write16(i * blocks, blocks), data)
+                if r.status != GOOD:
+                    break
+                written.append(i)
+            assert (r.status, r.key, r.asc) == (CHECK_CONDITION, 7, 0x2707), r
+            assert len(written) > 100
+            for i in (written[0], written[len(written) // 2], written[-1]):
+                assert s.read(i * blocks, blocks) == pattern(MIB, i)
+            s.good(struct.pack(">BBQIBB", 0x93, 9, 0, 65536, 0, 0))  # 32 MiB unmapped
+            assert s.read(0, 8) == bytes(4096)
+            s.logout()
+
+
 # ---- what initiators should not say
 
 
