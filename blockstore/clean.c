@@ -25,6 +25,9 @@ static uint32_t choose(const struct bs_engine *e)
 	for (uint32_t i = 0; i < e->segs.count; i++) {
 		const struct bs_seg *g = &e->segs.seg[i];
 
+		/* pages of a running checkpoint have their place but may not have been written */
+		if (g->ent.state == BS_SEG_META && e->checkpointing)
+			continue;
 		if ((g->ent.state != BS_SEG_LOG && g->ent.state != BS_SEG_META) || g->bad ||
 		    bs_seg_busy(e, i) || g->ent.live == 0 || g->ent.live >= least)
 			continue;
