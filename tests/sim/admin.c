@@ -200,9 +200,9 @@ static void note_op(struct world *w, const struct sim_admin *a)
 	w->admin_op = 0;
 	if (w->admin_expect != 0)
 		return;
-	if (a->kind == SIM_RESIZE && a->size / SIM_SECTOR < img->sectors) {
+	if (a->kind == SIM_RESIZE && world_sectors(w, a->size) < img->sectors) {
 		w->admin_op = model_op_new(&w->model);
-		for (uint32_t s = (uint32_t)(a->size / SIM_SECTOR); s < img->sectors; s++)
+		for (uint32_t s = world_sectors(w, a->size); s < img->sectors; s++)
 			model_write(&w->model, img, w->admin_op, s, 0);
 	} else if (a->kind == SIM_ROLLBACK) {
 		vol = model_find(&w->model, img->name, "");

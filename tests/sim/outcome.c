@@ -73,10 +73,10 @@ void world_admin_apply(struct world *w, const struct sim_admin *a)
 	op_happened(w);
 	switch (a->kind) {
 	case SIM_CREATE:
-		VS_ASSERT(model_add(&w->model, a->name, "", (uint32_t)(a->size / SIM_SECTOR)));
+		VS_ASSERT(model_add(&w->model, a->name, "", world_sectors(w, a->size)));
 		break;
 	case SIM_RESIZE:
-		img->sectors = (uint32_t)(a->size / SIM_SECTOR);
+		img->sectors = world_sectors(w, a->size);
 		break;
 	case SIM_RENAME:
 		apply_rename(w, a);
@@ -135,7 +135,7 @@ static int happened(struct world *w, size_t n, const struct sim_admin *a)
 	case SIM_CREATE:
 		return info != NULL;
 	case SIM_RESIZE:
-		if (!info || a->size / SIM_SECTOR == img->sectors)
+		if (!info || world_sectors(w, a->size) == img->sectors)
 			return -1;
 		return info->size == a->size;
 	case SIM_RENAME:
@@ -151,7 +151,7 @@ static int happened(struct world *w, size_t n, const struct sim_admin *a)
 		info = listed(w, n, img->name);
 		if (!info || vol->sectors == img->sectors)
 			return -1;
-		return info->size == (uint64_t)img->sectors * SIM_SECTOR;
+		return info->size == world_bytes(w, img->sectors);
 	default:
 		return 0;
 	}

@@ -230,7 +230,7 @@ struct world_req *world_req_begin(struct world *w, struct model_image *img, enum
 		q->req = (struct bs_req){.op = op,
 					 .flags = flags,
 					 .volume = v,
-					 .offset = (uint64_t)sector * SIM_SECTOR,
+					 .offset = img ? world_bytes(w, sector) : 0,
 					 .length = (uint64_t)count * SIM_SECTOR,
 					 .done = req_done,
 					 .arg = q};

@@ -28,7 +28,7 @@ int world_create(struct world *w, const char *name, uint32_t blocks)
 	if (!a)
 		return WORLD_CUT;
 	(void)snprintf(a->name, sizeof(a->name), "%s", name);
-	a->size = (uint64_t)blocks * BS_BLOCK;
+	a->size = world_bytes(w, blocks * 8);
 	return run(w);
 }
 
@@ -104,7 +104,7 @@ int world_resize(struct world *w, struct model_image *img, uint32_t blocks)
 	a = of(w, SIM_RESIZE, img);
 	if (!a)
 		return WORLD_CUT;
-	a->size = (uint64_t)blocks * BS_BLOCK;
+	a->size = world_bytes(w, blocks * 8);
 	a->force = true;
 	return run(w);
 }

@@ -147,10 +147,10 @@ static void check_list(struct world *w, size_t n)
 
 		sim_require(img, "the store lists %s%s%s, which should not be there", info->name,
 			    info->snap[0] ? "@" : "", info->snap);
-		sim_require(info->size == (uint64_t)img->sectors * SIM_SECTOR,
+		sim_require(info->size == world_bytes(w, img->sectors),
 			    "%s is %llu bytes, should be %llu", world_full_name(img),
 			    (unsigned long long)info->size,
-			    (unsigned long long)img->sectors * SIM_SECTOR);
+			    (unsigned long long)world_bytes(w, img->sectors));
 		sim_require(info->snapshot == img->snapshot, "%s: wrong kind",
 			    world_full_name(img));
 	}
@@ -266,10 +266,12 @@ void world_check_diff(struct world *w, struct model_image *a, struct model_image
 	for (size_t i = 0; i < call->ndiff; i++) {
 		const struct bs_diff_entry *e = &w->diff[i];
 
-		sim_require(vs_range_ok(e->block, e->count, b->sectors / 8),
+		sim_require(e->block >= w->shift &&
+				vs_range_ok(e->block - w->shift, e->count, b->sectors / 8),
 			    "diff says blocks %llu+%llu of %s", (unsigned long long)e->block,
 			    (unsigned long long)e->count, world_full_name(b));
-		memset(said + e->block, e->kind == BS_DIFF_ZERO ? zero : data, e->count);
+		memset(said + (e->block - w->shift), e->kind == BS_DIFF_ZERO ? zero : data,
+		       e->count);
 	}
 	for (uint32_t i = 0; i < b->sectors / 8; i++) {
 		unsigned char want = block_equal(a, b, i) ? none : block_zero(b, i) ? zero : data;

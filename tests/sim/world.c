@@ -24,6 +24,8 @@ void world_init(struct world *w, uint64_t seed, uint64_t disk_size)
 	model_init(&w->model);
 	sim_require(dd_hasher_new(&w->hasher, &err) == 0, "no hasher");
 	world_default_config(w);
+	if (sim_one_in(&w->rng, 4)) /* maps of two and three levels instead of one and two */
+		w->shift = 512 * 512 - 256;
 }
 
 void world_free(struct world *w)

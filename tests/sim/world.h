@@ -37,6 +37,7 @@ struct world {
 	struct sim_clock clock;
 	struct sim_disk *disk;
 	uint64_t disk_size;
+	uint32_t shift; /* blocks before the ones used in every volume, never written */
 	struct sim_host_config cfg;
 	struct sim_host *host;
 	struct model model;
@@ -163,6 +164,16 @@ void world_verify(struct world *w, uint64_t lo, bool crash);
 void world_check_diff(struct world *w, struct model_image *a, struct model_image *b);
 /* Recounts a copy of the disk offline; everything must agree. */
 void world_recount(struct world *w, bool read_data);
+
+/* Where a sector of the model lies in a volume, in bytes, and back. */
+static inline uint64_t world_bytes(const struct world *w, uint32_t sector)
+{
+	return ((uint64_t)w->shift * 8 + sector) * SIM_SECTOR;
+}
+static inline uint32_t world_sectors(const struct world *w, uint64_t bytes)
+{
+	return (uint32_t)(bytes / SIM_SECTOR - (uint64_t)w->shift * 8);
+}
 
 uint64_t world_new_content(struct world *w);
 struct model_image *world_find(struct world *w, const char *full); /* NAME or NAME@SNAP */
