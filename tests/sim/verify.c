@@ -192,6 +192,37 @@ static uint64_t check_snapshots(struct world *w, const struct model_reading *all
 	return cut;
 }
 
+static uint64_t mapped_bytes(const struct model_reading *r)
+{
+	uint64_t blocks = 0;
+
+	for (uint32_t b = 0; b < r->image->sectors / 8; b++) {
+		bool zero = true;
+
+		for (uint32_t i = 0; i < 8; i++)
+			zero &= r->tags[b * 8 + i] == 0;
+		blocks += !zero;
+	}
+	return blocks * BS_BLOCK;
+}
+
+/* What the store counts as mapped is what does not read as zeros. */
+static void check_counts(struct world *w, size_t listed, const struct model_reading *r, unsigned n)
+{
+	for (size_t i = 0; i < listed; i++) {
+		const struct bs_volume_info *info = &w->infos[i];
+
+		for (unsigned k = 0; k < n; k++)
+			sim_require(strcmp(info->name, r[k].image->name) != 0 ||
+					strcmp(info->snap, r[k].image->snap) != 0 ||
+					info->logical_bytes == mapped_bytes(&r[k]),
+				    "%s is said to hold %llu bytes, holds %llu",
+				    world_full_name(r[k].image),
+				    (unsigned long long)info->logical_bytes,
+				    (unsigned long long)mapped_bytes(&r[k]));
+	}
+}
+
 void world_verify(struct world *w, uint64_t lo, bool crash)
 {
 	struct model_reading *r, *exact = readings_new(MODEL_IMAGES);
@@ -216,6 +247,7 @@ void world_verify(struct world *w, uint64_t lo, bool crash)
 		r[n].image = &w->model.images[i];
 		r[n++].tags = tags;
 	}
+	check_counts(w, listed, r, n);
 	cut = check_snapshots(w, r, n);
 	for (unsigned i = 0; i < n; i++)
 		if (!unpinned(r[i].image))
