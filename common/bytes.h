@@ -9,17 +9,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#define VS_BYTES_GETPUT(bits, order, conv_from, conv_to)                                           \
-	static inline uint##bits##_t vs_get_##order##bits(const void *p)                           \
-	{                                                                                          \
-		uint##bits##_t v;                                                                  \
-		memcpy(&v, p, sizeof(v));                                                          \
-		return conv_from(v);                                                               \
-	}                                                                                          \
-	static inline void vs_put_##order##bits(void *p, uint##bits##_t v)                         \
-	{                                                                                          \
-		v = conv_to(v);                                                                    \
-		memcpy(p, &v, sizeof(v));                                                          \
+#define VS_BYTES_GETPUT(bits, order, conv_from, conv_to)                   \
+	static inline uint##bits##_t vs_get_##order##bits(const void *p)   \
+	{                                                                  \
+		uint##bits##_t v;                                          \
+		memcpy(&v, p, sizeof(v));                                  \
+		return conv_from(v);                                       \
+	}                                                                  \
+	static inline void vs_put_##order##bits(void *p, uint##bits##_t v) \
+	{                                                                  \
+		v = conv_to(v);                                            \
+		memcpy(p, &v, sizeof(v));                                  \
 	}
 VS_BYTES_GETPUT(16, le, le16toh, htole16)
 VS_BYTES_GETPUT(32, le, le32toh, htole32)
@@ -51,19 +51,19 @@ static inline bool vs_range_ok(uint64_t offset, uint64_t length, uint64_t size)
 	return offset <= size && length <= size - offset;
 }
 
-#define VS_ALIGN_UP(v, a) (((v) + (a) - 1) / (a) * (a))
+#define VS_ALIGN_UP(v, a) (((v) + (a)-1) / (a) * (a))
 #define VS_ALIGN_DOWN(v, a) ((v) / (a) * (a))
-#define VS_DIV_UP(v, a) (((v) + (a) - 1) / (a))
+#define VS_DIV_UP(v, a) (((v) + (a)-1) / (a))
 #define VS_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define VS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define VS_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define vs_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define vs_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* For invariants only, kept in release builds; input is checked, never asserted. */
-#define VS_ASSERT(cond)                                                                            \
-	do {                                                                                       \
-		if (__builtin_expect(!(cond), 0))                                                  \
-			vs_assert_fail(#cond, __FILE__, __LINE__);                                 \
+#define VS_ASSERT(cond)                                            \
+	do {                                                       \
+		if (__builtin_expect(!(cond), 0))                  \
+			vs_assert_fail(#cond, __FILE__, __LINE__); \
 	} while (0)
 _Noreturn void vs_assert_fail(const char *cond, const char *file, int line);
 

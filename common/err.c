@@ -14,7 +14,7 @@ struct entry {
 
 static const struct entry entries[] = {
 #define VS_ERR_ENTRY(name, no, text) {#name, no, text},
-	VS_ERRORS(VS_ERR_ENTRY)
+    VS_ERRORS(VS_ERR_ENTRY)
 #undef VS_ERR_ENTRY
 };
 

@@ -13,31 +13,31 @@
 #include <stdarg.h>
 
 /* name, nearest errno, text for people */
-#define VS_ERRORS(X)                                                                               \
-	X(NOENT, ENOENT, "no such object")                                                         \
-	X(EXIST, EEXIST, "name is in use")                                                         \
-	X(INVAL, EINVAL, "invalid argument")                                                       \
-	X(RANGE, ERANGE, "outside the object's range")                                             \
-	X(IO, EIO, "input/output error")                                                           \
-	X(CHECKSUM, EIO, "checksum mismatch: stored data is damaged")                              \
-	X(CORRUPT, EUCLEAN, "on-disk structure is damaged")                                        \
-	X(NOSPC, ENOSPC, "no space left in the store")                                             \
-	X(NOMEM, ENOMEM, "out of memory")                                                          \
-	X(BUSY, EBUSY, "in use")                                                                   \
-	X(ROFS, EROFS, "read-only")                                                                \
-	X(VERSION, EPROTONOSUPPORT, "format version is not supported")                             \
-	X(FEATURE, EPROTONOSUPPORT, "feature is not supported")                                    \
-	X(NOTSTORE, EMEDIUMTYPE, "not a vstore store")                                             \
-	X(LIMIT, EMLINK, "limit reached")                                                          \
-	X(TIMEDOUT, ETIMEDOUT, "timed out")                                                        \
-	X(CANCELED, ECANCELED, "canceled")                                                         \
-	X(PROTO, EPROTO, "protocol error")                                                         \
-	X(ACCESS, EACCES, "permission denied")                                                     \
-	X(MISMATCH, EILSEQ, "compared data differs")                                               \
-	X(FAILED, EIO, "store has failed; it must be reopened")                                    \
-	X(AGAIN, EAGAIN, "try again")                                                              \
-	X(NOTSUP, EOPNOTSUPP, "not supported")                                                     \
-	X(TOOBIG, EMSGSIZE, "too large")                                                           \
+#define VS_ERRORS(X)                                                   \
+	X(NOENT, ENOENT, "no such object")                             \
+	X(EXIST, EEXIST, "name is in use")                             \
+	X(INVAL, EINVAL, "invalid argument")                           \
+	X(RANGE, ERANGE, "outside the object's range")                 \
+	X(IO, EIO, "input/output error")                               \
+	X(CHECKSUM, EIO, "checksum mismatch: stored data is damaged")  \
+	X(CORRUPT, EUCLEAN, "on-disk structure is damaged")            \
+	X(NOSPC, ENOSPC, "no space left in the store")                 \
+	X(NOMEM, ENOMEM, "out of memory")                              \
+	X(BUSY, EBUSY, "in use")                                       \
+	X(ROFS, EROFS, "read-only")                                    \
+	X(VERSION, EPROTONOSUPPORT, "format version is not supported") \
+	X(FEATURE, EPROTONOSUPPORT, "feature is not supported")        \
+	X(NOTSTORE, EMEDIUMTYPE, "not a vstore store")                 \
+	X(LIMIT, EMLINK, "limit reached")                              \
+	X(TIMEDOUT, ETIMEDOUT, "timed out")                            \
+	X(CANCELED, ECANCELED, "canceled")                             \
+	X(PROTO, EPROTO, "protocol error")                             \
+	X(ACCESS, EACCES, "permission denied")                         \
+	X(MISMATCH, EILSEQ, "compared data differs")                   \
+	X(FAILED, EIO, "store has failed; it must be reopened")        \
+	X(AGAIN, EAGAIN, "try again")                                  \
+	X(NOTSUP, EOPNOTSUPP, "not supported")                         \
+	X(TOOBIG, EMSGSIZE, "too large")                               \
 	X(CLOSED, ESHUTDOWN, "closed")
 
 enum vs_errcode {
@@ -45,7 +45,7 @@ enum vs_errcode {
 #define VS_ERR_ENUM(name, no, text) VS_E_##name,
 	VS_ERRORS(VS_ERR_ENUM)
 #undef VS_ERR_ENUM
-	VS_E_LAST_
+	    VS_E_LAST_
 };
 
 #define VS_ERROR_TEXT_MAX 384
@@ -57,14 +57,14 @@ struct vs_error {
 
 /* Fills err (unless NULL) and returns code, so that "return vs_fail(...)" is the error path. */
 int vs_fail(struct vs_error *err, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 /* As vs_fail, the text followed by strerror(errno); the code is derived from errno. */
 int vs_fail_errno(struct vs_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 const char *vs_err_name(int code); /* "NOENT", never NULL */
 const char *vs_err_text(int code); /* "no such object", never NULL */
-int vs_err_to_errno(int code);     /* positive errno; 0 for 0 */
-int vs_err_from_errno(int no);     /* nearest VS_E_*; 0 for 0 */
+int vs_err_to_errno(int code);	   /* positive errno; 0 for 0 */
+int vs_err_from_errno(int no);	   /* nearest VS_E_*; 0 for 0 */
 
 #define vs_must_check __attribute__((warn_unused_result))
 

@@ -22,7 +22,7 @@ struct vs_loop {
 	_Atomic(struct vs_post *) posts; /* LIFO, reversed when taken */
 	struct vs_idle *idles;
 	struct vs_idle *next_idle; /* while they run: who is next */
-	struct vs_timer **heap; /* heap[1] is due first */
+	struct vs_timer **heap;	   /* heap[1] is due first */
 	unsigned ntimers, cap;
 	struct epoll_event events[BATCH];
 	int nevents;

@@ -19,14 +19,14 @@ struct vs_watch {
 	int fd;
 	void (*ready)(struct vs_watch *w, uint32_t events); /* EPOLLIN | EPOLLOUT | ... */
 	void *arg;
-	bool active;                                        /* private */
+	bool active; /* private */
 };
 
 struct vs_timer {
 	void (*fired)(struct vs_timer *t);
 	void *arg;
 	uint64_t due_ns; /* private */
-	unsigned slot;   /* private: 0 when not armed */
+	unsigned slot;	 /* private: 0 when not armed */
 };
 
 /* A call made on the loop's thread; may be posted again from inside the call. */
@@ -58,8 +58,8 @@ void vs_loop_add_idle(struct vs_loop *loop, struct vs_idle *i);
 void vs_loop_remove_idle(struct vs_loop *loop, struct vs_idle *i);
 
 void vs_loop_post(struct vs_loop *loop, struct vs_post *p); /* any thread */
-void vs_loop_stop(struct vs_loop *loop);                    /* any thread */
-void vs_loop_run(struct vs_loop *loop);                     /* until vs_loop_stop */
+void vs_loop_stop(struct vs_loop *loop);		    /* any thread */
+void vs_loop_run(struct vs_loop *loop);			    /* until vs_loop_stop */
 /* One turn: waits at most timeout_ms (-1: for ever) and runs what is due. */
 void vs_loop_turn(struct vs_loop *loop, int timeout_ms);
 

@@ -15,8 +15,8 @@ static int read_secret(int fd, const char *path, char *buf, size_t len, struct v
 	if (fstat(fd, &st) < 0)
 		return vs_fail_errno(err, "cannot read secret file %s", path);
 	if (st.st_mode & 077)
-		return vs_fail(err, VS_E_ACCESS, "secret file %s is readable by others: chmod 600 it",
-			       path);
+		return vs_fail(err, VS_E_ACCESS,
+			       "secret file %s is readable by others: chmod 600 it", path);
 	while (n < len) {
 		ssize_t r = read(fd, buf + n, len - n);
 

@@ -16,6 +16,6 @@
 int vs_secret_read(const char *path, char *buf, size_t len, struct vs_error *err) vs_must_check;
 void vs_secret_wipe(void *p, size_t n);
 bool vs_secret_equal(const void *a, const void *b, size_t n); /* constant time */
-int vs_random(void *p, size_t n) vs_must_check;               /* getrandom(2) */
+int vs_random(void *p, size_t n) vs_must_check;		      /* getrandom(2) */
 
 #endif
