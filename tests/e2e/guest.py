@@ -203,9 +203,11 @@ class _Assembler:
 
 def boot_sector(sector=1, text=b"boot ", power_off=True, wait_key=False):
     """A boot sector: prints text, then the bytes of the disk's sector up to the first NUL (at most
-    512), then CR LF to the first serial port; prints "read error" if INT 13h fails. Waits for a byte
-    from there when asked to. Powers the machine off through the PM1a control register of QEMU's pc
-    machines (port 0x604), or halts."""
+    512), then CR LF to the first serial port; prints "read error" if INT 13h fails. Then powers the
+    machine off through the PM1a control register of QEMU's pc machines (port 0x604); or, without
+    power_off, does it all again every second; or, with wait_key, first prints what it read every
+    second until a byte comes from the serial port. (Where KVM is itself nested, a machine that is
+    reset while its firmware starts may hang: tests wait for the next line instead.)"""
     a = _Assembler(0x7c00)
     a.emit(0xFA)                          # cli
     a.emit(0x31, 0xC0)                    # xor ax, ax
@@ -213,6 +215,7 @@ def boot_sector(sector=1, text=b"boot ", power_off=True, wait_key=False):
     a.emit(0x8E, 0xD0)                    # mov ss, ax
     a.emit(0xBC, 0x00, 0x7C)              # mov sp, 0x7c00
     a.emit(0xFB, 0xFC)                    # sti; cld
+    a.label("again")
     a.address(0xBE, "text")               # mov si, text
     a.near(0xE8, "print")                 # call print
     a.address(0xBE, "packet")             # mov si, packet
@@ -226,16 +229,24 @@ def boot_sector(sector=1, text=b"boot ", power_off=True, wait_key=False):
     a.near(0xE8, "print")                 # call print
     a.address(0xBE, "newline")            # mov si, newline
     a.near(0xE8, "print")                 # call print
-    if wait_key:
+    if wait_key or not power_off:
+        a.emit(0x52)                      # push dx
         a.emit(0xBA, 0xFD, 0x03)          # mov dx, 0x3fd (line status)
-        a.label("key")
+        a.emit(0xB9, 0x12, 0x00)          # mov cx, 18
+        a.label("tick")
         a.emit(0xF4)                      # hlt (until the next timer tick)
-        a.emit(0xEC, 0xA8, 0x01)          # in al, dx; test al, 1
-        a.short(0x74, "key")              # jz key
-    if power_off:
-        a.emit(0xBA, 0x04, 0x06)          # mov dx, 0x604
-        a.emit(0xB8, 0x00, 0x20)          # mov ax, 0x2000
-        a.emit(0xEF)                      # out dx, ax
+        if wait_key:
+            a.emit(0xEC, 0xA8, 0x01)      # in al, dx; test al, 1
+            a.short(0x75, "off")          # jnz off
+        a.short(0xE2, "tick")             # loop tick
+        a.emit(0x5A)                      # pop dx
+        if wait_key:                      # what was read is enough: the disk may be gone
+            a.emit(0xBE, 0x00, 0x80)      # mov si, 0x8000
+        a.near(0xE9, "good" if wait_key else "again")  # jmp
+    a.label("off")
+    a.emit(0xBA, 0x04, 0x06)              # mov dx, 0x604
+    a.emit(0xB8, 0x00, 0x20)              # mov ax, 0x2000
+    a.emit(0xEF)                          # out dx, ax
     a.label("halt")
     a.emit(0xF4)                          # hlt
     a.short(0xEB, "halt")                 # jmp halt
