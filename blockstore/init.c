@@ -215,9 +215,9 @@ static int prepare(struct bs_super *sb, const struct bs_init_options *o, uint64_
 	uint64_t z = o->segment_size ? o->segment_size : UINT64_C(8) << 20;
 	uint64_t n;
 
-	if (z < (64u << 10) || z > (16u << 20) || (z & (z - 1)))
+	if (z < BS_SEGMENT_MIN || z > BS_SEGMENT_MAX || (z & (z - 1)))
 		return vs_fail(err, VS_E_INVAL,
-			       "segment size must be a power of two from 64K to 16M");
+			       "segment size must be a power of two from 256K to 16M");
 	n = device_size > BS_HEAD_AREA + BS_TAIL_AREA
 		? (device_size - BS_HEAD_AREA - BS_TAIL_AREA) / z
 		: 0;

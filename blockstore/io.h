@@ -10,8 +10,9 @@
  * memory). done may submit again and may free the request.
  * Errors: status is 0 or VS_E_RANGE, VS_E_INVAL (alignment), VS_E_ROFS, VS_E_NOSPC, VS_E_CHECKSUM,
  * VS_E_IO, VS_E_FAILED, VS_E_MISMATCH (compare), VS_E_CLOSED. Nothing wrong is ever returned.
- * Order: none among outstanding requests. Each aligned 128 KiB piece of a write is atomic, and a
- * COMPARE_WRITE is atomic as a whole.
+ * Order: none among outstanding requests. Of a write, each aligned 128 KiB piece of its whole
+ * blocks is atomic, and the parts of its first and last block each are; a COMPARE_WRITE is atomic
+ * as a whole.
  * Acknowledged writes survive the daemon's death; flushed ones (BS_FLUSH, BS_FUA) power loss.
  */
 #ifndef BS_IO_H

@@ -125,24 +125,6 @@ void bs_segs_retire(struct bs_engine *e, uint64_t n)
 	}
 }
 
-static void discard_done(struct bs_devio *io)
-{
-	free(io);
-}
-
-static void discard(struct bs_engine *e, uint32_t seg)
-{
-	struct bs_devio *io = calloc(1, sizeof(*io));
-
-	if (!io)
-		return; /* a hint */
-	io->op = BS_DEV_DISCARD;
-	io->offset = bs_engine_where(e, seg, 0);
-	io->length = e->segs.size;
-	io->done = discard_done;
-	bs_device_submit(e->dev, io);
-}
-
 void bs_segs_reuse(struct bs_engine *e, uint64_t n)
 {
 	struct bs_segs *s = &e->segs;
@@ -159,6 +141,5 @@ void bs_segs_reuse(struct bs_engine *e, uint64_t n)
 			continue;
 #endif
 		bs_seg_set_state(e, i, BS_SEG_FREE, 0);
-		(void)discard;
 	}
 }

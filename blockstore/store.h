@@ -21,7 +21,7 @@ enum bs_coding { BS_CODING_PLAIN = 0, BS_CODING_LZ4 = 1, BS_CODING_ZSTD = 2 };
 struct bs_store;
 
 struct bs_init_options {
-	uint64_t segment_size;	    /* bytes, power of two, 64 KiB to 16 MiB; 0: 8 MiB */
+	uint64_t segment_size;	    /* bytes, power of two, 256 KiB to 16 MiB; 0: 8 MiB */
 	enum bs_coding compression; /* default of new volumes; BS_CODING_PLAIN is "none" */
 	bool force;		    /* overwrite what holds data */
 };

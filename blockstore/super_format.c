@@ -92,7 +92,7 @@ static int check_fields(const struct bs_super *s)
 {
 	uint32_t z = s->segment_size;
 
-	if (z < (64u << 10) || z > (16u << 20) || (z & (z - 1)) || s->segments < 16)
+	if (z < BS_SEGMENT_MIN || z > BS_SEGMENT_MAX || (z & (z - 1)) || s->segments < 16)
 		return VS_E_CORRUPT;
 	if (s->device_size % BS_PAGE || s->device_size < BS_HEAD_AREA + BS_TAIL_AREA ||
 	    (s->device_size - BS_HEAD_AREA - BS_TAIL_AREA) / z < s->segments)

@@ -10,6 +10,9 @@
 #define BS_SUPER_SIZE 4096u
 #define BS_HEAD_AREA (64u << 10) /* before the first segment */
 #define BS_TAIL_AREA (64u << 10) /* behind the last one */
+/* A unit must hold the largest operation, 128 KiB and its records. */
+#define BS_SEGMENT_MIN (256u << 10)
+#define BS_SEGMENT_MAX (16u << 20)
 #define BS_OWNER_OFFSET 8192u
 #define BS_KEY_SLOTS 8u
 

@@ -136,7 +136,7 @@ const struct cli_command cli_offline_init[] = {
     {"", "DEVICE", "format a block device or a file as a store",
      (const struct cli_option[]){
 	 {"size", CLI_SIZE, "SIZE", "of the file to be created", 0},
-	 {"segment", CLI_SIZE, "SIZE", "of segments: 64K to 64M (default 8M)", 0},
+	 {"segment", CLI_SIZE, "SIZE", "of segments: 256K to 16M (default 8M)", 0},
 	 {"compression", CLI_CHOICE, "lz4|zstd|none", "of new volumes (default lz4)", 0},
 	 {"force", CLI_FLAG, NULL, "overwrite what holds data", 0},
 	 {0},

@@ -41,7 +41,7 @@ def test_init_makes_a_store_that_check_likes():
 
 
 def test_init_with_options():
-    run(VSTORE, "init", path("b"), "--size", "256M", "--segment", "64K", "--compression", "none")
+    run(VSTORE, "init", path("b"), "--size", "256M", "--segment", "256K", "--compression", "none")
     assert checked(path("b"))["problems"] == 0
 
 

@@ -18,7 +18,7 @@ static void fuzz_super(uint8_t *b, size_t size)
 	if (size % 2)
 		vs_put_le64(page + 4088, bs_checksum(page, 4088));
 	if (bs_super_decode(page, &sb) == 0)
-		VS_ASSERT(sb.log_seg < sb.segments && sb.segment_size >= 65536);
+		VS_ASSERT(sb.log_seg < sb.segments && sb.segment_size >= BS_SEGMENT_MIN);
 	if (bs_owner_decode(page, &owner) == 0)
 		VS_ASSERT(memchr(owner.host, '\0', sizeof(owner.host)));
 }

@@ -160,8 +160,8 @@ static void test_super(void **state)
 {
 	struct bs_super in = {.version = BS_FORMAT_VERSION,
 			      .device_size = 64 << 20,
-			      .segment_size = 64 << 10,
-			      .segments = 1000,
+			      .segment_size = 256 << 10,
+			      .segments = 200,
 			      .checkpoint = 9,
 			      .log_seg = 3,
 			      .ahead = {4, 5},
