@@ -20,6 +20,7 @@ static int take_signals(struct vs_error *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of the write */
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || (fd = signalfd(-1, &set, SFD_CLOEXEC)) < 0)
 		return vs_fail_errno(err, "cannot take signals");
 	return fd;
