@@ -54,15 +54,17 @@ int vm_accel_parse(const char *text, enum vm_accel *a)
 
 static bool mac_ok(const char *mac)
 {
-	unsigned char b[6];
-	char again[18];
+	uint8_t b[6];
 
-	if (sscanf(mac, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &b[0], &b[1], &b[2], &b[3], &b[4],
-		   &b[5]) != 6)
+	if (strlen(mac) != 17)
 		return false;
-	snprintf(again, sizeof(again), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3],
-		 b[4], b[5]);
-	return strcasecmp(mac, again) == 0 && !(b[0] & 1);
+	for (unsigned i = 0; i < 6; i++) {
+		const char pair[3] = {mac[3 * i], mac[3 * i + 1], '\0'};
+
+		if (vs_parse_hex(pair, &b[i], 1) != 0 || (i < 5 && mac[3 * i + 2] != ':'))
+			return false;
+	}
+	return !(b[0] & 1);
 }
 
 static bool path_ok(const char *path)

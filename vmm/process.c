@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SAFE_FD 16 /* above every descriptor that the child uses */
+#define START_FIELD 22 /* of /proc/PID/stat, in clock ticks since boot */
+#define SAFE_FD 16     /* above every descriptor that the child uses */
 
 struct child {
 	const struct vm_process_options *o;
@@ -231,12 +233,12 @@ int64_t vm_process_started_ns(pid_t pid)
 	if (n <= 0)
 		return 0;
 	stat[n] = '\0';
-	p = strrchr(stat, ')'); /* the name may hold anything */
-	if (!p || sscanf(p + 1,
-			 " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-			 "%*s %*s %*s %llu",
-			 &ticks) != 1)
+	p = strrchr(stat, ')'); /* the name, field 2, may hold anything */
+	for (unsigned field = 2; p && field < START_FIELD; field++)
+		p = strchr(p + 1, ' ');
+	if (!p)
 		return 0;
+	ticks = strtoull(p + 1, NULL, 10);
 	clock_gettime(CLOCK_REALTIME, &now);
 	clock_gettime(CLOCK_BOOTTIME, &boot);
 	return (now.tv_sec - boot.tv_sec) * INT64_C(1000000000) + (now.tv_nsec - boot.tv_nsec) +
