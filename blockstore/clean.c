@@ -20,7 +20,7 @@ static bool needed(const struct bs_engine *e)
 /* The segment with the fewest live bytes; BS_SEG_NONE when none is worth it. */
 static uint32_t choose(const struct bs_engine *e)
 {
-	uint32_t best = BS_SEG_NONE, least = e->segs.size / 100 * 97;
+	uint32_t best = BS_SEG_NONE, least = e->segs.size / 100 * BS_CLEAN_WORTH;
 
 	for (uint32_t i = 0; i < e->segs.count; i++) {
 		const struct bs_seg *g = &e->segs.seg[i];

@@ -299,7 +299,8 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	if (rc == 0 && !e->read_only)
 		rc = bs_log_begin(e);
 	if (rc == VS_E_NOSPC)
-		rc = vs_fail(r->err, rc, "cannot recover the store: no segment is free for the log");
+		rc =
+		    vs_fail(r->err, rc, "cannot recover the store: no segment is free for the log");
 	e->recovering = rc != 0; /* nothing runs in the background of a store that does not open */
 	if (rc || e->read_only)
 		return rc;

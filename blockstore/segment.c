@@ -42,7 +42,12 @@ void bs_segs_reserves(struct bs_engine *e)
 	s->reserve[BS_NEED_CLEAN] = (uint32_t)VS_MIN(meta + 7, s->count / 5);
 	s->reserve[BS_NEED_DELETE] = (uint32_t)VS_MIN(system, s->count / 4);
 	s->reserve[BS_NEED_DATA] = (uint32_t)VS_MIN(data, s->count / 3);
-	s->live_limit = (uint64_t)(s->count - s->reserve[BS_NEED_DATA]) * s->size / 100 * 92;
+	/*
+	 * Below the limit there is either room for data or a segment that the cleaner empties with
+	 * gain: those that it does not touch are filled to BS_CLEAN_WORTH, and a few are busy.
+	 */
+	s->live_limit = (uint64_t)(s->count - s->reserve[BS_NEED_DATA] - BS_SEGS_BUSY) * s->size /
+			100 * BS_CLEAN_WORTH;
 }
 
 static void mark(struct bs_segs *s, uint32_t seg)

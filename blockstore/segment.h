@@ -18,6 +18,11 @@ struct bs_seg {
 	bool bad;	  /* the cleaner could not empty it */
 };
 
+/* Percent of live bytes from which on emptying a segment gains too little: units have headers. */
+#define BS_CLEAN_WORTH 90u
+/* Segments being written, or named ahead, at any time. */
+#define BS_SEGS_BUSY 8u
+
 /* Who may use how much of what is left. */
 enum bs_need { BS_NEED_DATA, BS_NEED_DELETE, BS_NEED_CLEAN, BS_NEED_SYSTEM };
 

@@ -12,6 +12,12 @@
 #include <unistd.h>
 
 static atomic_int threshold = VS_LOG_INFO;
+static _Atomic(const char *) program; /* NULL: a daemon's lines */
+
+void vs_log_set_program(const char *name)
+{
+	atomic_store_explicit(&program, name, memory_order_relaxed);
+}
 
 void vs_log_set_level(enum vs_log_level level)
 {
@@ -39,13 +45,15 @@ int vs_log_parse_level(const char *name, enum vs_log_level *level)
 
 void vs_log(enum vs_log_level level, const char *fmt, ...)
 {
+	const char *name = atomic_load_explicit(&program, memory_order_relaxed);
 	char line[1024];
 	va_list ap;
 	int n, head;
 
 	if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
 		return;
-	head = snprintf(line, sizeof(line), "<%d>", (int)level);
+	head = name ? snprintf(line, sizeof(line), "%.64s: ", name)
+		    : snprintf(line, sizeof(line), "<%d>", (int)level);
 	va_start(ap, fmt);
 	n = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, ap);
 	va_end(ap);

@@ -1,4 +1,5 @@
 /* vstore: the node's command line. */
+#include "common/log.h"
 #include "mgmt/cli/cli.h"
 #include "mgmt/cli/cli_help.h"
 #include "mgmt/cli/cli_http.h"
@@ -81,6 +82,7 @@ int main(int argc, char *argv[])
 	int status;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	vs_log_set_program("vstore");
 	if (argc == 1) {
 		cli_help_top(stderr);
 		return CLI_USAGE;

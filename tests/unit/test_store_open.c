@@ -241,16 +241,16 @@ static void test_check_finds_miscount(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_features, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_later_version, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_a_store, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_impossible_fields, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_opened_twice, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_device_shrunk, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_init_keeps_data, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lost_superblock, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_check_finds, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_check_finds_miscount, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_features, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_later_version, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_not_a_store, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_impossible_fields, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_opened_twice, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_device_shrunk, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_init_keeps_data, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_lost_superblock, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_check_finds, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_check_finds_miscount, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
