@@ -1,4 +1,5 @@
 #include "mgmt/iscsi.h"
+#include "mgmt/shown.h"
 
 #include "common/bytes.h"
 #include "common/text.h"
@@ -275,23 +276,7 @@ int mg_iscsi_show(struct mg_node *n, const char *iqn, json_t **out, struct vs_er
 
 int mg_iscsi_list(struct mg_node *n, json_t **out, struct vs_error *err)
 {
-	json_t *docs = NULL, *doc, *one, *list = json_array();
-	size_t i;
-	int rc = mg_catalogue_list(n->catalogue, MG_TARGET, &docs, err);
-
-	json_array_foreach(docs, i, doc)
-	{
-		if (rc == 0)
-			rc = show_doc(n, doc, &one, err);
-		if (rc == 0)
-			json_array_append_new(list, one);
-	}
-	json_decref(docs);
-	if (rc != 0)
-		json_decref(list);
-	else
-		*out = list;
-	return rc;
+	return mg_shown_list(n, MG_TARGET, show_doc, out, err);
 }
 
 static json_t *session_json(struct iscsi_session_info *s)

@@ -2,6 +2,7 @@
 #include "mgmt/vms_impl.h"
 
 #include "mgmt/copy.h"
+#include "mgmt/shown.h"
 #include "mgmt/volume.h"
 
 #include <stdlib.h>
@@ -281,23 +282,7 @@ int mg_vm_show(struct mg_node *n, const char *name, json_t **out, struct vs_erro
 
 int mg_vm_list(struct mg_node *n, json_t **out, struct vs_error *err)
 {
-	json_t *docs = NULL, *doc, *one, *list = json_array();
-	size_t i;
-	int rc = mg_catalogue_list(n->catalogue, MG_VM, &docs, err);
-
-	json_array_foreach(docs, i, doc)
-	{
-		if (rc == 0)
-			rc = show_doc(n, doc, &one, err);
-		if (rc == 0)
-			json_array_append_new(list, one);
-	}
-	json_decref(docs);
-	if (rc != 0)
-		json_decref(list);
-	else
-		*out = list;
-	return rc;
+	return mg_shown_list(n, MG_VM, show_doc, out, err);
 }
 
 void mg_vms_count(struct mg_node *n, unsigned *total, unsigned *running)
