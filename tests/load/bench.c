@@ -1,3 +1,4 @@
+#include "tests/load/latency.h"
 #include "tests/load/link.h"
 #include "tests/load/load.h"
 
@@ -14,7 +15,7 @@ struct bench {
 	const struct load_options *o;
 	enum link_op op;
 	uint64_t blocks, next, completed, issued, stamp, busy_ns;
-	uint64_t latency[64 * 8]; /* counts by power of two and eighth */
+	struct latency latency;
 	unsigned outstanding;
 	bool failed;
 	struct bench_slot {
@@ -24,25 +25,13 @@ struct bench {
 	} slots[LOAD_MAX_DEPTH];
 };
 
-static unsigned bucket(uint64_t ns)
-{
-	unsigned top = 63 - (unsigned)__builtin_clzl(ns | 8);
-
-	return top * 8 + (unsigned)(ns >> (top - 3) & 7);
-}
-
-static uint64_t bucket_ns(unsigned b)
-{
-	return (UINT64_C(8) + b % 8) << (b / 8 - 3);
-}
-
 static void bench_done(struct link_req *req, int status)
 {
 	struct bench_slot *s = req->arg;
 
 	s->b->outstanding--;
 	s->b->completed++;
-	s->b->latency[bucket(vs_now_ns() - s->start)]++;
+	latency_add(&s->b->latency, vs_now_ns() - s->start);
 	s->b->failed |= status < 0;
 	s->req.arg = NULL;
 }
@@ -89,18 +78,6 @@ static int run_bench(struct bench *b)
 	return b->failed ? -1 : 0;
 }
 
-static double percentile_us(const struct bench *b, double share)
-{
-	uint64_t seen = 0;
-
-	for (unsigned i = 24; i < VS_ARRAY_LEN(b->latency); i++) {
-		seen += b->latency[i];
-		if ((double)seen >= share * (double)b->completed)
-			return (double)bucket_ns(i) / 1000;
-	}
-	return 0;
-}
-
 int load_bench(const char *url, bool write, const struct load_options *o)
 {
 	static struct bench only;
@@ -137,7 +114,7 @@ int load_bench(const char *url, bool write, const struct load_options *o)
 	printf("{\"requests\": %lu, \"seconds\": %.3f, \"per_second\": %.0f, "
 	       "\"bytes_per_second\": %.0f, \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
 	       b->completed, seconds, (double)b->completed / seconds,
-	       (double)(b->completed * o->block) / seconds, percentile_us(b, 0.5),
-	       percentile_us(b, 0.99));
+	       (double)(b->completed * o->block) / seconds, latency_us(&b->latency, 0.5),
+	       latency_us(&b->latency, 0.99));
 	return 0;
 }
