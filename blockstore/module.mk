@@ -11,4 +11,4 @@ blockstore_SRCS := \
 	blockstore/snapshot.c blockstore/store.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
 	blockstore/volume.c blockstore/volume_change.c blockstore/work.c
-blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_format.c tests/unit/test_store_open.c
+blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_format.c tests/unit/test_store_open.c tests/unit/test_store_upgrade.c
