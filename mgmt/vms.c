@@ -254,7 +254,8 @@ static int open_host(struct mg_vms *v, struct vs_error *err)
 	if (getpwnam(VM_USER))
 		o.user = VM_USER;
 	else
-		vs_warn("machines run as root: there is no user \"%s\" (make up makes it)", VM_USER);
+		vs_warn("machines run as root: there is no user \"%s\" (make up makes it)",
+			VM_USER);
 	return vm_host_open(&o, &v->host, err);
 }
 
