@@ -67,15 +67,18 @@ void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *wh
 	uint64_t slot = bs_cid_slot(cid);
 	struct bs_frame *f = leaf_now(e, slot), *d;
 	struct bs_place place = *where;
+	struct dd_digest old;
+	uint8_t *to;
 
 	place.gen = bs_cid_gen(cid);
 	place.refs = 0;
 	bs_place_put(f->data + place_at(slot), &place);
 	d = bs_tree_now(e, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE);
 	bs_frame_touch(e, d);
-	memcpy(d->data + slot % BS_DIGESTS_PER_PAGE * 32, digest->b, 32);
-	if (e->index)
-		dd_index_insert(e->index, digest, slot);
+	to = d->data + slot % BS_DIGESTS_PER_PAGE * 32;
+	memcpy(old.b, to, 32);
+	memcpy(to, digest->b, 32);
+	bs_index_enter(e, digest, &old, slot);
 }
 
 /* Content counts while it has a reference. */
@@ -139,28 +142,4 @@ void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t o
 	place.off = off;
 	bs_seg_live(e, seg, (int64_t)place.len);
 	bs_place_put(f->data + place_at(slot), &place);
-}
-
-int bs_content_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid)
-{
-	uint64_t slots[8];
-	unsigned n = e->index ? dd_index_lookup(e->index, d, slots, 8) : 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		struct bs_place place;
-		struct dd_digest have;
-		int rc = bs_content_look_slot(e, slots[i], &place);
-
-		if (rc == 0) {
-			*cid = bs_cid(slots[i], place.gen);
-			rc = bs_content_digest(e, *cid, &have);
-		}
-		if (rc == VS_E_NOENT)
-			continue;
-		if (rc)
-			return rc;
-		if (dd_digest_equal(d, &have) && place.refs < e->cfg.ref_cap)
-			return 0;
-	}
-	return VS_E_NOENT;
 }

@@ -21,7 +21,5 @@ void bs_content_ref(struct bs_engine *e, uint64_t cid);	  /* (step) */
 void bs_content_unref(struct bs_engine *e, uint64_t cid); /* (step) frees at zero */
 /* (step) cid now lies at seg, off. */
 void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off);
-/* A live content with this digest and room for a reference; VS_E_NOENT: none. */
-int bs_content_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid) vs_must_check;
 
 #endif

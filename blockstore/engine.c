@@ -203,7 +203,7 @@ static void background(struct bs_engine *e)
 	bs_checkpoint_start(e);
 	bs_work_start(e);
 	bs_clean_start(e);
-	bs_open_index(e);
+	bs_index_start(e);
 	bs_open_heartbeat(e);
 }
 
@@ -250,7 +250,7 @@ static int close_call(struct bs_engine *e, struct bs_call *c)
 
 static bool busy(const struct bs_engine *e)
 {
-	return e->checkpointing || e->cleaning || e->working || e->indexing || e->owner_busy ||
+	return e->checkpointing || e->cleaning || e->working || bs_index_busy(e) || e->owner_busy ||
 	       e->op_fibers || e->calls_running || e->calls_first || e->reads_in_flight;
 }
 
@@ -310,7 +310,7 @@ void bs_engine_abandon(struct bs_engine *e)
 	bs_cache_destroy(&e->cache);
 	bs_frames_destroy(&e->frames);
 	bs_segs_destroy(&e->segs);
-	dd_index_free(e->index);
+	bs_index_destroy(e);
 	bs_arena_free(e->read_arena);
 	free(e->rio_mem);
 	free(e->clean_buf);
@@ -350,6 +350,7 @@ void bs_engine_info(struct bs_engine *e, struct bs_store_info *out)
 	out->cache_hits = e->count.cache_hits;
 	out->cache_misses = e->count.cache_misses;
 	out->dedup_hits = e->count.dedup_hits;
+	bs_index_info(e, out);
 	out->checkpoints = e->count.checkpoints;
 	out->segments_cleaned = e->count.cleaned;
 	out->bytes_data = e->count.bytes_data;

@@ -14,12 +14,12 @@
 #include "blockstore/cache.h"
 #include "blockstore/fiber.h"
 #include "blockstore/frame.h"
+#include "blockstore/index.h"
 #include "blockstore/log.h"
 #include "blockstore/segment.h"
 #include "blockstore/super_format.h"
 #include "blockstore/tree.h"
 #include "blockstore/vols.h"
-#include "dedup/index.h"
 
 struct bs_env {
 	uint64_t (*now_ns)(void *arg); /* monotonic */
@@ -34,10 +34,12 @@ struct bs_env {
 };
 
 struct bs_engine_config {
-	unsigned frames;       /* page frames of 4 KiB; at least 512 */
-	unsigned cache_blocks; /* block cache, 4 KiB each */
-	unsigned read_pages;   /* 4 KiB pages for reads in flight; at least 256 */
-	uint64_t index_bytes;
+	unsigned frames;	   /* page frames of 4 KiB; at least 512 */
+	unsigned cache_blocks;	   /* block cache, 4 KiB each */
+	unsigned read_pages;	   /* 4 KiB pages for reads in flight; at least 256 */
+	uint64_t index_bytes;	   /* dedup index; 0: nothing is deduplicated */
+	uint64_t near_bytes;	   /* locality cache; 0: none */
+	unsigned near_digests;	   /* loaded around a hit: 256 to 1024 */
 	unsigned fibers;	   /* at least 8 */
 	unsigned units;		   /* log units in memory; at least 3 */
 	uint32_t unit_max;	   /* bytes; clamped to the segment size */
@@ -97,7 +99,7 @@ struct bs_engine {
 	struct bs_log log;
 	struct bs_vols vols;
 	struct bs_cache cache;
-	struct dd_index *index;
+	struct bs_index index;
 	struct bs_counters count;
 
 	uint64_t era, works, contents, stored_bytes, references;
@@ -120,8 +122,7 @@ struct bs_engine {
 	unsigned waits_in_flight; /* device requests of fibers */
 
 	/* background */
-	bool index_filled;
-	bool checkpointing, checkpoint_wanted, cleaning, working, indexing, clean_stuck, work_stuck;
+	bool checkpointing, checkpoint_wanted, cleaning, working, clean_stuck, work_stuck;
 	bool cutting; /* no change is applied until the cut is made */
 	struct bs_waitq checkpoint_wait, work_wait, drained_wait;
 	struct bs_checkpoint *checkpoint;

@@ -62,7 +62,9 @@ struct bs_iop {
 	enum bs_stage stage, then; /* then: what LOCK is for, kept by the port */
 	int status;
 	bool fua, locked, running;
-	uint64_t seq; /* unit that carries it */
+	bool near_waited;    /* for neighbours of what it found (near.h) */
+	uint64_t near_until; /* the load that it waits for; 0: none */
+	uint64_t seq;	     /* unit that carries it */
 	uint64_t block;
 	uint64_t count; /* blocks: at most BS_OP_BLOCKS but for TRIM and STATUS */
 	struct bs_iop *lock_next;

@@ -19,23 +19,35 @@ static unsigned split(const struct bs_iop *op, struct part parts[2])
 	return head < n ? 2 : 1;
 }
 
+/* Block i is looked for; what is near it may be wanted next. */
+static int find(struct bs_engine *e, struct bs_iop *op, unsigned i)
+{
+	int rc = bs_index_find(e, &op->digest[i], &op->cid[i]);
+
+	if (rc)
+		return rc;
+	op->kind[i] = BS_BLOCK_KNOWN;
+	bs_near_hit(e, op, bs_cid_slot(op->cid[i]));
+	return 0;
+}
+
 int bs_op_lookup(struct bs_engine *e, struct bs_iop *op)
 {
 	bool new = false;
+	int rc;
 
+	bs_near_wait(e, op);
 	for (unsigned i = 0; i < op->count; i++) {
-		int rc;
-
 		if (op->kind[i] != BS_BLOCK_NEW)
 			continue;
-		rc = bs_content_find(e, &op->digest[i], &op->cid[i]);
+		rc = find(e, op, i);
 		if (rc == VS_E_AGAIN)
 			return rc;
-		if (rc == 0)
-			op->kind[i] = BS_BLOCK_KNOWN;
-		else
-			new = true; /* also when a table page cannot be read */
+		new |= rc != 0; /* also when a table page cannot be read */
 	}
+	rc = new ? bs_near_missed(e, op) : 0;
+	if (rc)
+		return rc;
 	if (new) {
 		bs_op_answer(e, op, BS_OP_COMPRESS);
 		return 0;
@@ -64,7 +76,7 @@ static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_
 		if (op->kind[i] == BS_BLOCK_ZERO)
 			continue;
 		if (op->kind[i] == BS_BLOCK_NEW) {
-			rc = bs_content_find(e, &op->digest[i], &op->cid[i]);
+			rc = bs_index_find(e, &op->digest[i], &op->cid[i]);
 			if (rc == VS_E_AGAIN)
 				return rc;
 			if (rc) {
@@ -233,6 +245,28 @@ int bs_op_commit(struct bs_engine *e, struct bs_iop *op)
 	return 0;
 }
 
+/* All blocks that are there, ready for a reference more. */
+static int find_all(struct bs_engine *e, struct bs_iop *op)
+{
+	bool missed = false;
+
+	for (unsigned i = 0; i < op->count; i++) {
+		int rc;
+
+		op->kind[i] = BS_BLOCK_NEW;
+		rc = find(e, op, i);
+		if (rc == 0)
+			rc = bs_content_ready(e, op->cid[i]);
+		else if (rc != VS_E_AGAIN) {
+			missed = true;
+			continue;
+		}
+		if (rc)
+			return rc;
+	}
+	return missed ? bs_near_missed(e, op) : 0;
+}
+
 int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 {
 	uint64_t blocks;
@@ -244,15 +278,10 @@ int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 		blocks = bs_fiber_blocks(e->fibers);
 		if (!in_range(op))
 			return VS_E_RANGE;
+		bs_near_wait(e, op);
 		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
-		for (unsigned i = 0; rc == 0 && i < op->count; i++) {
-			rc = bs_content_find(e, &op->digest[i], &op->cid[i]);
-			op->kind[i] = rc == 0 ? BS_BLOCK_KNOWN : BS_BLOCK_NEW;
-			if (rc == 0)
-				rc = bs_content_ready(e, op->cid[i]);
-			else if (rc != VS_E_AGAIN)
-				rc = 0;
-		}
+		if (rc == 0)
+			rc = find_all(e, op);
 		if (rc == 0)
 			rc = prepare_maps(e, op, &p);
 		if (rc == 0)

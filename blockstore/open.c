@@ -1,7 +1,6 @@
 #include "blockstore/open.h"
 
 #include "blockstore/checkpoint.h"
-#include "blockstore/content.h"
 #include "blockstore/op.h"
 #include "blockstore/replay.h"
 
@@ -183,39 +182,6 @@ int bs_open_disown(struct bs_engine *e)
 	return bs_engine_dev(e, BS_DEV_WRITE, BS_OWNER_OFFSET, e->owner_buf, BS_SUPER_SIZE);
 }
 
-/* Every live content's digest, leaf by leaf; others run in between. */
-static void index_fiber(void *arg)
-{
-	struct bs_engine *e = arg;
-	uint64_t leaves = e->trees[BS_TREE_PLACE].root.leaves;
-
-	for (uint64_t leaf = 0; leaf < leaves && !e->stopping && !e->failed; leaf++) {
-		for (unsigned i = 0; i < BS_PLACES_PER_PAGE; i++) {
-			uint64_t slot = leaf * BS_PLACES_PER_PAGE + i;
-			struct bs_place place;
-			struct dd_digest d;
-
-			if (slot && bs_content_look_slot(e, slot, &place) == 0 &&
-			    bs_content_digest(e, bs_cid(slot, place.gen), &d) == 0)
-				dd_index_insert(e->index, &d, slot);
-		}
-		bs_frames_unkeep(e);
-		bs_fiber_yield(e->fibers);
-	}
-	bs_frames_unkeep(e);
-	e->indexing = false;
-}
-
-void bs_open_index(struct bs_engine *e)
-{
-	if (e->index_filled || !e->index)
-		return;
-	e->index_filled = true;
-	e->indexing = true;
-	if (!bs_fiber_start(e->fibers, index_fiber, e))
-		e->indexing = e->index_filled = false;
-}
-
 static int alloc_all(struct bs_engine *e)
 {
 	const struct bs_engine_config *c = &e->cfg;
@@ -233,8 +199,8 @@ static int alloc_all(struct bs_engine *e)
 		rc = bs_arena_new(c->read_pages, &e->read_arena);
 	if (rc == 0)
 		rc = bs_log_init(e);
-	if (rc == 0 && c->index_bytes)
-		rc = dd_index_new(&e->index, c->index_bytes, NULL);
+	if (rc == 0)
+		rc = bs_index_init(e);
 	e->rio_mem = calloc(c->read_pages, sizeof(*e->rio_mem));
 	e->owner_buf = aligned_alloc(BS_PAGE, BS_SUPER_SIZE);
 	e->clean_buf = c->read_only ? NULL : aligned_alloc(BS_PAGE, e->sb.segment_size);

@@ -107,17 +107,20 @@ static bool witness_get(void *arg, uint64_t *epoch, uint64_t *seq)
 
 void bs_store_budget(uint64_t memory, struct bs_engine_config *cfg)
 {
-	uint64_t total = memory, pages;
+	uint64_t total = memory, pages, near;
 
 	if (!total)
 		total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
 	total = VS_MAX(total, MEMORY_MIN);
 	pages = total / BS_PAGE;
+	near = VS_MIN(VS_MAX(total / 160, 1u << 20), 16u << 20);
 	*cfg = (struct bs_engine_config){
 	    .frames = (unsigned)VS_MIN(pages * 30 / 100, 8u << 20),
 	    .cache_blocks = (unsigned)VS_MIN(pages * 30 / 100, 64u << 20),
 	    .read_pages = (unsigned)VS_MIN(pages / 16, 16384u),
-	    .index_bytes = total / 10,
+	    .index_bytes = total / 10 - near,
+	    .near_bytes = near,
+	    .near_digests = 1024,
 	    .fibers = 48,
 	    .units = 8,
 	    .unit_max = 1u << 20,
@@ -219,6 +222,12 @@ int bs_store_open(struct bs_device *dev, const struct bs_open_options *opts, str
 	s->event_arg = opts->event_arg;
 	s->post = (struct vs_post){.call = woken, .arg = s};
 	bs_store_budget(opts->memory, &cfg);
+	if (opts->index.near_bytes)
+		cfg.near_bytes = opts->index.near_bytes;
+	if (opts->index.bytes)
+		cfg.index_bytes = opts->index.bytes;
+	if (opts->index.near_digests)
+		cfg.near_digests = opts->index.near_digests;
 	cfg.read_only = opts->read_only;
 	bs_store_env(&env);
 	env.event = env_event;

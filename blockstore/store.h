@@ -32,8 +32,16 @@ int bs_store_init(struct bs_device *dev, const struct bs_init_options *opts,
 
 enum bs_severity { BS_INFO, BS_WARNING, BS_ERROR };
 
+/* The index that finds content by digest. Zero fields: the default. */
+struct bs_index_options {
+	uint64_t bytes;	       /* default: a tenth of memory, near_bytes included */
+	uint64_t near_bytes;   /* of the digests around recent hits; default 1 to 16 MiB */
+	unsigned near_digests; /* loaded around a hit, 256 to 1024; default 1024 */
+};
+
 struct bs_open_options {
 	uint64_t memory; /* bytes for caches, tables and index, at least 256 MiB; 0: default */
+	struct bs_index_options index;
 	bool read_only;
 	const char *witness_path; /* file that remembers the last durable unit; NULL: none */
 	/* Called on the engine's thread; must not block. */
@@ -69,6 +77,8 @@ struct bs_store_info {
 	uint64_t volumes, snapshots;
 	/* since open */
 	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, device_flushes;
+	uint64_t near_hits, near_loads;	     /* duplicates found by locality, its loads */
+	uint64_t index_bytes, index_entries; /* now */
 	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, segments_cleaned;
 	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner; /* written, by cause */
 	uint64_t free_segments, segments;

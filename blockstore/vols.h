@@ -19,6 +19,7 @@ struct bs_vol {
 	unsigned handles;      /* open */
 	unsigned snapshots;    /* of a volume */
 	unsigned busy;	       /* a management call works on it */
+	uint64_t near_group;   /* where its last duplicate was found (near.h) */
 	_Atomic uint64_t size; /* read by front ends */
 	struct bs_volume *public_handle;
 };

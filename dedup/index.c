@@ -5,45 +5,46 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define BUCKET_SLOTS 8u
 #define SLOT_BITS 48
 #define SLOT_MASK ((UINT64_C(1) << SLOT_BITS) - 1)
 #define BYTES_MIN 4096u
 
 /*
- * One cache line. A slot is tag << 48 | content slot; 0 is empty, which no entry equals as content
- * slots are never 0. Entries stand without gaps from e[0] on, the newest first.
+ * One cache line. An entry is tag << 48 | content slot; 0 is empty, which no entry equals as
+ * content slots are never 0. Entries stand without gaps from e[0] on, the newest first.
  */
 struct bucket {
-	uint64_t e[BUCKET_SLOTS];
+	uint64_t e[DD_BUCKET];
 };
 
 struct dd_index {
 	struct bucket *buckets; /* mapped zero pages: page aligned, touched only when used */
-	uint64_t mask;		/* buckets - 1 */
+	uint64_t nbuckets;
 	uint64_t count;
+	enum dd_keep keep;
+	bool dropped;
 };
 
-int dd_index_new(struct dd_index **out, uint64_t bytes, struct vs_error *err)
+int dd_index_new(struct dd_index **out, uint64_t bytes, enum dd_keep keep, struct vs_error *err)
 {
 	struct dd_index *ix;
-	uint64_t size;
 
 	*out = NULL;
 	if (bytes < BYTES_MIN || bytes > SIZE_MAX / 2)
 		return vs_fail(err, VS_E_INVAL, "a digest index of %llu bytes is not possible",
 			       (unsigned long long)bytes);
-	size = UINT64_C(1) << (63 - __builtin_clzll(bytes));
 	ix = calloc(1, sizeof(*ix));
 	if (!ix)
 		return vs_fail(err, VS_E_NOMEM, "no memory for a digest index");
-	ix->buckets = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ix->keep = keep;
+	ix->nbuckets = bytes / sizeof(struct bucket);
+	ix->buckets = mmap(NULL, dd_index_bytes(ix), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ix->buckets == MAP_FAILED) {
 		free(ix);
 		return vs_fail(err, VS_E_NOMEM, "no memory for a digest index of %llu bytes",
-			       (unsigned long long)size);
+			       (unsigned long long)bytes);
 	}
-	ix->mask = size / sizeof(struct bucket) - 1;
 	*out = ix;
 	return 0;
 }
@@ -52,13 +53,14 @@ void dd_index_free(struct dd_index *ix)
 {
 	if (!ix)
 		return;
-	munmap(ix->buckets, (ix->mask + 1) * sizeof(struct bucket));
+	munmap(ix->buckets, dd_index_bytes(ix));
 	free(ix);
 }
 
+/* The digest's first 8 bytes as a fraction of 2^64 choose the bucket: no power of two is needed. */
 static struct bucket *bucket_of(const struct dd_index *ix, const struct dd_digest *d)
 {
-	return &ix->buckets[vs_get_le64(d->b) & ix->mask];
+	return &ix->buckets[(unsigned __int128)vs_get_le64(d->b) * ix->nbuckets >> 64];
 }
 
 /* From bytes that do not choose the bucket. */
@@ -74,21 +76,33 @@ unsigned dd_index_lookup(const struct dd_index *ix, const struct dd_digest *d, u
 	uint64_t tag = tag_of(d);
 	unsigned i, n = 0;
 
-	for (i = 0; i < BUCKET_SLOTS && n < max && b->e[i]; i++)
+	for (i = 0; i < DD_BUCKET && n < max && b->e[i]; i++)
 		if ((b->e[i] & ~SLOT_MASK) == tag)
 			slots[n++] = b->e[i] & SLOT_MASK;
 	return n;
 }
 
-/* Where entry stands; otherwise the first empty place; BUCKET_SLOTS when there is none. */
+/* Where entry stands; otherwise the first empty place; DD_BUCKET when there is none. */
 static unsigned find(const struct bucket *b, uint64_t entry)
 {
 	unsigned i;
 
-	for (i = 0; i < BUCKET_SLOTS && b->e[i]; i++)
+	for (i = 0; i < DD_BUCKET && b->e[i]; i++)
 		if (b->e[i] == entry)
 			break;
 	return i;
+}
+
+/* The entry of a full bucket that goes: the oldest, or the oldest of those with the highest tag. */
+static unsigned victim(const struct dd_index *ix, const struct bucket *b)
+{
+	unsigned worst = DD_BUCKET - 1;
+
+	if (ix->keep == DD_KEEP_SAMPLE)
+		for (unsigned i = DD_BUCKET - 1; i-- > 0;)
+			if (b->e[i] >> SLOT_BITS > b->e[worst] >> SLOT_BITS)
+				worst = i;
+	return worst;
 }
 
 void dd_index_insert(struct dd_index *ix, const struct dd_digest *d, uint64_t slot)
@@ -98,10 +112,14 @@ void dd_index_insert(struct dd_index *ix, const struct dd_digest *d, uint64_t sl
 	unsigned i = find(b, entry);
 
 	VS_ASSERT(slot != 0 && slot <= SLOT_MASK);
-	if (i == BUCKET_SLOTS)
-		i--;
-	else if (!b->e[i])
+	if (i == DD_BUCKET) {
+		ix->dropped = true;
+		i = victim(ix, b);
+		if (ix->keep == DD_KEEP_SAMPLE && entry >> SLOT_BITS > b->e[i] >> SLOT_BITS)
+			return;
+	} else if (!b->e[i]) {
 		ix->count++;
+	}
 	memmove(&b->e[1], &b->e[0], i * sizeof(b->e[0]));
 	b->e[0] = entry;
 }
@@ -112,24 +130,33 @@ void dd_index_remove(struct dd_index *ix, const struct dd_digest *d, uint64_t sl
 	unsigned i = find(b, tag_of(d) | slot);
 
 	VS_ASSERT(slot != 0 && slot <= SLOT_MASK);
-	if (i == BUCKET_SLOTS || !b->e[i])
+	if (i == DD_BUCKET || !b->e[i])
 		return;
-	memmove(&b->e[i], &b->e[i + 1], (BUCKET_SLOTS - 1 - i) * sizeof(b->e[0]));
-	b->e[BUCKET_SLOTS - 1] = 0;
+	memmove(&b->e[i], &b->e[i + 1], (DD_BUCKET - 1 - i) * sizeof(b->e[0]));
+	b->e[DD_BUCKET - 1] = 0;
 	ix->count--;
 }
 
 void dd_index_clear(struct dd_index *ix)
 {
-	size_t size = (ix->mask + 1) * sizeof(struct bucket);
-
 	/* Gives the pages back; they read as zeros from then on. */
-	if (madvise(ix->buckets, size, MADV_DONTNEED) != 0)
-		memset(ix->buckets, 0, size);
+	if (madvise(ix->buckets, dd_index_bytes(ix), MADV_DONTNEED) != 0)
+		memset(ix->buckets, 0, dd_index_bytes(ix));
 	ix->count = 0;
+	ix->dropped = false;
 }
 
 uint64_t dd_index_count(const struct dd_index *ix)
 {
 	return ix->count;
+}
+
+uint64_t dd_index_bytes(const struct dd_index *ix)
+{
+	return ix->nbuckets * sizeof(struct bucket);
+}
+
+bool dd_index_complete(const struct dd_index *ix)
+{
+	return !ix->dropped;
 }

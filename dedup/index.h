@@ -1,9 +1,9 @@
 /*
- * Digest index: digest bits -> content id, in a fixed budget of memory.
+ * Digest index: digest bits -> content slot, in a fixed budget of memory.
  *
  * A hint, never an authority: a hit counts only after the digest table agrees; an entry that is
- * missing costs space and never correctness. Eight-byte slots in buckets of eight (one cache line).
- * Owned by one thread (the engine). No I/O, no allocation after dd_index_new.
+ * missing costs space and never correctness. Eight-byte entries in buckets of eight (one cache
+ * line). Owned by one thread (the engine). No I/O, no allocation after dd_index_new.
  */
 #ifndef DD_INDEX_H
 #define DD_INDEX_H
@@ -12,20 +12,32 @@
 
 struct dd_index;
 
-/* bytes: budget for the slots, rounded down to a power of two, at least 4 KiB. */
-int dd_index_new(struct dd_index **out, uint64_t bytes, struct vs_error *err) vs_must_check;
+#define DD_BUCKET 8u
+
+/* What a full bucket keeps. */
+enum dd_keep {
+	DD_KEEP_SAMPLE, /* the digests with the lowest tags: the fuller, the fewer of all digests */
+	DD_KEEP_RECENT, /* the entries inserted last */
+};
+
+/* bytes: budget for the slots, rounded down to a whole bucket of 64, at least 4 KiB. */
+int dd_index_new(struct dd_index **out, uint64_t bytes, enum dd_keep keep,
+		 struct vs_error *err) vs_must_check;
 void dd_index_free(struct dd_index *ix);
 
 /*
  * Candidate slots (content id without its generation, 48 bits, never 0) for a digest, most recently
- * inserted first; at most max, at most 8. Returns how many.
+ * inserted first; at most max, at most DD_BUCKET. Returns how many.
  */
 unsigned dd_index_lookup(const struct dd_index *ix, const struct dd_digest *d, uint64_t *slots,
 			 unsigned max);
-/* Inserts; replaces an entry of equal tag and slot; when the bucket is full the oldest goes. */
+/* Inserts; replaces an entry of equal tag and slot. A full bucket loses one, maybe this one. */
 void dd_index_insert(struct dd_index *ix, const struct dd_digest *d, uint64_t slot);
 void dd_index_remove(struct dd_index *ix, const struct dd_digest *d, uint64_t slot);
 void dd_index_clear(struct dd_index *ix);
 uint64_t dd_index_count(const struct dd_index *ix); /* entries held */
+uint64_t dd_index_bytes(const struct dd_index *ix); /* memory of the buckets */
+/* Nothing was left out for want of room since it was made or cleared. */
+bool dd_index_complete(const struct dd_index *ix);
 
 #endif

@@ -56,6 +56,8 @@ void world_default_config(struct world *w)
 	    .gen_mask = sim_one_in(r, 2) ? 3 : 0xffff,
 	    .max_contents = 1u << 16,
 	    .ports = sim_between(r, 1, SIM_PORTS),
+	    .index_bytes = sim_one_in(r, 2) ? 65536 : 4096, /* all digests, or some of them */
+	    .near_bytes = sim_one_in(r, 4) ? 0 : 4096,
 	};
 	for (unsigned i = 0; i < SIM_PORTS; i++)
 		w->cfg.depth[i] = sim_between(r, 1, 32);

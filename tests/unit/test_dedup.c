@@ -89,25 +89,34 @@ static void digest_pieces_equal_whole(void **state)
 	dd_hasher_free(h);
 }
 
-static void index_budget(void **state)
+static void budget_of(enum dd_keep keep)
 {
 	struct dd_index *ix;
 	struct vs_error err;
 	struct dd_digest d;
 
-	(void)state;
-	assert_int_equal(dd_index_new(&ix, 4095, &err), VS_E_INVAL);
-	assert_int_equal(dd_index_new(&ix, UINT64_MAX, &err), VS_E_INVAL);
-	assert_int_equal(dd_index_new(&ix, 8191, &err), 0); /* 4096 bytes: 512 entries */
+	assert_int_equal(dd_index_new(&ix, 4095, keep, &err), VS_E_INVAL);
+	assert_int_equal(dd_index_new(&ix, UINT64_MAX, keep, &err), VS_E_INVAL);
+	assert_int_equal(dd_index_new(&ix, 8191, keep, &err), 0);
+	assert_int_equal(dd_index_bytes(ix), 127 * 64);
 	for (int i = 0; i < 20000; i++) {
 		random_digest(&d);
 		dd_index_insert(ix, &d, (uint64_t)i + 1);
-		assert_true(dd_index_count(ix) <= 512);
+		assert_true(dd_index_count(ix) <= 127 * 8);
 	}
-	assert_int_equal(dd_index_count(ix), 512);
+	assert_int_equal(dd_index_count(ix), 127 * 8);
+	assert_false(dd_index_complete(ix));
 	dd_index_clear(ix);
 	assert_int_equal(dd_index_count(ix), 0);
+	assert_true(dd_index_complete(ix));
 	dd_index_free(ix);
+}
+
+static void index_budget(void **state)
+{
+	(void)state;
+	budget_of(DD_KEEP_SAMPLE);
+	budget_of(DD_KEEP_RECENT);
 }
 
 static bool holds(const struct dd_index *ix, const struct dd_digest *d, uint64_t slot)
@@ -130,13 +139,14 @@ static void index_finds_all_when_roomy(void **state)
 
 	(void)state;
 	assert_non_null(d);
-	assert_int_equal(dd_index_new(&ix, 8u << 20, NULL), 0);
+	assert_int_equal(dd_index_new(&ix, 8u << 20, DD_KEEP_SAMPLE, NULL), 0);
 	for (uint64_t i = 0; i < N; i++) {
 		random_digest(&d[i]);
 		dd_index_insert(ix, &d[i], i + 1);
 		dd_index_insert(ix, &d[i], i + 1); /* again: replaces */
 	}
 	assert_int_equal(dd_index_count(ix), N);
+	assert_true(dd_index_complete(ix));
 	for (uint64_t i = 0; i < N; i++)
 		assert_true(holds(ix, &d[i], i + 1));
 	for (uint64_t i = 0; i < N; i += 2)
@@ -159,7 +169,7 @@ static void index_bucket_is_a_list_by_age(void **state)
 	unsigned n = 0;
 
 	(void)state;
-	assert_int_equal(dd_index_new(&ix, 1u << 16, NULL), 0);
+	assert_int_equal(dd_index_new(&ix, 1u << 16, DD_KEEP_RECENT, NULL), 0);
 	random_digest(&d);
 	for (int round = 0; round < 20000; round++) {
 		uint64_t slot = (rng() % 12 + 1) << (rng() % 2 * 40);
@@ -197,7 +207,7 @@ static void index_tag_keeps_digests_apart(void **state)
 	uint64_t got[8];
 
 	(void)state;
-	assert_int_equal(dd_index_new(&ix, 4096, NULL), 0);
+	assert_int_equal(dd_index_new(&ix, 4096, DD_KEEP_SAMPLE, NULL), 0);
 	random_digest(&a);
 	b = a;
 	b.b[8] ^= 1;
@@ -210,6 +220,89 @@ static void index_tag_keeps_digests_apart(void **state)
 	dd_index_free(ix);
 }
 
+static int by_tag(const void *a, const void *b)
+{
+	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
+}
+
+/* Whatever the order of insertion, a full bucket holds the eight lowest of all tags. */
+static void index_sample_is_the_lowest_tags(void **state)
+{
+	enum { N = 300 };
+	struct dd_index *ix;
+	struct dd_digest d;
+	uint16_t tags[N];
+
+	(void)state;
+	for (int round = 0; round < 50; round++) {
+		assert_int_equal(dd_index_new(&ix, 4096, DD_KEEP_SAMPLE, NULL), 0);
+		random_digest(&d);
+		for (unsigned i = 0; i < N; i++) {
+			tags[i] = (uint16_t)(rng() % 5000 * 13);
+			vs_put_le16(d.b + 8, tags[i]);
+			assert_int_equal(dd_index_complete(ix), i <= 8);
+			dd_index_insert(ix, &d, i + 1);
+		}
+		assert_int_equal(dd_index_count(ix), 8);
+		for (unsigned i = 0, n = 0; i < N; i++) {
+			vs_put_le16(d.b + 8, tags[i]);
+			n += holds(ix, &d, i + 1);
+			if (i + 1 == N)
+				assert_int_equal(n, 8);
+		}
+		qsort(tags, N, sizeof(tags[0]), by_tag);
+		for (unsigned i = 0; i < 8; i++) {
+			uint64_t got[8];
+
+			vs_put_le16(d.b + 8, tags[i]);
+			assert_true(dd_index_lookup(ix, &d, got, 8) > 0);
+		}
+		dd_index_free(ix);
+	}
+}
+
+/* Equal tags: the newest stay, as what was written last is repeated soonest. */
+static void index_sample_prefers_the_newest_of_equals(void **state)
+{
+	struct dd_index *ix;
+	struct dd_digest d;
+	uint64_t got[8];
+
+	(void)state;
+	assert_int_equal(dd_index_new(&ix, 4096, DD_KEEP_SAMPLE, NULL), 0);
+	random_digest(&d);
+	for (uint64_t slot = 1; slot <= 20; slot++)
+		dd_index_insert(ix, &d, slot);
+	assert_int_equal(dd_index_lookup(ix, &d, got, 8), 8);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(got[i], 20 - i);
+	dd_index_free(ix);
+}
+
+/* An index of a share of the digests is full and holds that share, evenly over all digests. */
+static void index_sample_fills_its_budget(void **state)
+{
+	enum { SLOTS = 8192, TIMES = 13 };
+	struct dd_digest *d = calloc(SLOTS * TIMES, sizeof(*d));
+	struct dd_index *ix;
+	unsigned part[TIMES] = {0};
+
+	(void)state;
+	assert_non_null(d);
+	assert_int_equal(dd_index_new(&ix, SLOTS * 8, DD_KEEP_SAMPLE, NULL), 0);
+	for (uint64_t i = 0; i < SLOTS * TIMES; i++) {
+		random_digest(&d[i]);
+		dd_index_insert(ix, &d[i], i + 1);
+	}
+	assert_int_equal(dd_index_count(ix), SLOTS);
+	for (uint64_t i = 0; i < SLOTS * TIMES; i++)
+		part[i / SLOTS] += holds(ix, &d[i], i + 1);
+	for (unsigned k = 0; k < TIMES; k++)
+		assert_in_range(part[k], SLOTS / TIMES * 8 / 10, SLOTS / TIMES * 12 / 10);
+	dd_index_free(ix);
+	free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +312,9 @@ int main(void)
 	    cmocka_unit_test(index_finds_all_when_roomy),
 	    cmocka_unit_test(index_bucket_is_a_list_by_age),
 	    cmocka_unit_test(index_tag_keeps_digests_apart),
+	    cmocka_unit_test(index_sample_is_the_lowest_tags),
+	    cmocka_unit_test(index_sample_prefers_the_newest_of_equals),
+	    cmocka_unit_test(index_sample_fills_its_budget),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

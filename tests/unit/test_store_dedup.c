@@ -1,0 +1,225 @@
+#include "blockstore/check.h"
+#include "blockstore/io.h"
+#include "common/bytes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SIZE (UINT64_C(256) << 20)
+#define CHUNK (UINT64_C(128) << 10)
+
+struct fixture {
+	char path[64];
+	struct bs_open_options opts;
+	struct bs_store *s;
+	struct vs_loop *loop;
+	struct bs_port *port;
+};
+
+static void open_store(struct fixture *f)
+{
+	struct bs_device *dev;
+	struct vs_error err = {0};
+
+	if (bs_device_open(f->path, 0, 0, &dev, &err))
+		fail_msg("%s", err.text);
+	if (bs_store_open(dev, &f->opts, &f->s, &err))
+		fail_msg("%s", err.text);
+	if (bs_port_open(f->s, f->loop, 64, &f->port, &err))
+		fail_msg("%s", err.text);
+}
+
+static void close_store(struct fixture *f)
+{
+	struct vs_error err = {0};
+
+	bs_port_close(f->port);
+	if (bs_store_close(f->s, &err))
+		fail_msg("%s", err.text);
+}
+
+/* The smallest index, 512 digests, and a locality cache of 1,024. */
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct bs_init_options init = {.segment_size = 1 << 20, .compression = BS_CODING_LZ4};
+	struct bs_device *dev;
+	struct vs_error err = {0};
+
+	f->opts = (struct bs_open_options){
+	    .memory = UINT64_C(256) << 20,
+	    .index = {.bytes = 4096, .near_bytes = 8192, .near_digests = 256}};
+	snprintf(f->path, sizeof(f->path), "/tmp/vstore-dedup-%d.img", getpid());
+	unlink(f->path);
+	if (bs_device_open(f->path, BS_DEVICE_CREATE, SIZE, &dev, &err))
+		fail_msg("%s", err.text);
+	if (bs_store_init(dev, &init, &err))
+		fail_msg("%s", err.text);
+	bs_device_close(dev);
+	assert_int_equal(vs_loop_new(&f->loop, &err), 0);
+	open_store(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_check_options opts = {.read_data = true};
+	struct bs_check_result res;
+	struct bs_device *dev;
+	struct vs_error err = {0};
+
+	close_store(f);
+	if (bs_device_open(f->path, BS_DEVICE_READ_ONLY, 0, &dev, &err))
+		fail_msg("%s", err.text);
+	if (bs_check_run(dev, &opts, &res, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(res.problems, 0);
+	vs_loop_free(f->loop);
+	unlink(f->path);
+	free(f);
+	return 0;
+}
+
+static struct bs_volume *create(struct fixture *f, const char *name)
+{
+	struct bs_volume_spec spec = {.name = name, .size = UINT64_C(64) << 20, .compression = -1};
+	struct bs_volume *v = NULL;
+	struct vs_error err = {0};
+
+	if (bs_volume_create(f->s, &spec, NULL, &err) || bs_volume_open(f->s, name, &v, &err))
+		fail_msg("%s", err.text);
+	return v;
+}
+
+/* Blocks [first, first + n) of an endless sequence in which no two are equal. */
+static void fill(uint8_t *buf, uint64_t first, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t seed = first + i + 1;
+
+		for (unsigned k = 0; k < BS_BLOCK / 8; k++) {
+			seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+			vs_put_le64(buf + BS_BLOCK * i + 8 * k, seed ^ seed >> 29);
+		}
+	}
+}
+
+/* Writes blocks [first, first + n) of the sequence, `at` blocks into v, in requests of `each`. */
+static void put(struct fixture *f, struct bs_volume *v, uint64_t at, uint64_t first, uint64_t n,
+		unsigned each)
+{
+	static uint8_t buf[CHUNK];
+
+	for (uint64_t i = 0; i < n; i += each) {
+		unsigned k = (unsigned)VS_MIN(n - i, each);
+
+		fill(buf, first + i, k);
+		assert_int_equal(
+		    bs_io_write(f->port, v, (at + i) * BS_BLOCK, buf, (size_t)k * BS_BLOCK), 0);
+	}
+}
+
+static uint64_t unique(struct fixture *f)
+{
+	struct bs_store_info info;
+
+	bs_store_info(f->s, &info);
+	return info.unique_content_bytes / BS_BLOCK;
+}
+
+/* A 16th of the digests are kept; what is written in the same order is found almost wholly. */
+static void test_sequence_is_found_by_its_neighbours(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_volume *a = create(f, "a"), *b = create(f, "b");
+	struct bs_store_info info;
+	uint64_t before;
+
+	put(f, a, 0, 0, 8192, 32);
+	before = unique(f);
+	assert_int_equal(before, 8192);
+	put(f, b, 0, 0, 8192, 32);
+	assert_in_range(unique(f), before, before + 8192 * 5 / 100);
+	bs_store_info(f->s, &info);
+	assert_int_equal(info.index_bytes, 4096);
+	assert_int_equal(info.index_entries, 512);
+	assert_true(info.near_hits > 8192 * 8 / 10);
+	bs_volume_close(a);
+	bs_volume_close(b);
+}
+
+/* Single blocks one after the other profit too, from the second hit on. */
+static void test_single_blocks_profit_when_sequential(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_volume *a = create(f, "a"), *b = create(f, "b");
+	uint64_t before;
+
+	put(f, a, 0, 0, 8192, 32);
+	before = unique(f);
+	put(f, b, 0, 0, 8192, 1);
+	assert_in_range(unique(f), before, before + 8192 * 40 / 100);
+	bs_volume_close(a);
+	bs_volume_close(b);
+}
+
+/* Single blocks far from one another ask for no neighbours, but by chance. */
+static void test_lone_hits_load_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_volume *a = create(f, "a"), *b = create(f, "b");
+	struct bs_store_info info;
+
+	put(f, a, 0, 0, 8192, 32);
+	for (uint64_t i = 0; i < 256; i++)
+		put(f, b, i, i * 5003 % 8192, 1, 1);
+	bs_store_info(f->s, &info);
+	assert_in_range(info.near_loads, 0, 10);
+	bs_volume_close(a);
+	bs_volume_close(b);
+}
+
+/* What the index was filled with after opening is as good as what it held before. */
+static void test_filled_again_after_opening(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_volume *a = create(f, "a"), *b;
+	struct bs_store_info info;
+	uint64_t before;
+
+	put(f, a, 0, 0, 8192, 32);
+	bs_volume_close(a);
+	close_store(f);
+	open_store(f);
+	do {
+		bs_store_info(f->s, &info);
+	} while (info.index_entries < 512);
+	b = create(f, "b");
+	before = unique(f);
+	put(f, b, 0, 0, 8192, 32);
+	assert_in_range(unique(f), before, before + 8192 * 5 / 100);
+	bs_volume_close(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_sequence_is_found_by_its_neighbours, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(test_single_blocks_profit_when_sequential, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(test_lone_hits_load_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_filled_again_after_opening, setup, teardown),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
