@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import glob
 import os
+import random
 import shutil
 import subprocess
 
@@ -121,6 +122,43 @@ def aged_image():
             if done.returncode > 1:
                 raise RuntimeError(done.stdout + done.stderr)
     return path
+
+
+def relaid_image():
+    """The aged image's files in a file system of another layout: other block groups, more inodes, no
+    journal, and its folders filled in another order."""
+    aged = aged_image()
+    with making("debian-relaid.img") as (path, scratch):
+        if scratch:
+            tree = os.path.join(CACHE, "aged-tree")
+            remove(tree)
+            os.makedirs(tree)
+            run("debugfs", "-R", f"rdump / {tree}", aged)
+            with open(scratch, "wb") as f:
+                f.truncate(IMAGE_SIZE)
+            run("mke2fs", "-q", "-t", "ext4", "-g", "16384", "-i", "8192",
+                "-O", "^flex_bg,^has_journal", "-L", "relaid", scratch)
+            script = scratch + ".debugfs"
+            with open(script, "w") as f:
+                f.writelines(shuffled(tree))
+            run("debugfs", "-w", "-f", script, scratch)
+            os.unlink(script)
+            remove(tree)
+    return path
+
+
+def shuffled(tree):
+    """Makes all folders, then fills them in an order by chance that is always the same."""
+    places = list(os.walk(tree))
+    for where, _, _ in places:
+        if where != tree:
+            yield f"mkdir \"{where[len(tree):]}\"\n"
+    random.Random(1).shuffle(places)
+    for where, _, files in places:
+        for name in sorted(files):
+            source = os.path.join(where, name)
+            if os.path.isfile(source) and not os.path.islink(source):
+                yield f"write \"{source}\" \"{where[len(tree):]}/{name}\"\n"
 
 
 def removals(image):

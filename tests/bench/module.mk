@@ -1,0 +1,1 @@
+benches_SRCS += tests/bench/dedup_rate.c
