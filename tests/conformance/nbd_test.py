@@ -50,7 +50,7 @@ def qemu_io(export, *commands):
 
 def test_nbdinfo_sees_size_features_and_block_sizes():
     for export, minimum in (("v", 512), ("v4k", 4096)):
-        info = json.loads(run("nbdinfo", "--json", node.nbd_url(export)))
+        info = json.loads(run("nbdinfo", "--no-content", "--json", node.nbd_url(export)))
         assert info["protocol"] == "newstyle-fixed" and info["structured"] is True
         e = info["exports"][0]
         assert e["export-size"] == SIZE
@@ -116,7 +116,7 @@ def test_a_snapshot_is_served_read_only():
     node.vstore("snapshot", "v@s")
     node.vstore("nbd", "export", "v@s")
     qemu_io("v", "write -P 4 0 1M")
-    assert json.loads(run("nbdinfo", "--json", node.nbd_url("v@s")))["exports"][0]["is_read_only"]
+    assert json.loads(run("nbdinfo", "--no-content", "--json", node.nbd_url("v@s")))["exports"][0]["is_read_only"]
     run("qemu-io", "-r", "-f", "raw", "-c", "read -P 3 0 1M", node.nbd_url("v@s"))
     with client().go("v@s") as c:
         for kind, data, length in ((WRITE, b"x" * 512, 0), (TRIM, b"", 4096),
