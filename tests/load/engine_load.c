@@ -148,6 +148,7 @@ static void *work(void *arg)
 	struct worker *w = arg;
 	const struct engine_load *l = &w->run->l;
 
+	(void)pthread_setname_np(pthread_self(), "port");
 	w->status = prepare(w);
 	if (!w->status)
 		w->status = vs_loop_new(&w->loop, NULL);
