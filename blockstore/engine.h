@@ -21,6 +21,8 @@
 #include "blockstore/tree.h"
 #include "blockstore/vols.h"
 
+#include <stdatomic.h>
+
 struct bs_env {
 	uint64_t (*now_ns)(void *arg); /* monotonic */
 	int64_t (*unix_ns)(void *arg);
@@ -81,6 +83,8 @@ struct bs_counters {
 
 struct bs_port;
 #define BS_MAX_PORTS 64
+#define BS_STARVING_READS 1u /* of buffers for reads */
+#define BS_STARVING_UNITS 2u
 
 struct bs_engine {
 	struct bs_device *dev;
@@ -113,6 +117,8 @@ struct bs_engine {
 	unsigned op_fibers;
 	struct bs_waitq room_wait; /* log or frames may have room again */
 	bool room_changed;
+	/* Somebody waits for what finished reads hold: ports wake the engine for RELEASE. */
+	atomic_uint starving; /* BS_STARVING_* */
 
 	/* read buffers */
 	struct bs_arena *read_arena;

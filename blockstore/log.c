@@ -89,6 +89,8 @@ static int open_unit(struct bs_engine *e, enum bs_need need, uint32_t head, uint
 	for (unsigned i = 0; i < l->nunits && !u; i++)
 		if (l->units[i].state == BS_UNIT_FREE)
 			u = &l->units[i];
+	if (!u)
+		atomic_fetch_or(&e->starving, BS_STARVING_UNITS);
 	if (!u || l->drain || l->retrying)
 		return VS_E_AGAIN;
 	if (l->off + head + payload > e->segs.size) {
@@ -328,6 +330,8 @@ static void free_unit(struct bs_engine *e, struct bs_unit *u)
 {
 	if (u->state == BS_UNIT_ACKED && !u->readers) {
 		u->state = BS_UNIT_FREE;
+		if (atomic_load_explicit(&e->starving, memory_order_relaxed) & BS_STARVING_UNITS)
+			atomic_fetch_and(&e->starving, ~BS_STARVING_UNITS);
 		bs_engine_room(e);
 	}
 }

@@ -44,20 +44,19 @@ static bool run_free(const struct bs_arena *a, unsigned at, unsigned pages, unsi
 
 uint8_t *bs_arena_take(struct bs_arena *a, unsigned pages)
 {
-	unsigned at = a->hint;
+	unsigned at;
 
 	if (a->nfree < pages)
 		return NULL;
-	for (unsigned pass = 0; pass < 2; pass++) {
-		while (at + pages <= a->count) {
-			if (run_free(a, at, pages, &at)) {
-				memset(a->used + at, 1, pages);
-				a->nfree -= pages;
-				a->hint = at + pages;
-				return a->mem + (size_t)at * BS_PAGE;
-			}
-		}
-		at = 0;
+	while (a->used[a->low])
+		a->low++;
+	at = a->low;
+	while (at + pages <= a->count) {
+		if (!run_free(a, at, pages, &at))
+			continue;
+		memset(a->used + at, 1, pages);
+		a->nfree -= pages;
+		return a->mem + (size_t)at * BS_PAGE;
 	}
 	return NULL;
 }
@@ -68,6 +67,7 @@ void bs_arena_give(struct bs_arena *a, uint8_t *run, unsigned pages)
 
 	memset(a->used + at, 0, pages);
 	a->nfree += pages;
+	a->low = VS_MIN(a->low, (unsigned)at);
 }
 
 static void put(struct bs_opq *q, struct bs_iop *op)
@@ -187,7 +187,12 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 		bs_log_flush_op(e, op);
 		return 0;
 	case BS_OP_RELEASE:
-		bs_op_done(e, op, op->status);
+		if (op->req) {
+			bs_op_done(e, op, op->status);
+		} else {
+			bs_op_read_release(e, op);
+			bs_port_return(op->port, op);
+		}
 		return 0;
 	default:
 		VS_ASSERT(!"not the engine's stage");

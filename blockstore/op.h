@@ -3,7 +3,7 @@
  * engine. At any time exactly one side owns it; it passes through bounded rings.
  *
  * Write: port hashes -> LOOKUP -> (port compresses what is new) -> COMMIT -> acknowledged.
- * Read: READ -> port verifies and copies -> RELEASE.
+ * Read: READ -> port verifies and copies, which ends it -> RELEASE, without a request.
  * Sub-block writes and compares: LOCK (locks the blocks, reads) -> port merges -> as a write.
  */
 #ifndef BS_OP_H
@@ -90,10 +90,12 @@ struct bs_iop {
 	uint8_t *staging; /* count pages */
 };
 
-/* Pages of 4 KiB given out in runs. One thread. */
+/* Pages of 4 KiB given out in runs, the lowest first: what was just used is still in the CPU's
+ * cache, and what is never needed is never touched. One thread. */
 struct bs_arena {
 	uint8_t *mem, *used;
-	unsigned count, hint, nfree;
+	unsigned count, nfree;
+	unsigned low; /* all before it are used */
 };
 int bs_arena_new(unsigned pages, struct bs_arena **out) vs_must_check;
 void bs_arena_free(struct bs_arena *a);

@@ -135,8 +135,11 @@ void bs_op_read_release(struct bs_engine *e, struct bs_iop *op)
 		*p = (struct bs_piece){0};
 	}
 	release_rios(e, op);
-	if (waiters)
-		bs_fiber_wake_all(e->fibers, &e->read_wait);
+	if (!waiters)
+		return;
+	if (atomic_load_explicit(&e->starving, memory_order_relaxed) & BS_STARVING_READS)
+		atomic_fetch_and(&e->starving, ~BS_STARVING_READS);
+	bs_fiber_wake_all(e->fibers, &e->read_wait); /* who is short again says so again */
 }
 
 static void read_done(struct bs_devio *io)
@@ -260,6 +263,7 @@ int bs_op_read(struct bs_engine *e, struct bs_iop *op)
 		if (gather(e, op))
 			break;
 		drop(e, op);
+		atomic_fetch_or(&e->starving, BS_STARVING_READS);
 		if (!bs_fiber_here(e->fibers))
 			return VS_E_AGAIN;
 		if (!e->reads_in_flight && e->read_arena->nfree == e->read_arena->count)

@@ -19,13 +19,16 @@ struct bs_store *bs_port_store(const struct bs_port *p)
 
 void bs_port_settle(struct bs_port *p)
 {
-	while (p->outstanding || atomic_load(&p->posted))
+	p->settling = true;
+	bs_port_start(p);
+	while (p->outstanding || p->busy_ops || atomic_load(&p->posted))
 		vs_loop_turn(p->loop, -1);
+	p->settling = false;
 }
 
-unsigned bs_port_outstanding(const struct bs_port *p)
+unsigned bs_port_busy(const struct bs_port *p)
 {
-	return p->outstanding;
+	return p->busy_ops;
 }
 
 static void posted(struct vs_post *post)
@@ -77,35 +80,74 @@ void bs_port_free(struct bs_port *p)
 	free(p);
 }
 
-void bs_port_send(struct bs_port *p, struct bs_iop *op)
+static void push(struct bs_port *p, struct bs_iop *op)
 {
 	bool ok = vs_ring_push(&p->to_engine, op);
 
 	VS_ASSERT(ok);
+}
+
+void bs_port_wake_engine(struct bs_port *p)
+{
 	if (p->engine->env.wake)
 		p->engine->env.wake(p->engine->env.arg);
 }
 
-static void complete(struct bs_port *p, struct bs_iop *op)
+void bs_port_send(struct bs_port *p, struct bs_iop *op)
 {
-	struct bs_req *req = op->req;
+	push(p, op);
+	bs_port_wake_engine(p);
+}
 
-	if (op->status && req->status == 0)
-		req->status = op->status;
-	if (req->op == BS_LINK && op->status == 0)
-		for (unsigned i = 0; i < op->count; i++)
-			req->mapped[i] = op->kind[i] == BS_BLOCK_KNOWN;
+/* One operation less of req, which is done with its last one. */
+static void part_done(struct bs_port *p, struct bs_req *req, int status)
+{
+	if (status && req->status == 0)
+		req->status = status;
+	req->pending_--;
+	if (req->pending_ == 0 && req->next_off_ >= req->end_) {
+		p->outstanding--;
+		req->done(req);
+	}
+}
+
+static void recycle(struct bs_port *p, struct bs_iop *op)
+{
 	if (op->staging)
 		bs_arena_give(p->staging, op->staging, (unsigned)op->count);
 	op->staging = NULL;
 	op->next = p->free;
 	p->free = op;
 	p->busy_ops--;
-	req->pending_--;
-	if (req->pending_ == 0 && req->next_off_ >= req->end_) {
-		p->outstanding--;
-		req->done(req);
-	}
+}
+
+/* The request goes on at once; what the engine pinned for it follows with its next work. */
+static void read_done(struct bs_port *p, struct bs_iop *op)
+{
+	struct bs_req *req = op->req;
+	int status;
+
+	bs_port_deliver(p, op);
+	status = op->status;
+	op->req = NULL;
+	op->stage = BS_OP_RELEASE;
+	push(p, op);
+	if (atomic_load(&p->engine->starving) || atomic_load(&p->hungry))
+		bs_port_wake_engine(p);
+	part_done(p, req, status);
+}
+
+static void complete(struct bs_port *p, struct bs_iop *op)
+{
+	struct bs_req *req = op->req;
+	int status = op->status;
+
+	if (req && req->op == BS_LINK && status == 0)
+		for (unsigned i = 0; i < op->count; i++)
+			req->mapped[i] = op->kind[i] == BS_BLOCK_KNOWN;
+	recycle(p, op);
+	if (req)
+		part_done(p, req, status);
 }
 
 static void handle(struct bs_port *p, struct bs_iop *op)
@@ -121,9 +163,7 @@ static void handle(struct bs_port *p, struct bs_iop *op)
 			bs_port_merge(p, op);
 			break;
 		}
-		bs_port_deliver(p, op);
-		op->stage = BS_OP_RELEASE;
-		bs_port_send(p, op);
+		read_done(p, op);
 		break;
 	default:
 		complete(p, op);
@@ -178,6 +218,14 @@ void bs_port_answer(struct bs_port *p, struct bs_iop *op)
 
 	VS_ASSERT(ok);
 	p->answered = true;
+}
+
+void bs_port_return(struct bs_port *p, struct bs_iop *op)
+{
+	bool ok = vs_ring_push(&p->to_port, op);
+
+	VS_ASSERT(ok);
+	p->answered |= atomic_load(&p->hungry);
 }
 
 void bs_port_wake(struct bs_port *p)

@@ -10,16 +10,18 @@
 int bs_port_new(struct bs_engine *e, struct vs_loop *loop, unsigned depth,
 		struct bs_port **out) vs_must_check;
 void bs_port_free(struct bs_port *p);
-unsigned bs_port_outstanding(const struct bs_port *p); /* requests */
+/* Operations that the engine or the port works on; those of finished reads linger a little. */
+unsigned bs_port_busy(const struct bs_port *p);
 /* Port's thread: handles what the engine has answered; whether there was anything. */
 bool bs_port_poll(struct bs_port *p);
 void bs_port_set_store(struct bs_port *p, struct bs_store *s);
 struct bs_store *bs_port_store(const struct bs_port *p);
-void bs_port_settle(struct bs_port *p); /* turns the loop until nothing is outstanding */
+void bs_port_settle(struct bs_port *p); /* turns the loop until nothing is outstanding or busy */
 /* Engine's thread. */
 bool bs_port_drain(struct bs_port *p); /* takes in what was submitted */
 void bs_port_answer(struct bs_port *p, struct bs_iop *op);
-void bs_port_wake(struct bs_port *p); /* after answers */
+void bs_port_return(struct bs_port *p, struct bs_iop *op); /* the same; nobody waits for it */
+void bs_port_wake(struct bs_port *p);			   /* after answers */
 struct bs_engine *bs_port_engine(const struct bs_port *p);
 
 /* The public handle; created by volume.c. */

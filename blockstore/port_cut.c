@@ -1,5 +1,12 @@
 #include "blockstore/port_int.h"
 
+/* bs_port_poll is called soon. */
+static void post(struct bs_port *p)
+{
+	if (p->loop && !atomic_exchange(&p->posted, true))
+		vs_loop_post(p->loop, &p->post);
+}
+
 static void plan_read(const struct bs_req *req, struct bs_iop *op)
 {
 	uint64_t at = req->next_off_, edge = VS_ALIGN_DOWN(at, BS_BLOCK) + BS_OP_BLOCKS * BS_BLOCK;
@@ -165,12 +172,23 @@ static bool start_one(struct bs_port *p)
 
 void bs_port_start(struct bs_port *p)
 {
+	bool hungry;
+
 	if (p->starting)
 		return; /* a callback submits: the loop below goes on */
 	p->starting = true;
 	while (start_one(p))
 		;
 	p->starting = false;
+	hungry = p->head || (p->settling && p->busy_ops);
+	if (hungry == atomic_load_explicit(&p->hungry, memory_order_relaxed))
+		return;
+	atomic_store(&p->hungry, hungry);
+	if (!hungry)
+		return;
+	bs_port_wake_engine(p);
+	if (!vs_ring_empty(&p->to_port))
+		post(p); /* it came before the engine could know */
 }
 
 static uint64_t iov_bytes(const struct bs_req *req)
@@ -237,8 +255,7 @@ void bs_submit(struct bs_port *p, struct bs_req *req)
 	if (req->status || is_empty(req)) {
 		req->next_ = p->settled;
 		p->settled = req;
-		if (p->loop && !atomic_exchange(&p->posted, true))
-			vs_loop_post(p->loop, &p->post);
+		post(p);
 		return;
 	}
 	if (p->tail)

@@ -29,11 +29,13 @@ struct bs_port {
 	ZSTD_DCtx *zd;
 	struct vs_post post;
 	atomic_bool posted;
-	bool answered; /* engine's: wake when the poll ends */
-	bool starting;
+	atomic_bool hungry; /* waits for operations or staging: wake it for released ones too */
+	bool answered;	    /* engine's: wake when the poll ends */
+	bool starting, settling;
 };
 
 void bs_port_send(struct bs_port *p, struct bs_iop *op); /* to the engine */
+void bs_port_wake_engine(struct bs_port *p);
 
 /* port_cut.c: starts operations for waiting requests while there are operations and staging. */
 void bs_port_start(struct bs_port *p);

@@ -116,10 +116,22 @@ static void free_users(struct sim_host *h)
 	bs_fiber_pool_free(h->tasks);
 }
 
+/* All requests are done; what the engine pinned for the last reads is given back now. */
+static void settle(struct sim_host *h)
+{
+	for (unsigned i = 0; i < h->nports; i++) {
+		while (bs_port_busy(h->ports[i])) {
+			(void)bs_engine_poll(h->engine, &h->wake);
+			(void)bs_port_poll(h->ports[i]);
+		}
+	}
+}
+
 int sim_host_close(struct sim_host *h, struct vs_error *err)
 {
 	int rc;
 
+	settle(h);
 	free_users(h);
 	rc = bs_engine_close(h->engine, err);
 	bs_device_close(h->dev);
