@@ -151,6 +151,7 @@ static void cut_super(struct bs_engine *e, bool clean)
 	const struct bs_log *l = &e->log;
 
 	*sb = e->sb;
+	sb->incompat |= e->features;
 	sb->checkpoint++;
 	sb->written = e->env.unix_ns(e->env.arg);
 	sb->epoch = l->epoch;

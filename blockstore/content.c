@@ -78,7 +78,7 @@ void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *wh
 	to = d->data + slot % BS_DIGESTS_PER_PAGE * 32;
 	memcpy(old.b, to, 32);
 	memcpy(to, digest->b, 32);
-	bs_index_enter(e, digest, &old, slot);
+	bs_index_enter(e, place.private ? NULL : digest, &old, slot);
 }
 
 /* Content counts while it has a reference. */

@@ -106,6 +106,7 @@ struct bs_engine {
 	struct bs_index index;
 	struct bs_counters count;
 
+	uint64_t features; /* incompatible ones taken into use since open (feature.h) */
 	uint64_t era, works, contents, stored_bytes, references;
 
 	/* foreground */

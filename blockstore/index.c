@@ -37,7 +37,8 @@ static int verify(struct bs_engine *e, const struct dd_digest *d, uint64_t slot,
 		return rc;
 	*cid = bs_cid(slot, place.gen);
 	rc = bs_content_digest(e, *cid, &have);
-	if (rc == 0 && (!dd_digest_equal(d, &have) || place.refs >= e->cfg.ref_cap))
+	if (rc == 0 &&
+	    (place.private || !dd_digest_equal(d, &have) || place.refs >= e->cfg.ref_cap))
 		rc = VS_E_NOENT;
 	return rc;
 }
@@ -77,8 +78,10 @@ void bs_index_enter(struct bs_engine *e, const struct dd_digest *d, const struct
 
 	if (!ix->all)
 		return;
-	if (!dd_digest_equal(d, old))
+	if (!d || !dd_digest_equal(d, old))
 		dd_index_remove(ix->all, old, slot);
+	if (!d)
+		return;
 	dd_index_insert(ix->all, d, slot);
 	if (ix->near.table && !dd_index_complete(ix->all))
 		bs_near_enter(&ix->near, d, slot);
@@ -91,7 +94,7 @@ static void fill_leaf(struct bs_engine *e, uint64_t leaf)
 		struct bs_place place;
 		struct dd_digest d;
 
-		if (slot && bs_content_look_slot(e, slot, &place) == 0 &&
+		if (slot && bs_content_look_slot(e, slot, &place) == 0 && !place.private &&
 		    bs_content_digest(e, bs_cid(slot, place.gen), &d) == 0) {
 			dd_index_insert(e->index.all, &d, slot);
 			e->index.fill_seen++;

@@ -131,7 +131,7 @@ uint32_t bs_rec_put(uint8_t *b, const struct bs_rec *r)
 	case BS_REC_CONTENT:
 		vs_put_le64(b + 1, r->cid);
 		memcpy(b + 9, r->digest.b, 32);
-		b[41] = r->coding;
+		b[41] = r->coding | (r->private ? BS_CODING_PRIVATE : 0);
 		put_len24(b + 42, r->len);
 		put_check(b + 45, r->check);
 		return BS_REC_CONTENT_SIZE;
@@ -212,7 +212,8 @@ static int get_body(const uint8_t *b, struct bs_rec *r)
 	case BS_REC_CONTENT:
 		r->cid = vs_get_le64(b + 1);
 		memcpy(r->digest.b, b + 9, 32);
-		r->coding = b[41];
+		r->coding = b[41] & (uint8_t)~BS_CODING_PRIVATE;
+		r->private = (b[41] & BS_CODING_PRIVATE) != 0;
 		r->len = get_len24(b + 42);
 		r->check = get_check(b + 45);
 		return 0;

@@ -75,6 +75,7 @@ struct bs_rec {
 	uint64_t block, count;
 	struct dd_digest digest;
 	uint8_t coding;
+	bool private; /* CONTENT */
 	uint32_t len;
 	uint64_t check;
 	uint8_t tree, level;  /* PAGE; its index is in block */

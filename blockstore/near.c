@@ -1,5 +1,7 @@
 #include "blockstore/near.h"
 
+#include "blockstore/content.h"
+#include "blockstore/feature.h"
 #include "blockstore/op.h"
 
 #include <stdlib.h>
@@ -114,6 +116,18 @@ bool bs_near_busy(const struct bs_engine *e)
 	return e->index.near.asked != e->index.near.loaded;
 }
 
+/*
+ * Private content is left out already here: a candidate that is refused later costs a look at its
+ * place, and that takes time which others could measure.
+ */
+static bool is_private(struct bs_engine *e, uint64_t slot)
+{
+	struct bs_place place;
+
+	return bs_feature_used(e, BS_INCOMPAT_PRIVATE) &&
+	       (bs_content_look_slot(e, slot, &place) != 0 || place.private);
+}
+
 /* A page whose digests cannot be read is passed over: what it held is missed. */
 static void load_page(struct bs_engine *e, uint64_t page)
 {
@@ -126,7 +140,7 @@ static void load_page(struct bs_engine *e, uint64_t page)
 		struct dd_digest d;
 
 		memcpy(d.b, f->data + 32 * i, 32);
-		if (slot && vs_get_le64(d.b)) /* zeros: never used */
+		if (slot && vs_get_le64(d.b) && !is_private(e, slot)) /* zeros: never used */
 			bs_near_enter(&e->index.near, &d, slot);
 	}
 	bs_frames_unkeep(e);

@@ -19,10 +19,16 @@ static unsigned split(const struct bs_iop *op, struct part parts[2])
 	return head < n ? 2 : 1;
 }
 
+/* What such a volume writes is neither looked for nor found. */
+static bool private(const struct bs_iop *op)
+{
+	return (op->vol->ent.flags & BS_VOL_NO_DEDUP) != 0;
+}
+
 /* Block i is looked for; what is near it may be wanted next. */
 static int find(struct bs_engine *e, struct bs_iop *op, unsigned i)
 {
-	int rc = bs_index_find(e, &op->digest[i], &op->cid[i]);
+	int rc = private(op) ? VS_E_NOENT : bs_index_find(e, &op->digest[i], &op->cid[i]);
 
 	if (rc)
 		return rc;
@@ -58,6 +64,14 @@ int bs_op_lookup(struct bs_engine *e, struct bs_iop *op)
 	return bs_op_commit(e, op);
 }
 
+/* Whether the content found for block i may still be taken. */
+static bool usable(const struct bs_engine *e, const struct bs_iop *op, unsigned i,
+		   const struct bs_place *place, const struct dd_digest *have)
+{
+	return !private(op) && !place->private && place->refs < e->cfg.ref_cap &&
+	       dd_digest_equal(have, &op->digest[i]);
+}
+
 /*
  * What was known may have gone, what was new may have come meanwhile. *lost: a block that was taken
  * for known has no stored form yet.
@@ -76,7 +90,8 @@ static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_
 		if (op->kind[i] == BS_BLOCK_ZERO)
 			continue;
 		if (op->kind[i] == BS_BLOCK_NEW) {
-			rc = bs_index_find(e, &op->digest[i], &op->cid[i]);
+			rc = private(op) ? VS_E_NOENT
+					 : bs_index_find(e, &op->digest[i], &op->cid[i]);
 			if (rc == VS_E_AGAIN)
 				return rc;
 			if (rc) {
@@ -89,8 +104,7 @@ static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_
 		rc = bs_content_look(e, op->cid[i], &place);
 		if (rc == 0) /* generations wrap: the digest decides */
 			rc = bs_content_digest(e, op->cid[i], &have);
-		if (rc == VS_E_NOENT || (rc == 0 && (place.refs >= e->cfg.ref_cap ||
-						     !dd_digest_equal(&have, &op->digest[i])))) {
+		if (rc == VS_E_NOENT || (rc == 0 && !usable(e, op, i, &place, &have))) {
 			op->kind[i] = BS_BLOCK_NEW;
 			*lost |= op->len[i] == 0;
 			(*new)++;
@@ -170,9 +184,11 @@ static void store_new(struct bs_engine *e, struct bs_iop *op, unsigned i)
 	struct bs_rec r = {.type = BS_REC_CONTENT,
 			   .digest = op->digest[i],
 			   .coding = op->coding[i],
+			   .private = private(op),
 			   .len = op->len[i],
 			   .check = op->check[i]};
-	struct bs_place place = {.coding = op->coding[i], .check = op->check[i]};
+	struct bs_place place = {
+	    .coding = op->coding[i], .private = private(op), .check = op->check[i]};
 
 	r.cid = op->cid[i] = bs_ids_take(e, &e->places);
 	bs_rec_put(bs_log_record(e, BS_REC_CONTENT_SIZE), &r);
@@ -199,7 +215,7 @@ static void apply(struct bs_engine *e, struct bs_iop *op, const struct plan *p)
 	for (unsigned i = 0; i < op->count; i++) {
 		if (op->kind[i] == BS_BLOCK_ZERO)
 			op->cid[i] = 0;
-		else if (op->kind[i] == BS_BLOCK_KNOWN || twin_before(op, i))
+		else if (op->kind[i] == BS_BLOCK_KNOWN || (!private(op) && twin_before(op, i)))
 			e->count.dedup_hits++;
 		else
 			store_new(e, op, i);

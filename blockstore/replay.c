@@ -90,6 +90,7 @@ static int replay_content(struct bs_engine *e, const struct bs_rec *rec, uint32_
 				 .off = off,
 				 .len = rec->len,
 				 .coding = rec->coding,
+				 .private = rec->private,
 				 .check = rec->check},
 			old;
 	struct bs_frame *f;

@@ -19,7 +19,8 @@
 /* Features this code knows, per class. */
 #define BS_KNOWN_COMPAT UINT64_C(0)
 #define BS_KNOWN_RO_COMPAT UINT64_C(0)
-#define BS_KNOWN_INCOMPAT UINT64_C(0)
+#define BS_INCOMPAT_PRIVATE (UINT64_C(1) << 8) /* content that is not deduplicated */
+#define BS_KNOWN_INCOMPAT BS_INCOMPAT_PRIVATE
 
 struct bs_tree_root {
 	struct bs_ptr ptr;

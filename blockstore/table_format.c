@@ -25,7 +25,8 @@ void bs_place_get(const uint8_t *p, struct bs_place *out)
 	out->seg = vs_get_le32(p);
 	out->off = get_le24(p + 4);
 	out->len = get_le24(p + 7);
-	out->coding = p[10];
+	out->coding = p[10] & (uint8_t)~BS_CODING_PRIVATE;
+	out->private = (p[10] & BS_CODING_PRIVATE) != 0;
 	out->gen = vs_get_le16(p + 11);
 	out->refs = vs_get_le32(p + 13);
 	out->check = (uint64_t)get_le24(p + 17) | (uint64_t)vs_get_le32(p + 20) << 24;
@@ -36,7 +37,7 @@ void bs_place_put(uint8_t *p, const struct bs_place *in)
 	vs_put_le32(p, in->seg);
 	put_le24(p + 4, in->off);
 	put_le24(p + 7, in->len);
-	p[10] = in->coding;
+	p[10] = in->coding | (in->private ? BS_CODING_PRIVATE : 0);
 	vs_put_le16(p + 11, in->gen);
 	vs_put_le32(p + 13, in->refs);
 	put_le24(p + 17, (uint32_t)in->check);

@@ -43,10 +43,12 @@ struct bs_place {
 	uint32_t off;	/* bytes in the segment, 24 bits */
 	uint32_t len;	/* stored bytes, 24 bits */
 	uint8_t coding; /* enum bs_coding */
+	bool private;	/* of a volume without deduplication: found by nobody */
 	uint16_t gen;	/* of the slot's present or last owner */
 	uint32_t refs;	/* 0: the slot is free (map pages: or waits in the release queue) */
 	uint64_t check; /* low 56 bits of XXH3-64 of the stored bytes */
 };
+#define BS_CODING_PRIVATE 0x80u /* beside the coding, on the device */
 #define BS_PLACE_SIZE 24u
 #define BS_PLACES_PER_PAGE (BS_PAGE / BS_PLACE_SIZE)
 #define BS_DIGESTS_PER_PAGE (BS_PAGE / 32u)
@@ -120,7 +122,7 @@ struct bs_volent {
 	uint8_t compression; /* enum bs_coding */
 	uint8_t origin_set;
 	uint32_t sector;
-	uint32_t flags;	     /* 0 */
+	uint32_t flags;	     /* BS_VOL_* */
 	uint64_t id, parent; /* parent: of a snapshot, its volume's id */
 	uint64_t size;	     /* bytes */
 	uint64_t root;	     /* CID of the top map page; 0: nothing mapped */
@@ -129,6 +131,7 @@ struct bs_volent {
 	struct vs_uuid uuid, origin;
 	char name[BS_NAME_MAX]; /* of the volume, or of the snapshot without its volume */
 };
+#define BS_VOL_NO_DEDUP (1u << 4) /* flags: what is written is private */
 #define BS_VOLENT_SIZE 256u
 #define BS_VOLENTS_PER_PAGE (BS_PAGE / BS_VOLENT_SIZE)
 

@@ -1,3 +1,4 @@
+#include "blockstore/feature.h"
 #include "blockstore/volume_int.h"
 
 #include "blockstore/map.h"
@@ -108,6 +109,7 @@ void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_
 				       .size = ent->size,
 				       .sector = ent->sector,
 				       .compression = ent->compression,
+				       .dedup = !(ent->flags & BS_VOL_NO_DEDUP),
 				       .created_ns = ent->created,
 				       .snapshots = v->snapshots,
 				       .open_handles = v->handles};
@@ -153,6 +155,8 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 		rc = vs_fail(c->err, VS_E_INVAL, "sector size must be 512 or 4096");
 	if (rc == 0 && (s->compression < -1 || s->compression > BS_CODING_ZSTD))
 		rc = vs_fail(c->err, VS_E_INVAL, "compression must be none, lz4 or zstd");
+	if (rc == 0 && s->no_dedup)
+		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
 	if (rc)
 		return rc;
 	*ent = (struct bs_volent){.kind = BS_VOL_VOLUME,
@@ -160,6 +164,7 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 				  .compression = s->compression < 0 ? e->sb.compression
 								    : (uint8_t)s->compression,
 				  .sector = s->sector ? s->sector : 512,
+				  .flags = s->no_dedup ? BS_VOL_NO_DEDUP : 0,
 				  .id = e->vols.next_id,
 				  .size = s->size,
 				  .created = e->env.unix_ns(e->env.arg)};

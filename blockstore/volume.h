@@ -23,6 +23,7 @@ struct bs_volume_spec {
 	uint64_t size;	 /* bytes, multiple of 4096, 1 block to BS_VOLUME_MAX_SIZE */
 	uint32_t sector; /* 512 or 4096: what front ends announce; 0: 512 */
 	int compression; /* enum bs_coding; -1: the store's default */
+	bool no_dedup;	 /* see bs_volume_set_dedup */
 };
 
 struct bs_volume_info {
@@ -37,6 +38,7 @@ struct bs_volume_info {
 	uint64_t size;
 	uint32_t sector;
 	int compression;
+	bool dedup;
 	int64_t created_ns;	/* Unix time */
 	uint64_t logical_bytes; /* mapped blocks */
 	uint64_t snapshots;	/* volume: how many it has */
@@ -60,6 +62,14 @@ int bs_volume_resize(struct bs_store *s, const char *name, uint64_t size, bool f
 		     struct vs_error *err) vs_must_check;
 int bs_volume_set_compression(struct bs_store *s, const char *name, int compression,
 			      struct vs_error *err) vs_must_check;
+
+/*
+ * Off: blocks written from now on are kept for this volume and its snapshots and clones alone. They
+ * are not compared with what the store holds and nobody finds them, so the time that a write takes
+ * tells no tenant what another one has. What was written before stays shared or private as it is.
+ */
+int bs_volume_set_dedup(struct bs_store *s, const char *name, bool on,
+			struct vs_error *err) vs_must_check;
 
 enum bs_delete_mode { BS_DELETE_PLAIN, BS_DELETE_WITH_SNAPSHOTS, BS_DELETE_KEEP_SNAPSHOTS };
 /* VS_E_BUSY with snapshots and BS_DELETE_PLAIN, or while a handle is open. */

@@ -1,3 +1,4 @@
+#include "blockstore/feature.h"
 #include "blockstore/map.h"
 #include "blockstore/op.h"
 #include "blockstore/port.h"
@@ -141,6 +142,31 @@ int bs_volume_set_compression(struct bs_store *s, const char *name, int compress
 	struct bs_volume_change a = {.name = name, .compression = compression};
 
 	return bs_store_call(s, true, do_compression, &a, err);
+}
+
+static int do_dedup(struct bs_engine *e, struct bs_call *c)
+{
+	struct bs_volume_change *a = c->arg;
+	struct bs_volent ent;
+	struct bs_vol *v;
+	int rc = bs_volume_writable(e, c->err);
+
+	if (rc == 0)
+		rc = bs_volume_look_volume(e, a->name, &v, c->err);
+	if (rc == 0 && !a->dedup)
+		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
+	if (rc)
+		return rc;
+	ent = v->ent;
+	ent.flags = a->dedup ? ent.flags & ~BS_VOL_NO_DEDUP : ent.flags | BS_VOL_NO_DEDUP;
+	return put_changed(e, v, &ent, c->err);
+}
+
+int bs_volume_set_dedup(struct bs_store *s, const char *name, bool on, struct vs_error *err)
+{
+	struct bs_volume_change a = {.name = name, .dedup = on};
+
+	return bs_store_call(s, true, do_dedup, &a, err);
 }
 
 /* All snapshots of v go before it does, each with a record of its own. */

@@ -32,6 +32,7 @@ struct bs_volume_change {
 	uint64_t size;
 	bool force;
 	int compression;
+	bool dedup;
 	enum bs_delete_mode mode;
 };
 

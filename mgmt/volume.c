@@ -114,10 +114,10 @@ static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, js
 	vs_uuid_format(&v->uuid, uuid);
 	if (v->has_origin)
 		mg_volume_name(n, &v->origin, origin);
-	json = json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:o, s:I, s:o, s:s?, s:o}", "name", full,
-			 "uuid", uuid, "size", (json_int_t)v->size, "provisioning", "thin",
+	json = json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:b, s:o, s:I, s:o, s:s?, s:o}", "name",
+			 full, "uuid", uuid, "size", (json_int_t)v->size, "provisioning", "thin",
 			 "sector", (int)v->sector, "compression", mg_coding_name(v->compression),
-			 "created", mg_time_json(v->created_ns), "logical_bytes",
+			 "dedup", v->dedup, "created", mg_time_json(v->created_ns), "logical_bytes",
 			 (json_int_t)v->logical_bytes, "snapshots", snapshots, "origin",
 			 v->has_origin ? origin : NULL, "exports", exports);
 	if (json && v->snapshot)

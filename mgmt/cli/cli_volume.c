@@ -8,10 +8,16 @@
 #include "mgmt/cli/cli_task.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define OPTION_COMPRESSION                                                                     \
 	{                                                                                      \
 		"compression", CLI_CHOICE, "lz4|zstd|none", "of blocks written from now on", 0 \
+	}
+
+#define OPTION_DEDUP                                                                \
+	{                                                                           \
+		"dedup", CLI_CHOICE, "on|off", "share blocks with other volumes", 0 \
 	}
 
 static const struct cli_field list_fields[] = {
@@ -32,6 +38,7 @@ static const struct cli_field show_fields[] = {
     {"provisioning", "provisioning", CLI_AS_TEXT},
     {"sector", "sector size", CLI_AS_SIZE},
     {"compression", "compression", CLI_AS_TEXT},
+    {"dedup", "dedup", CLI_AS_YES_NO},
     {"created", "created", CLI_AS_TIME},
     {"origin", "cloned from", CLI_AS_TEXT},
     {"exports", "used by", CLI_AS_KINDS},
@@ -55,6 +62,14 @@ static int done_with(const struct cli *c, json_t *volume, const char *what)
 	return cli_done(c, volume, "%s volume %s, %s", what, cli_text(volume, "name"), size);
 }
 
+static void body_dedup(const struct cli *c, json_t *body)
+{
+	const char *text = cli_args_text(&c->args, "dedup");
+
+	if (text)
+		(void)json_object_set_new(body, "dedup", json_boolean(strcmp(text, "on") == 0));
+}
+
 static int create(struct cli *c)
 {
 	json_t *body = json_pack("{s:s}", "name", c->args.pos[0]);
@@ -62,6 +77,7 @@ static int create(struct cli *c)
 	cli_body_u64(c, body, "size", "size");
 	cli_body_u64(c, body, "sector", "sector");
 	cli_body_text(c, body, "compression", "compression");
+	body_dedup(c, body);
 	return done_with(c, cli_call(c, "POST", body, "/v1/volumes"), "created");
 }
 
@@ -112,6 +128,7 @@ static int set(struct cli *c)
 	json_t *body = json_object();
 
 	cli_body_text(c, body, "compression", "compression");
+	body_dedup(c, body);
 	if (json_object_size(body) == 0) {
 		json_decref(body);
 		return cli_usage(c, "nothing to set: give an option");
@@ -153,6 +170,7 @@ const struct cli_command cli_volume_commands[] = {
 	 {"size", CLI_SIZE, "SIZE", "a multiple of 4 KiB", CLI_REQUIRED},
 	 {"sector", CLI_CHOICE, "512|4096", "what clients are told (default 512)", 0},
 	 OPTION_COMPRESSION,
+	 OPTION_DEDUP,
 	 {0},
      },
      create},
@@ -169,6 +187,7 @@ const struct cli_command cli_volume_commands[] = {
     {"set", "NAME", "change a volume's properties",
      (const struct cli_option[]){
 	 OPTION_COMPRESSION,
+	 OPTION_DEDUP,
 	 {0},
      },
      set},

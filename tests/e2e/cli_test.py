@@ -186,6 +186,15 @@ def test_volume_resize():
 def test_volume_set():
     volume("set")
     assert NODE.json("volume", "set", "set", "--compression", "none")["compression"] == "none"
+    assert NODE.json("volume", "show", "set")["dedup"] is True
+    assert NODE.json("volume", "set", "set", "--dedup", "off")["dedup"] is False
+    assert NODE.json("volume", "show", "set")["compression"] == "none"
+    assert re.search(r"(?m)^dedup +no$", shown("volume", "show", "set"))
+    assert NODE.json("volume", "set", "set", "--dedup", "on")["dedup"] is True
+    made = NODE.json("volume", "create", "apart", "--size", "1M", "--dedup", "off")
+    assert made["dedup"] is False
+    usage("volume", "set", "set", "--dedup", "maybe")
+    failed("volume", "set", "nope", "--dedup", "off", says="nope")
     usage("volume", "set", "set")
     usage("volume", "set", "set", "--compression", "best")
     failed("volume", "set", "nope", "--compression", "none", says="nope")

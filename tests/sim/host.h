@@ -67,6 +67,7 @@ struct sim_admin {
 	char name[BS_FULL_NAME_MAX], to[BS_NAME_MAX];
 	uint64_t size;
 	bool force;
+	bool no_dedup; /* CREATE */
 	enum bs_delete_mode mode;
 	char fulls[SIM_GROUP][BS_FULL_NAME_MAX];
 	unsigned nfulls;

@@ -116,7 +116,8 @@ static int run_list(struct sim_host *h, struct sim_admin *a)
 
 static int run(struct sim_host *h, struct sim_admin *a)
 {
-	const struct bs_volume_spec spec = {.name = a->name, .size = a->size, .compression = -1};
+	const struct bs_volume_spec spec = {
+	    .name = a->name, .size = a->size, .compression = -1, .no_dedup = a->no_dedup};
 	struct bs_store *s = as_store(h);
 
 	switch (a->kind) {

@@ -29,6 +29,7 @@ int world_create(struct world *w, const char *name, uint32_t blocks)
 		return WORLD_CUT;
 	(void)snprintf(a->name, sizeof(a->name), "%s", name);
 	a->size = world_bytes(w, blocks * 8);
+	a->no_dedup = sim_one_in(&w->rng, 6);
 	return run(w);
 }
 

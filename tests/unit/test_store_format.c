@@ -18,6 +18,7 @@ static void test_place(void **state)
 				    .off = 0xabcdef,
 				    .len = 0xfedcba,
 				    .coding = 2,
+				    .private = true,
 				    .gen = 0xbeef,
 				    .refs = 0xdeadbeef,
 				    .check = BS_CHECK56 - 5};
@@ -31,6 +32,7 @@ static void test_place(void **state)
 	assert_int_equal(out.off, in.off);
 	assert_int_equal(out.len, in.len);
 	assert_int_equal(out.coding, in.coding);
+	assert_true(out.private);
 	assert_int_equal(out.gen, in.gen);
 	assert_int_equal(out.refs, in.refs);
 	assert_int_equal(out.check, in.check);
