@@ -2,6 +2,7 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/clean.h"
+#include "blockstore/exact_int.h"
 #include "blockstore/open.h"
 #include "blockstore/port.h"
 #include "blockstore/work.h"
@@ -205,6 +206,7 @@ static void background(struct bs_engine *e)
 	bs_clean_start(e);
 	bs_index_start(e);
 	bs_open_heartbeat(e);
+	bs_exact_start(e);
 }
 
 bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
@@ -231,7 +233,7 @@ bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
 	bs_device_kick(e->dev);
 	for (unsigned i = 0; i < e->nports; i++)
 		bs_port_wake(e->ports[i]);
-	*wake_ns = e->owner_due ? e->owner_due : UINT64_MAX;
+	*wake_ns = VS_MIN(e->owner_due ? e->owner_due : UINT64_MAX, bs_exact_wake(e));
 	return did;
 }
 
@@ -250,8 +252,9 @@ static int close_call(struct bs_engine *e, struct bs_call *c)
 
 static bool busy(const struct bs_engine *e)
 {
-	return e->checkpointing || e->cleaning || e->working || bs_index_busy(e) || e->owner_busy ||
-	       e->op_fibers || e->calls_running || e->calls_first || e->reads_in_flight;
+	return bs_exact_busy(e) || bs_index_busy(e) || e->checkpointing || e->cleaning ||
+	       e->working || e->owner_busy || e->op_fibers || e->calls_running || e->calls_first ||
+	       e->reads_in_flight;
 }
 
 int bs_engine_stop(struct bs_engine *e, struct vs_error *err)
@@ -305,6 +308,7 @@ void bs_engine_abandon(struct bs_engine *e)
 {
 	bs_fiber_pool_free(e->fibers);
 	bs_checkpoint_destroy(e);
+	bs_exact_destroy(e);
 	bs_log_destroy(&e->log);
 	bs_vols_destroy(&e->vols);
 	bs_cache_destroy(&e->cache);

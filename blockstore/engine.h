@@ -50,6 +50,7 @@ struct bs_engine_config {
 	uint16_t gen_mask;	   /* generations wrap at this mask */
 	uint64_t max_contents;	   /* slots of the place table */
 	bool read_only;		   /* never writes to the device */
+	unsigned exact_slots;	   /* contents that a dry run counts in one pass; 0: 65536 */
 	bool no_owner;		   /* neither checks nor writes the owner block */
 };
 
@@ -58,6 +59,7 @@ struct bs_arena;
 struct bs_iop;
 struct bs_rio;
 struct bs_checkpoint;
+struct bs_exact;
 struct bs_replay;
 struct bs_opq {
 	struct bs_iop *head, *tail;
@@ -108,6 +110,7 @@ struct bs_engine {
 
 	uint64_t features; /* incompatible ones taken into use since open (feature.h) */
 	uint64_t era, works, contents, stored_bytes, references;
+	uint64_t changes; /* of maps, since open */
 
 	/* foreground */
 	struct bs_port *ports[BS_MAX_PORTS];
@@ -134,6 +137,7 @@ struct bs_engine {
 	struct bs_waitq checkpoint_wait, work_wait, drained_wait;
 	struct bs_checkpoint *checkpoint;
 	struct bs_replay *replay;
+	struct bs_exact *exact;
 	uint64_t checkpoint_started_bytes;
 	uint8_t *clean_buf;
 	uint64_t clean_rest, clean_live;

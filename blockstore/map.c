@@ -190,6 +190,7 @@ void bs_map_apply(struct bs_engine *e, struct bs_vol *v, uint64_t block, unsigne
 	struct bs_frame *path[BS_MAP_LEVELS];
 	int64_t delta = 0;
 
+	e->changes++;
 	own_path(e, v, block, 0, path);
 	bs_frame_touch(e, path[0]);
 	for (unsigned k = 0; k < n; k++) {
@@ -274,6 +275,7 @@ void bs_map_trim_apply(struct bs_engine *e, struct bs_vol *v, uint64_t first, ui
 	struct bs_frame *path[BS_MAP_LEVELS];
 	int64_t delta = 0;
 
+	e->changes++;
 	own_path(e, v, first, level, path);
 	for (uint64_t b = first; b < end; b += entry) {
 		unsigned i = index_at(b, level);

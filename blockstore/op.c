@@ -1,5 +1,6 @@
 #include "blockstore/op.h"
 
+#include "blockstore/exact_int.h"
 #include "blockstore/mem.h"
 #include "blockstore/port.h"
 
@@ -235,9 +236,14 @@ void bs_op_submit(struct bs_engine *e, struct bs_iop *op)
 		finish(e, op, rc);
 }
 
+unsigned bs_ops_limit(const struct bs_engine *e)
+{
+	return e->cfg.fibers - 6 - bs_exact_busy(e);
+}
+
 bool bs_ops_pump(struct bs_engine *e)
 {
-	unsigned limit = e->cfg.fibers - 6; /* the rest is for background work and calls */
+	unsigned limit = bs_ops_limit(e);
 	bool did = false;
 
 	while (e->pending.head && e->op_fibers < limit && bs_fiber_idle(e->fibers)) {

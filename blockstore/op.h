@@ -103,7 +103,9 @@ uint8_t *bs_arena_take(struct bs_arena *a, unsigned pages); /* NULL: no such run
 void bs_arena_give(struct bs_arena *a, uint8_t *run, unsigned pages);
 
 void bs_op_submit(struct bs_engine *e, struct bs_iop *op); /* from the port's ring */
-bool bs_ops_pump(struct bs_engine *e);			   /* starts those that wait */
+/* Fibers that operations may take: the rest is for background work and calls. */
+unsigned bs_ops_limit(const struct bs_engine *e);
+bool bs_ops_pump(struct bs_engine *e); /* starts those that wait */
 void bs_op_acked(struct bs_engine *e, struct bs_iop *op, int status);
 void bs_op_flushed(struct bs_engine *e, struct bs_iop *op, int status);
 void bs_op_done(struct bs_engine *e, struct bs_iop *op, int status); /* unlocks and answers */

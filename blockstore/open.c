@@ -1,6 +1,7 @@
 #include "blockstore/open.h"
 
 #include "blockstore/checkpoint.h"
+#include "blockstore/exact_int.h"
 #include "blockstore/op.h"
 #include "blockstore/replay.h"
 
@@ -201,6 +202,8 @@ static int alloc_all(struct bs_engine *e)
 		rc = bs_log_init(e);
 	if (rc == 0)
 		rc = bs_index_init(e);
+	if (rc == 0)
+		rc = bs_exact_init(e);
 	e->rio_mem = calloc(c->read_pages, sizeof(*e->rio_mem));
 	e->owner_buf = aligned_alloc(BS_PAGE, BS_SUPER_SIZE);
 	e->clean_buf = c->read_only ? NULL : aligned_alloc(BS_PAGE, e->sb.segment_size);

@@ -26,6 +26,27 @@ void bs_page_free(struct bs_engine *e, uint64_t cid);  /* without references */
 void bs_page_ent_put(struct bs_engine *e, uint64_t cid, const struct bs_mapent *ent);
 struct bs_mapent bs_page_ent_now(struct bs_engine *e, uint64_t cid);
 void bs_page_count(struct bs_engine *e, uint64_t cid, int64_t delta);
+/*
+ * Pure: the references to children that entry i of a page gives up, from entry i of the page itself
+ * and of its base (0: it has none), when it is released; and, at most two, when page c with base b
+ * is dissolved into its only copy q. Returns how many.
+ */
+static inline unsigned bs_page_release_drops(uint64_t own, uint64_t base, uint64_t drop[1])
+{
+	drop[0] = own;
+	return own && own != base;
+}
+static inline unsigned bs_page_absorb_drops(uint64_t c, uint64_t q, uint64_t b, uint64_t drop[2])
+{
+	bool c_owns = c && c != b, q_owns = q && q != c;
+	unsigned n = 0;
+
+	if (c_owns && (q_owns || !q))
+		drop[n++] = c;
+	if (q_owns && q == b)
+		drop[n++] = q;
+	return n;
+}
 /* Whether entry i of f is its own: not zero, and not its base's. */
 bool bs_page_owns(struct bs_engine *e, const struct bs_frame *f, unsigned i);
 

@@ -164,6 +164,7 @@ static void apply_rollback(struct bs_engine *e, struct bs_volop *op)
 
 void bs_volop_apply(struct bs_engine *e, struct bs_volop *op)
 {
+	e->changes++;
 	switch (op->rec.type) {
 	case BS_REC_VOL_PUT:
 		apply_put(e, op);

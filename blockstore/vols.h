@@ -12,6 +12,14 @@
 struct bs_engine;
 struct bs_store;
 
+/* What deleting it would free (exact.h). */
+struct bs_vol_exact {
+	uint64_t frees, changes; /* the figure, and the state of the store that it holds for */
+	int64_t as_of_ns;
+	uint64_t asked_ns; /* engine's clock; 0: never */
+	bool known, wanted;
+};
+
 struct bs_vol {
 	struct bs_volent ent;
 	struct bs_vol *id_next, *name_next;
@@ -22,6 +30,7 @@ struct bs_vol {
 	uint64_t near_group;   /* where its last duplicate was found (near.h) */
 	_Atomic uint64_t size; /* read by front ends */
 	struct bs_volume *public_handle;
+	struct bs_vol_exact exact;
 };
 
 struct bs_vols {

@@ -128,6 +128,7 @@ static void apply_release(struct bs_engine *e, struct bs_frame *f)
 	uint64_t cid = f->cid, base = f->base;
 	unsigned level = f->level;
 
+	e->changes++;
 	for (unsigned i = 0; i < BS_MAP_FAN; i++)
 		if (bs_page_owns(e, f, i))
 			unref_child(e, level, bs_map_entry(f->data, i));
@@ -156,16 +157,9 @@ static unsigned absorb_drops(const struct absorb *a, uint64_t drop[2 * BS_MAP_FA
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
-		uint64_t ci = bs_map_entry(a->c->data, i), qi = bs_map_entry(a->q->data, i);
-		uint64_t bi = a->b ? bs_map_entry(a->b->data, i) : 0;
-		bool c_owns = ci && ci != bi, q_owns = qi && qi != ci;
-
-		if (c_owns && (q_owns || !qi))
-			drop[n++] = ci;
-		if (q_owns && qi == bi)
-			drop[n++] = qi;
-	}
+	for (unsigned i = 0; i < BS_MAP_FAN; i++)
+		n += bs_page_absorb_drops(bs_map_entry(a->c->data, i), bs_map_entry(a->q->data, i),
+					  a->b ? bs_map_entry(a->b->data, i) : 0, drop + n);
 	return n;
 }
 
@@ -220,6 +214,7 @@ static void apply_absorb(struct bs_engine *e, const struct absorb *a)
 	unsigned n = absorb_drops(a, drop);
 	struct bs_mapent qe;
 
+	e->changes++;
 	qe = bs_page_ent_now(e, q);
 	qe.base = b;
 	bs_page_ent_put(e, q, &qe);

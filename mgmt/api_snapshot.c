@@ -49,7 +49,7 @@ static int create(struct mg_node *n, const struct mg_request *req, struct mg_rep
 		mg_event(n->events, MG_INFO, "snapshot.created", names[i],
 			 "one of %zu at this instant", count);
 		if (bs_volume_find(n->store, names[i], &info, NULL) == 0)
-			json_array_append_new(out, mg_snapshot_json(&info));
+			json_array_append_new(out, mg_snapshot_json(n, &info, 0));
 	}
 	if (rc == 0)
 		return mg_reply_json(reply, 201, out, err);
@@ -61,8 +61,13 @@ static int list(struct mg_node *n, const struct mg_request *req, struct mg_reply
 		struct vs_error *err)
 {
 	json_t *json = NULL;
-	int rc = mg_snapshot_list(n, mg_query(req, "volume"), &json, err);
+	uint64_t wait;
+	int rc = mg_query_u64(req, "wait", MG_TASK_WAIT_MAX, 0, &wait, err);
 
+	if (rc != 0)
+		return rc;
+	req->patience(req, (unsigned)wait);
+	rc = mg_snapshot_list(n, mg_query(req, "volume"), (unsigned)wait * 1000, &json, err);
 	return rc != 0 ? rc : mg_reply_json(reply, 200, json, err);
 }
 
@@ -70,11 +75,17 @@ static int show(struct mg_node *n, const struct mg_request *req, struct mg_reply
 		struct vs_error *err)
 {
 	struct bs_volume_info info;
-	int rc = bs_volume_find(n->store, req->param[0], &info, err);
+	uint64_t wait;
+	int rc = mg_query_u64(req, "wait", MG_TASK_WAIT_MAX, MG_EXACT_WAIT, &wait, err);
 
+	if (rc == 0)
+		rc = bs_volume_find(n->store, req->param[0], &info, err);
 	if (rc == 0 && !info.snapshot)
 		rc = vs_fail(err, VS_E_NOENT, "%s is no snapshot", req->param[0]);
-	return rc != 0 ? rc : mg_reply_json(reply, 200, mg_snapshot_json(&info), err);
+	if (rc != 0)
+		return rc;
+	req->patience(req, (unsigned)wait);
+	return mg_reply_json(reply, 200, mg_snapshot_json(n, &info, (unsigned)wait * 1000), err);
 }
 
 static int delete_snapshot(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
@@ -116,7 +127,7 @@ static int rollback(struct mg_node *n, const struct mg_request *req, struct mg_r
 	if (rc == 0) {
 		mg_event(n->events, MG_INFO, "volume.rolledback", info.name, "to %s",
 			 req->param[0]);
-		rc = mg_volume_show(n, info.name, &json, err);
+		rc = mg_volume_show(n, info.name, 0, &json, err);
 	}
 	return rc != 0 ? rc : mg_reply_json(reply, 200, json, err);
 }
@@ -199,8 +210,8 @@ static int diff(struct mg_node *n, const struct mg_request *req, struct mg_reply
 
 const struct mg_route mg_api_snapshot[] = {
     {"POST", "snapshots", NULL, create},
-    {"GET", "snapshots", " volume ", list},
-    {"GET", "snapshots/?", NULL, show},
+    {"GET", "snapshots", " volume wait ", list},
+    {"GET", "snapshots/?", " wait ", show},
     {"DELETE", "snapshots/?", NULL, delete_snapshot},
     {"POST", "snapshots/?/rollback", NULL, rollback},
     {"GET", "diff", " from to cursor limit ", diff},

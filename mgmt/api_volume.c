@@ -11,7 +11,7 @@ static int answer_volume(struct mg_node *n, const char *full, unsigned status,
 			 struct mg_reply *reply, struct vs_error *err)
 {
 	json_t *json = NULL;
-	int rc = mg_volume_show(n, full, &json, err);
+	int rc = mg_volume_show(n, full, 0, &json, err);
 
 	return rc != 0 ? rc : mg_reply_json(reply, status, json, err);
 }
@@ -63,7 +63,15 @@ static int list(struct mg_node *n, const struct mg_request *req, struct mg_reply
 static int show(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
 		struct vs_error *err)
 {
-	return answer_volume(n, req->param[0], 200, reply, err);
+	json_t *json = NULL;
+	uint64_t wait;
+	int rc = mg_query_u64(req, "wait", MG_TASK_WAIT_MAX, MG_EXACT_WAIT, &wait, err);
+
+	if (rc != 0)
+		return rc;
+	req->patience(req, (unsigned)wait);
+	rc = mg_volume_show(n, req->param[0], (unsigned)wait * 1000, &json, err);
+	return rc != 0 ? rc : mg_reply_json(reply, 200, json, err);
 }
 
 static int rename_volume(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
@@ -201,7 +209,7 @@ static int clone_snapshot(struct mg_node *n, const struct mg_request *req, struc
 const struct mg_route mg_api_volume[] = {
     {"POST", "volumes", NULL, create},
     {"GET", "volumes", NULL, list},
-    {"GET", "volumes/?", NULL, show},
+    {"GET", "volumes/?", " wait ", show},
     {"PATCH", "volumes/?", NULL, set},
     {"DELETE", "volumes/?", " snapshots ", delete_volume},
     {"POST", "volumes/?/rename", NULL, rename_volume},

@@ -141,7 +141,7 @@ static int run(struct mg_task *t, void *arg, json_t **result, struct vs_error *e
 		return rc;
 	mg_event(im->node->events, MG_INFO, "volume.imported", im->name, "from %s (%s)", im->source,
 		 image.format);
-	rc = mg_volume_show(im->node, im->name, result, err);
+	rc = mg_volume_show(im->node, im->name, 0, result, err);
 	if (rc == 0)
 		json_object_update_new(*result,
 				       json_pack("{s:s, s:I, s:I, s:f}", "format", image.format,

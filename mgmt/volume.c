@@ -1,5 +1,6 @@
 #include "mgmt/volume.h"
 
+#include "blockstore/exact.h"
 #include "common/bytes.h"
 #include "common/text.h"
 #include "mgmt/attach.h"
@@ -55,25 +56,55 @@ void mg_volume_name(struct mg_node *n, const struct vs_uuid *uuid, char name[BS_
 		vs_uuid_format(uuid, name);
 }
 
-json_t *mg_snapshot_json(const struct bs_volume_info *v)
+/* Adds the exact figures: null while they are not known, with their time when they are stale. */
+static json_t *add_exact(json_t *json, bool snapshot, const struct bs_exact_info *x)
+{
+	static const char *const keys[] = {"unique_bytes", "frees_if_deleted_bytes"};
+
+	for (size_t i = 0; json && i < (snapshot ? 2 : 1); i++)
+		json_object_set_new(json, keys[i],
+				    x->known ? json_integer((json_int_t)x->frees) : json_null());
+	if (json && x->known && x->stale) {
+		json_object_set_new(json, "stale", json_true());
+		json_object_set_new(json, "as_of", mg_time_json(x->as_of_ns));
+	}
+	return json;
+}
+
+static struct bs_exact_info exact_of(struct mg_node *n, const struct bs_volume_info *v,
+				     unsigned wait_ms)
+{
+	struct bs_exact_info x;
+
+	if (bs_exact_get(n->store, &v->id, 1, wait_ms, &x, NULL) != 0)
+		x.known = false;
+	return x;
+}
+
+json_t *mg_snapshot_json(struct mg_node *n, const struct bs_volume_info *v, unsigned wait_ms)
 {
 	char full[BS_FULL_NAME_MAX], uuid[VS_UUID_TEXT];
+	struct bs_exact_info x = exact_of(n, v, wait_ms);
+	json_t *json;
 
 	vs_uuid_format(&v->uuid, uuid);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:b}", "name", mg_full_name(v, full),
+	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:b}", "name", mg_full_name(v, full),
 			 "volume", v->name, "snapshot", v->snap, "uuid", uuid, "size",
 			 (json_int_t)v->size, "created", mg_time_json(v->created_ns),
 			 "logical_bytes", (json_int_t)v->logical_bytes, "kept", v->kept);
+	return add_exact(json, true, &x);
 }
 
-/* {name, created, logical_bytes}, as a volume lists its snapshots. */
-static json_t *brief_snapshot(const struct bs_volume_info *v)
+/* {name, created, logical_bytes, the exact figures}, as a volume lists its snapshots. */
+static json_t *brief_snapshot(struct mg_node *n, const struct bs_volume_info *v)
 {
+	struct bs_exact_info x = exact_of(n, v, 0);
 	char full[BS_FULL_NAME_MAX];
 
-	return json_pack("{s:s, s:o, s:I}", "name", mg_full_name(v, full), "created",
-			 mg_time_json(v->created_ns), "logical_bytes",
-			 (json_int_t)v->logical_bytes);
+	return add_exact(json_pack("{s:s, s:o, s:I}", "name", mg_full_name(v, full), "created",
+				   mg_time_json(v->created_ns), "logical_bytes",
+				   (json_int_t)v->logical_bytes),
+			 true, &x);
 }
 
 /* All that refers to it: [{kind, name}]. */
@@ -107,6 +138,7 @@ static int users(struct mg_node *n, const struct vs_uuid *uuid, const char *full
 static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, json_t *snapshots)
 {
 	char full[BS_FULL_NAME_MAX], uuid[VS_UUID_TEXT], origin[BS_FULL_NAME_MAX];
+	struct bs_exact_info x = exact_of(n, v, 0);
 	json_t *exports = NULL, *json;
 
 	if (users(n, &v->uuid, mg_full_name(v, full), &exports, NULL) != 0)
@@ -122,7 +154,7 @@ static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, js
 			 v->has_origin ? origin : NULL, "exports", exports);
 	if (json && v->snapshot)
 		json_object_set_new(json, "kept", json_boolean(v->kept));
-	return json;
+	return add_exact(json, v->snapshot, &x);
 }
 
 /* Calls each(arg, info) for every volume and snapshot, until it fails. */
@@ -182,7 +214,7 @@ static int list_one(void *arg, const struct bs_volume_info *v)
 			   : 0;
 	if (l->only && !vs_uuid_equal(&v->origin, l->only))
 		return 0;
-	return json_array_append_new(snapshots_of(l, &v->origin), brief_snapshot(v));
+	return json_array_append_new(snapshots_of(l, &v->origin), brief_snapshot(l->node, v));
 }
 
 int mg_volume_list(struct mg_node *n, json_t **out, struct vs_error *err)
@@ -198,12 +230,64 @@ int mg_volume_list(struct mg_node *n, json_t **out, struct vs_error *err)
 	return rc;
 }
 
-int mg_volume_show(struct mg_node *n, const char *full, json_t **out, struct vs_error *err)
+/* The ids of some snapshots, for their exact figures. */
+struct ids {
+	const struct vs_uuid *volume; /* of this one; NULL: by name, and without one all */
+	const char *name;
+	uint64_t *id;
+	size_t n, room;
+};
+
+static int add_id(void *arg, const struct bs_volume_info *v)
 {
+	struct ids *ids = arg;
+	uint64_t *more;
+
+	if (!v->snapshot || (ids->volume && !vs_uuid_equal(&v->origin, ids->volume)) ||
+	    (ids->name && strcmp(ids->name, v->name) != 0))
+		return 0;
+	if (ids->n == ids->room) {
+		ids->room = ids->room ? 2 * ids->room : PAGE;
+		more = realloc(ids->id, ids->room * sizeof(*more));
+		if (!more)
+			return VS_E_NOMEM;
+		ids->id = more;
+	}
+	ids->id[ids->n++] = v->id;
+	return 0;
+}
+
+/* Waits for the figures of the snapshots that ids describes, and of volume `id` (0: none). */
+static int await_exact(struct mg_node *n, struct ids *ids, uint64_t id, unsigned wait_ms,
+		       struct vs_error *err)
+{
+	struct bs_exact_info *x;
+	int rc = walk(n, add_id, ids, err);
+
+	x = calloc(ids->n + 1, sizeof(*x));
+	if (rc == 0 && (!x || ids->n == SIZE_MAX))
+		rc = vs_fail(err, VS_E_NOMEM, "out of memory");
+	if (rc == 0 && id)
+		rc = bs_exact_get(n->store, &id, 1, wait_ms, x, err);
+	if (rc == 0)
+		rc = bs_exact_get(n->store, ids->id, ids->n, wait_ms, x, err);
+	free(x);
+	free(ids->id);
+	return rc;
+}
+
+int mg_volume_show(struct mg_node *n, const char *full, unsigned wait_ms, json_t **out,
+		   struct vs_error *err)
+{
+	struct ids ids = {0};
 	struct bs_volume_info info;
 	struct listing l = {.node = n, .only = &info.uuid};
 	int rc = bs_volume_find(n->store, full, &info, err);
 
+	if (rc == 0 && wait_ms) {
+		ids.volume = &info.uuid;
+		rc = await_exact(n, &ids, info.id, wait_ms, err);
+	}
 	if (rc != 0)
 		return rc;
 	l.snapshots = json_object();
@@ -216,6 +300,7 @@ int mg_volume_show(struct mg_node *n, const char *full, json_t **out, struct vs_
 }
 
 struct snapshot_listing {
+	struct mg_node *node;
 	const char *volume;
 	json_t *list;
 };
@@ -226,14 +311,18 @@ static int list_snapshot(void *arg, const struct bs_volume_info *v)
 
 	if (!v->snapshot || (l->volume && strcmp(l->volume, v->name) != 0))
 		return 0;
-	return json_array_append_new(l->list, mg_snapshot_json(v));
+	return json_array_append_new(l->list, mg_snapshot_json(l->node, v, 0));
 }
 
-int mg_snapshot_list(struct mg_node *n, const char *volume, json_t **out, struct vs_error *err)
+int mg_snapshot_list(struct mg_node *n, const char *volume, unsigned wait_ms, json_t **out,
+		     struct vs_error *err)
 {
-	struct snapshot_listing l = {.volume = volume, .list = json_array()};
-	int rc = walk(n, list_snapshot, &l, err);
+	struct snapshot_listing l = {.node = n, .volume = volume, .list = json_array()};
+	struct ids ids = {.name = volume};
+	int rc = wait_ms ? await_exact(n, &ids, 0, wait_ms, err) : 0;
 
+	if (rc == 0)
+		rc = walk(n, list_snapshot, &l, err);
 	if (rc == 0 && volume && json_array_size(l.list) == 0)
 		rc = bs_volume_find(n->store, volume, NULL, err);
 	if (rc != 0)

@@ -6,20 +6,25 @@
 
 #include "mgmt/node.h"
 
+#define MG_EXACT_WAIT 2u /* seconds, for exact space, unless said otherwise */
+
 const char *mg_coding_name(int coding);
 int mg_coding_parse(const char *name, int *coding, struct vs_error *err) vs_must_check;
 /* NAME or NAME@SNAP into text of BS_FULL_NAME_MAX bytes; returns text. */
 const char *mg_full_name(const struct bs_volume_info *v, char *text);
 json_t *mg_time_json(int64_t unix_ns);
 
-/* One volume or snapshot. */
-int mg_volume_show(struct mg_node *n, const char *full, json_t **out,
+/*
+ * One volume or snapshot. Its exact space, and that of its snapshots, is waited for at most wait_ms
+ * (blockstore/exact.h); 0: what is known of it.
+ */
+int mg_volume_show(struct mg_node *n, const char *full, unsigned wait_ms, json_t **out,
 		   struct vs_error *err) vs_must_check;
 int mg_volume_list(struct mg_node *n, json_t **out, struct vs_error *err) vs_must_check;
 /* Snapshots of a volume by its present or, when it was deleted, last name; NULL: of all. */
-int mg_snapshot_list(struct mg_node *n, const char *volume, json_t **out,
+int mg_snapshot_list(struct mg_node *n, const char *volume, unsigned wait_ms, json_t **out,
 		     struct vs_error *err) vs_must_check;
-json_t *mg_snapshot_json(const struct bs_volume_info *v);
+json_t *mg_snapshot_json(struct mg_node *n, const struct bs_volume_info *v, unsigned wait_ms);
 
 /*
  * Fails with VS_E_BUSY, naming the user, when a target, export, VM or attachment refers to the

@@ -12,6 +12,8 @@ static const struct cli_field list_fields[] = {
     {"created", "CREATED", CLI_AS_TIME},
     {"size", "SIZE", CLI_AS_SIZE},
     {"logical_bytes", "MAPPED", CLI_AS_SIZE},
+    {"frees_if_deleted_bytes", "FREES", CLI_AS_SIZE},
+    {"as_of", "THAT AS OF", CLI_AS_TIME},
     {0},
 };
 
@@ -33,7 +35,7 @@ static int create(struct cli *c)
 static int list(struct cli *c)
 {
 	json_t *answer = c->args.npos
-			     ? cli_call(c, "GET", NULL, "/v1/snapshots?volume=%s", c->args.pos[0])
+			     ? cli_call(c, "GET", NULL, "/v1/snapshots?volume=%s&wait=2", c->args.pos[0])
 			     : cli_call(c, "GET", NULL, "/v1/snapshots");
 
 	return cli_fields_list(c, answer, list_fields);

@@ -24,6 +24,7 @@ static const struct cli_field list_fields[] = {
     {"name", "NAME", CLI_AS_TEXT},
     {"size", "SIZE", CLI_AS_SIZE},
     {"logical_bytes", "MAPPED", CLI_AS_SIZE},
+    {"unique_bytes", "UNIQUE", CLI_AS_SIZE},
     {"snapshots", "SNAPSHOTS", CLI_AS_LENGTH},
     {"compression", "COMPRESSION", CLI_AS_TEXT},
     {"exports", "USED BY", CLI_AS_KINDS},
@@ -35,6 +36,8 @@ static const struct cli_field show_fields[] = {
     {"uuid", "UUID", CLI_AS_TEXT},
     {"size", "size", CLI_AS_SIZE},
     {"logical_bytes", "mapped", CLI_AS_SIZE},
+    {"unique_bytes", "shared with nobody", CLI_AS_SIZE},
+    {"as_of", "that as of", CLI_AS_TIME},
     {"provisioning", "provisioning", CLI_AS_TEXT},
     {"sector", "sector size", CLI_AS_SIZE},
     {"compression", "compression", CLI_AS_TEXT},
@@ -46,10 +49,9 @@ static const struct cli_field show_fields[] = {
 };
 
 static const struct cli_field snapshot_fields[] = {
-    {"name", "SNAPSHOT", CLI_AS_TEXT},
-    {"created", "CREATED", CLI_AS_TIME},
-    {"logical_bytes", "MAPPED", CLI_AS_SIZE},
-    {0},
+    {"name", "SNAPSHOT", CLI_AS_TEXT},	      {"created", "CREATED", CLI_AS_TIME},
+    {"logical_bytes", "MAPPED", CLI_AS_SIZE}, {"frees_if_deleted_bytes", "FREES", CLI_AS_SIZE},
+    {"as_of", "THAT AS OF", CLI_AS_TIME},     {0},
 };
 
 static int done_with(const struct cli *c, json_t *volume, const char *what)

@@ -109,6 +109,45 @@ def await_event(node, after, kind, **fields):
     raise AssertionError(f"no event {kind} {fields}")
 
 
+def write(node, volume, offset, data):
+    path = os.path.join(node.state, "data")
+    with open(path, "wb") as f:
+        f.write(data)
+    node.vstore("nbd", "export", volume)
+    nodes.run("qemu-io", "-f", "raw", "-c", f"write -s {path} {offset} {len(data)}", node.nbd_url(volume))
+    node.vstore("nbd", "unexport", volume)
+
+
+def test_what_a_deletion_frees():
+    with small_node() as node:
+        old, new = os.urandom(2 * MIB), os.urandom(MIB)
+        for name in ("a", "b"):
+            node.vstore("volume", "create", name, "--size", "8M")
+        write(node, "a", 0, old)
+        shown = node.json("volume", "show", "a")
+        assert "stale" not in shown and 0 <= shown["unique_bytes"] - 2 * MIB <= 16384, shown
+        # The same content elsewhere: now only the map is its own.
+        write(node, "b", 0, old[MIB:])
+        listed = node.api("GET", "/v1/volumes/a?wait=0")[1]
+        assert listed["stale"] and listed["unique_bytes"] == shown["unique_bytes"] and listed["as_of"], listed
+        assert node.json("volume", "show", "a")["unique_bytes"] == shown["unique_bytes"] - MIB
+        assert node.json("volume", "show", "b")["unique_bytes"] <= 16384
+        # What the snapshot alone keeps, and what it will give back.
+        node.vstore("snapshot", "create", "a@s")
+        assert node.json("volume", "show", "a")["snapshots"][0]["frees_if_deleted_bytes"] == 0
+        write(node, "a", 0, new)
+        snapshot = node.json("volume", "show", "a")["snapshots"][0]
+        assert 0 <= snapshot["frees_if_deleted_bytes"] - MIB <= 16384, snapshot
+        assert snapshot["unique_bytes"] == snapshot["frees_if_deleted_bytes"]
+        assert node.json("snapshot", "list", "a")[0]["frees_if_deleted_bytes"] == snapshot["unique_bytes"]
+        assert "FREES" in node.vstore("volume", "show", "a") and "FREES" in node.vstore("snapshot", "list")
+        before = node.json("df")["stored_content_bytes"]
+        node.vstore("snapshot", "delete", "a@s")
+        freed = before - node.api("GET", "/v1/df?drain=true")[1]["stored_content_bytes"]
+        assert freed == MIB and snapshot["unique_bytes"] - freed <= 16384, (freed, snapshot)
+        assert node.api("GET", "/v1/volumes/a?wait=61")[0] == 400
+
+
 def test_marks_and_no_space():
     with small_node() as node:
         capacity = node.json("df")["capacity_bytes"]
@@ -164,4 +203,4 @@ def test_a_guest_waits_for_room():
 
 
 if __name__ == "__main__":
-    tap.run(test_marks_and_no_space, test_a_guest_waits_for_room)
+    tap.run(test_what_a_deletion_frees, test_marks_and_no_space, test_a_guest_waits_for_room)

@@ -267,5 +267,6 @@ const struct sim_case sim_cases[] = {
     {"a full store", 18 * MIB, full_store},
     {"device errors and lying flushes", 24 * MIB, sim_bad_disk},
     {"the newest superblock rots", 18 * MIB, sim_newest_rots},
+    {"deletions free what was said before", 24 * MIB, sim_exact_space},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

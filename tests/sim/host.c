@@ -70,6 +70,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .ref_cap = cfg->ref_cap,
 	    .gen_mask = cfg->gen_mask,
 	    .max_contents = cfg->max_contents,
+	    .exact_slots = cfg->exact_slots,
 	};
 	const struct bs_env env = {.now_ns = env_now,
 				   .unix_ns = env_unix,

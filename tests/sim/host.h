@@ -6,6 +6,7 @@
 #define SIM_HOST_H
 
 #include "blockstore/check.h"
+#include "blockstore/exact.h"
 #include "blockstore/io.h"
 #include "tests/sim/simdev.h"
 
@@ -20,6 +21,7 @@ struct sim_host_config {
 	uint32_t ref_cap;
 	uint16_t gen_mask;
 	uint64_t max_contents;
+	unsigned exact_slots;
 	unsigned ports, depth[SIM_PORTS];
 };
 
@@ -57,6 +59,7 @@ enum sim_admin_kind {
 	SIM_DIFF,     /* volume (NULL: nothing), volume2; diff, out; ndiff, in and out */
 	SIM_SYNC,     /* as bs_store_flush */
 	SIM_DRAIN,    /* as bs_store_drain */
+	SIM_EXACT,    /* name; exact, out */
 	SIM_ADMIN_KINDS
 };
 
@@ -76,6 +79,7 @@ struct sim_admin {
 	size_t ninfos;
 	struct bs_diff_entry *diff;
 	size_t ndiff;
+	struct bs_exact_info exact;
 
 	void (*done)(struct sim_admin *a); /* inside sim_host_poll */
 	void *arg;

@@ -114,6 +114,14 @@ static int run_list(struct sim_host *h, struct sim_admin *a)
 	return 0;
 }
 
+static int run_exact(struct sim_host *h, struct sim_admin *a)
+{
+	struct bs_volume_info info;
+	int rc = bs_volume_find(as_store(h), a->name, &info, &a->err);
+
+	return rc ? rc : bs_exact_get(as_store(h), &info.id, 1, 1000000, &a->exact, &a->err);
+}
+
 static int run(struct sim_host *h, struct sim_admin *a)
 {
 	const struct bs_volume_spec spec = {
@@ -150,6 +158,8 @@ static int run(struct sim_host *h, struct sim_admin *a)
 		return __wrap_bs_store_call(s, false, sync_call, NULL, &a->err);
 	case SIM_DRAIN:
 		return __wrap_bs_store_call(s, false, drain_call, NULL, &a->err);
+	case SIM_EXACT:
+		return run_exact(h, a);
 	case SIM_ADMIN_KINDS:
 		break;
 	}
