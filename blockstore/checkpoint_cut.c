@@ -193,5 +193,5 @@ int bs_checkpoint_cut(struct bs_engine *e, bool clean)
 	if (rc == 0 && c->out_of_space)
 		rc = VS_E_NOSPC;
 	cut_super(e, clean);
-	return rc;
+	return e->failed ? VS_E_FAILED : rc; /* a page's old place cannot be */
 }

@@ -48,9 +48,21 @@ int bs_content_digest(struct bs_engine *e, uint64_t cid, struct dd_digest *out)
 
 int bs_content_ready(struct bs_engine *e, uint64_t cid)
 {
+	uint64_t leaf = place_leaf(bs_cid_slot(cid));
 	struct bs_frame *f;
 
-	return bs_tree_get_w(e, BS_TREE_PLACE, place_leaf(bs_cid_slot(cid)), &f);
+	if (leaf >= e->trees[BS_TREE_PLACE].root.leaves)
+		return VS_E_CORRUPT;
+	return bs_tree_get_w(e, BS_TREE_PLACE, leaf, &f);
+}
+
+/* Whether what a step is about to change is the content that it means. */
+static bool is_it(struct bs_engine *e, uint64_t cid, const struct bs_place *place, bool live)
+{
+	if (place->gen == bs_cid_gen(cid) && (place->refs || !live))
+		return true;
+	bs_engine_damaged(e, "content %llx is referred to and not alive", (unsigned long long)cid);
+	return false;
 }
 
 static struct bs_frame *leaf_now(struct bs_engine *e, uint64_t slot)
@@ -101,7 +113,13 @@ void bs_content_ref(struct bs_engine *e, uint64_t cid)
 	struct bs_place place;
 
 	bs_place_get(f->data + place_at(slot), &place);
-	VS_ASSERT(place.gen == bs_cid_gen(cid) && place.refs != UINT32_MAX);
+	if (!is_it(e, cid, &place, false))
+		return;
+	if (place.refs == UINT32_MAX) {
+		bs_engine_damaged(e, "content %llx has too many references",
+				  (unsigned long long)cid);
+		return;
+	}
 #if defined(BS_PLANT) && BS_PLANT == 2
 	if (place.refs && slot % 7 == 3) /* planted bug: a forgotten reference */
 		return;
@@ -119,7 +137,8 @@ void bs_content_unref(struct bs_engine *e, uint64_t cid)
 	struct bs_place place;
 
 	bs_place_get(f->data + place_at(slot), &place);
-	VS_ASSERT(place.gen == bs_cid_gen(cid) && place.refs);
+	if (!is_it(e, cid, &place, true))
+		return;
 	place.refs--;
 	e->references--;
 	if (place.refs == 0) {
@@ -136,7 +155,8 @@ void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t o
 	struct bs_place place;
 
 	bs_place_get(f->data + place_at(slot), &place);
-	VS_ASSERT(place.gen == bs_cid_gen(cid) && place.refs);
+	if (!is_it(e, cid, &place, true))
+		return;
 	bs_seg_live(e, place.seg, -(int64_t)place.len);
 	place.seg = seg;
 	place.off = off;

@@ -11,7 +11,7 @@
 int bs_content_look(struct bs_engine *e, uint64_t cid, struct bs_place *out) vs_must_check;
 int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *out) vs_must_check;
 int bs_content_digest(struct bs_engine *e, uint64_t cid, struct dd_digest *out) vs_must_check;
-/* Prepares that cid's references may change. */
+/* Prepares that cid's references may change. VS_E_CORRUPT: its slot does not exist. */
 int bs_content_ready(struct bs_engine *e, uint64_t cid) vs_must_check;
 
 /* (step) Enters new content, with no reference yet. */

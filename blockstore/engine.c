@@ -94,6 +94,23 @@ void bs_engine_fail(struct bs_engine *e, const char *why)
 	bs_engine_room(e);
 }
 
+void bs_engine_damaged(struct bs_engine *e, const char *fmt, ...)
+{
+	char text[120];
+	va_list ap;
+
+	if (e->damaged)
+		return;
+	e->damaged = true;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	bs_engine_event(e, BS_ERROR, "damage", "the tables are damaged: %s: run vstore check",
+			text);
+	if (!e->recovering)
+		bs_engine_fail(e, "its tables are damaged: run vstore check");
+}
+
 void bs_engine_room(struct bs_engine *e)
 {
 	e->room_changed = true;

@@ -95,6 +95,7 @@ struct bs_engine {
 	struct bs_super sb; /* the last checkpoint's; counters below are the live ones */
 	uint64_t tag;	    /* store's mark in unit headers */
 	bool read_only, failed, stopping, recovering;
+	bool damaged;  /* a step met tables that contradict each other */
 	char why[160]; /* of read_only or failed */
 
 	struct bs_fiber_pool *fibers;
@@ -179,6 +180,12 @@ int bs_engine_call_wait(struct bs_engine *e, struct bs_call *c);
 
 /* Marks the store failed: writes and flushes fail until it is reopened. */
 void bs_engine_fail(struct bs_engine *e, const char *why);
+/*
+ * (step) What the tables say cannot be. The step goes on with what is harmless in memory; nothing
+ * of it is written: the store fails, or opens read-only when it is still being replayed.
+ */
+void bs_engine_damaged(struct bs_engine *e, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void bs_engine_event(struct bs_engine *e, enum bs_severity severity, const char *kind,
 		     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void bs_engine_info(struct bs_engine *e, struct bs_store_info *out);

@@ -206,6 +206,13 @@ static uint32_t fixed_size(uint8_t type)
 	return type < VS_ARRAY_LEN(sizes) ? sizes[type] : 0;
 }
 
+static int get_volent(const uint8_t *p, struct bs_volent *out)
+{
+	int rc = bs_volent_get(p, out);
+
+	return rc == 0 && out->kind == BS_VOL_FREE ? VS_E_CORRUPT : rc;
+}
+
 static int get_body(const uint8_t *b, struct bs_rec *r)
 {
 	switch (r->type) {
@@ -229,10 +236,10 @@ static int get_body(const uint8_t *b, struct bs_rec *r)
 		r->count = vs_get_le64(b + 17);
 		return 0;
 	case BS_REC_VOL_PUT:
-		return bs_volent_get(b + 1, &r->vol);
+		return get_volent(b + 1, &r->vol);
 	case BS_REC_VOL_SHARE:
 		r->other = vs_get_le64(b + 1);
-		return bs_volent_get(b + 9, &r->vol);
+		return get_volent(b + 9, &r->vol);
 	case BS_REC_VOL_ROLLBACK:
 		r->volume = vs_get_le64(b + 1);
 		r->other = vs_get_le64(b + 9);

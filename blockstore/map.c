@@ -31,7 +31,7 @@ int bs_map_leaf(struct bs_engine *e, const struct bs_vol *v, uint64_t block, str
 		return 0;
 	for (unsigned level = v->ent.height; cid && level-- > 0;) {
 		struct bs_frame *f;
-		int rc = bs_page_get(e, cid, &f);
+		int rc = bs_page_get_at(e, cid, level, &f);
 
 		if (rc)
 			return rc;
@@ -57,16 +57,16 @@ static bool is_shared(const struct bs_vol *v, const struct bs_frame *f)
 }
 
 /* The page, its table entry, and (when it can change) its base. */
-static int ready_page(struct bs_engine *e, const struct bs_vol *v, uint64_t cid,
+static int ready_page(struct bs_engine *e, const struct bs_vol *v, uint64_t cid, unsigned level,
 		      struct bs_frame **out)
 {
 	struct bs_frame *base;
-	int rc = bs_page_get(e, cid, out);
+	int rc = bs_page_get_at(e, cid, level, out);
 
 	if (rc == 0)
 		rc = bs_page_ready(e, cid);
-	if (rc == 0 && (*out)->base && !is_shared(v, *out))
-		rc = bs_page_get(e, (*out)->base, &base);
+	if (rc == 0 && !is_shared(v, *out))
+		rc = bs_page_get_base(e, *out, &base);
 	return rc;
 }
 
@@ -90,7 +90,7 @@ static int ready_path(struct bs_engine *e, struct bs_vol *v, uint64_t block, uns
 			copies |= at + 1u == v->ent.height;
 			break;
 		}
-		rc = ready_page(e, v, cid, &f);
+		rc = ready_page(e, v, cid, at, &f);
 		if (rc)
 			return rc;
 		if (is_shared(v, f)) {

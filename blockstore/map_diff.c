@@ -23,7 +23,7 @@ static int page_at(struct bs_engine *e, const struct bs_vol *v, uint64_t block, 
 	*cid = v->ent.root;
 	for (unsigned at = v->ent.height - 1u; *cid && at > level; at--) {
 		struct bs_frame *f;
-		int rc = bs_page_get(e, *cid, &f);
+		int rc = bs_page_get_at(e, *cid, at, &f);
 
 		if (rc)
 			return rc;

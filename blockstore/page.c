@@ -105,9 +105,45 @@ int bs_page_get(struct bs_engine *e, uint64_t cid, struct bs_frame **out)
 
 int bs_page_ready(struct bs_engine *e, uint64_t cid)
 {
+	struct bs_mapent ent;
 	struct bs_frame *f;
 
-	return bs_tree_get_w(e, BS_TREE_MAP, leaf_of(cid), &f);
+	if (leaf_of(cid) >= e->trees[BS_TREE_MAP].root.leaves)
+		return VS_E_CORRUPT;
+	int rc = bs_tree_get_w(e, BS_TREE_MAP, leaf_of(cid), &f);
+
+	return rc ? rc : bs_page_ent(e, cid, &ent);
+}
+
+int bs_page_ready_new(struct bs_engine *e, uint64_t cid)
+{
+	struct bs_mapent ent;
+	struct bs_frame *f;
+	int rc;
+
+	if (bs_cid_slot(cid) == 0 ||
+	    leaf_of(cid) >= (uint64_t)e->segs.count * (e->segs.size / BS_PAGE))
+		return VS_E_CORRUPT;
+	rc = bs_tree_get_w(e, BS_TREE_MAP, leaf_of(cid), &f);
+	if (rc)
+		return rc;
+	bs_mapent_get(f->data + at(cid), &ent);
+	return ent.live || bs_frame_find(e, bs_key_map(cid)) ? VS_E_CORRUPT : 0;
+}
+
+int bs_page_get_at(struct bs_engine *e, uint64_t cid, unsigned level, struct bs_frame **out)
+{
+	int rc = bs_page_get(e, cid, out);
+
+	return rc == 0 && (*out)->level != level ? VS_E_CORRUPT : rc;
+}
+
+int bs_page_get_base(struct bs_engine *e, const struct bs_frame *f, struct bs_frame **out)
+{
+	*out = NULL;
+	if (!f->base)
+		return 0;
+	return f->base == f->cid ? VS_E_CORRUPT : bs_page_get_at(e, f->base, f->level, out);
 }
 
 struct bs_frame *bs_page_now(struct bs_engine *e, uint64_t cid)
@@ -123,7 +159,9 @@ struct bs_mapent bs_page_ent_now(struct bs_engine *e, uint64_t cid)
 	struct bs_mapent ent;
 
 	bs_mapent_get(bs_tree_now(e, BS_TREE_MAP, leaf_of(cid))->data + at(cid), &ent);
-	VS_ASSERT(ent.live && ent.place.gen == bs_cid_gen(cid));
+	if (!ent.live || ent.place.gen != bs_cid_gen(cid))
+		bs_engine_damaged(e, "map page %llx is referred to and not alive",
+				  (unsigned long long)cid);
 	return ent;
 }
 
@@ -172,7 +210,9 @@ void bs_page_ref(struct bs_engine *e, uint64_t cid)
 {
 	struct bs_mapent ent = bs_page_ent_now(e, cid);
 
-	VS_ASSERT(ent.place.refs != UINT32_MAX);
+	if (ent.place.refs == UINT32_MAX)
+		bs_engine_damaged(e, "map page %llx has too many references",
+				  (unsigned long long)cid);
 	ent.place.refs++;
 	bs_page_ent_put(e, cid, &ent);
 }
@@ -181,7 +221,11 @@ void bs_page_unref(struct bs_engine *e, uint64_t cid)
 {
 	struct bs_mapent ent = bs_page_ent_now(e, cid);
 
-	VS_ASSERT(ent.place.refs);
+	if (!ent.place.refs) {
+		bs_engine_damaged(e, "map page %llx has fewer references than are dropped",
+				  (unsigned long long)cid);
+		return;
+	}
 	ent.place.refs--;
 	bs_page_ent_put(e, cid, &ent);
 	if (ent.place.refs == 0)

@@ -13,8 +13,19 @@
 /* VS_E_CORRUPT: not alive; VS_E_CHECKSUM, VS_E_IO; VS_E_AGAIN as in tree.h. */
 int bs_page_get(struct bs_engine *e, uint64_t cid, struct bs_frame **out) vs_must_check;
 int bs_page_ent(struct bs_engine *e, uint64_t cid, struct bs_mapent *out) vs_must_check;
-/* Prepares that cid's table entry may change (references, count, the page itself). */
+/* The same for a page of a level; VS_E_CORRUPT: it is of another one. */
+int bs_page_get_at(struct bs_engine *e, uint64_t cid, unsigned level,
+		   struct bs_frame **out) vs_must_check;
+/* The page that f was copied from, of f's level; *out NULL: none. */
+int bs_page_get_base(struct bs_engine *e, const struct bs_frame *f,
+		     struct bs_frame **out) vs_must_check;
+/*
+ * Prepares that cid's table entry may change (references, count, the page itself). VS_E_CORRUPT:
+ * not alive.
+ */
 int bs_page_ready(struct bs_engine *e, uint64_t cid) vs_must_check;
+/* In replay: prepares the entry of a page to be made. VS_E_CORRUPT: taken, or out of range. */
+int bs_page_ready_new(struct bs_engine *e, uint64_t cid) vs_must_check;
 
 /* All below: in a step, prepared. */
 struct bs_frame *bs_page_now(struct bs_engine *e, uint64_t cid);

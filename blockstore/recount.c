@@ -320,6 +320,16 @@ static int walk_works(struct count *c)
 	return 0;
 }
 
+/* Pages behind the last leaf are not walked: damaged ones could refer to each other for ever. */
+static bool has_leaves(const struct count *c, unsigned tree, unsigned level, uint64_t index)
+{
+	uint64_t first = index;
+
+	while (level--)
+		first *= BS_PTRS_PER_PAGE;
+	return first < c->e->trees[tree].root.leaves;
+}
+
 static int walk_tables(struct count *c, unsigned tree, unsigned level, uint64_t index,
 		       const struct bs_ptr *ptr)
 {
@@ -338,6 +348,12 @@ static int walk_tables(struct count *c, unsigned tree, unsigned level, uint64_t 
 			return 0;
 		bs_ptr_get(f->data + i * BS_PTR_SIZE, &child);
 		bs_frames_unkeep(c->e);
+		if (child.seg[0] == BS_SEG_NONE && child.seg[1] == BS_SEG_NONE)
+			continue;
+		if (!has_leaves(c, tree, level - 1, index * BS_PTRS_PER_PAGE + i)) {
+			problem(c, "table %u has pages behind its last", tree);
+			return 0;
+		}
 		rc = walk_tables(c, tree, level - 1, index * BS_PTRS_PER_PAGE + i, &child);
 		if (rc)
 			return rc;

@@ -51,7 +51,8 @@ static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uin
 		rc = bs_unit_decode(r->buf, BS_PAGE, e->segs.size, e->tag, h);
 	if (rc && rc != VS_E_RANGE)
 		return rc;
-	if (h->kind != BS_UNIT_LOG || h->epoch != e->sb.epoch || h->unit_len > e->segs.size - off)
+	if (h->kind != BS_UNIT_LOG || h->epoch != e->sb.epoch || h->unit_len > e->segs.size - off ||
+	    h->durable_seq >= h->seq)
 		return VS_E_NOENT;
 	if (h->unit_len > BS_PAGE) {
 		rc = read_log(e, seg, off, r->buf, h->unit_len);
@@ -95,14 +96,16 @@ static int replay_content(struct bs_engine *e, const struct bs_rec *rec, uint32_
 			old;
 	struct bs_frame *f;
 	uint64_t slot = bs_cid_slot(rec->cid);
-	int rc = bs_content_ready(e, rec->cid);
+	int rc;
 
+	if (slot / BS_PLACES_PER_PAGE >= e->places.max_leaves || slot == 0 || rec->len == 0 ||
+	    rec->len > BS_BLOCK || rec->coding > BS_CODING_ZSTD)
+		return VS_E_CORRUPT;
+	rc = bs_tree_get_w(e, BS_TREE_PLACE, slot / BS_PLACES_PER_PAGE, &f);
 	if (rc == 0)
 		rc = bs_tree_get_w(e, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE, &f);
 	if (rc)
 		return rc;
-	if (slot / BS_PLACES_PER_PAGE >= e->places.max_leaves || slot == 0)
-		return VS_E_CORRUPT;
 	rc = bs_content_look_slot(e, slot, &old);
 	if (rc != VS_E_NOENT)
 		return rc ? rc : VS_E_CORRUPT;
@@ -119,7 +122,7 @@ static int replay_move(struct bs_engine *e, const struct bs_rec *rec, uint32_t s
 		rc = bs_content_look(e, rec->cid, &place);
 	if (rc)
 		return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
-	if (place.len != rec->len)
+	if (place.len != rec->len || place.coding != rec->coding || place.check != rec->check)
 		return VS_E_CORRUPT;
 	bs_content_move(e, rec->cid, seg, off);
 	return 0;
@@ -129,10 +132,17 @@ static int replay_move(struct bs_engine *e, const struct bs_rec *rec, uint32_t s
 static int count_pages(struct bs_engine *e, unsigned pages)
 {
 	struct bs_replay *r = e->replay;
+	uint64_t end = VS_MIN(r->npages, r->page_at + pages);
 	int rc = 0;
 
-	for (uint64_t i = r->page_at; rc == 0 && i < r->npages && i < r->page_at + pages; i++)
-		rc = bs_page_ready(e, vs_get_le64(r->pages + 8 * i));
+	for (uint64_t i = r->page_at; rc == 0 && i < end; i++) {
+		uint64_t cid = vs_get_le64(r->pages + 8 * i);
+
+		rc = bs_page_ready_new(e, cid);
+		for (uint64_t k = r->page_at; k < i; k++)
+			if (bs_cid_slot(vs_get_le64(r->pages + 8 * k)) == bs_cid_slot(cid))
+				return VS_E_CORRUPT;
+	}
 	return rc ? rc : bs_frames_reserve(e, pages + 8);
 }
 
@@ -166,10 +176,11 @@ static int replay_map(struct bs_engine *e, const struct bs_rec *rec)
 			if (!cids[i] || cids[i] == old[i])
 				continue;
 			rc = bs_content_ready(e, cids[i]);
+			if (rc == 0)
+				rc = bs_content_look_slot(e, bs_cid_slot(cids[i]), &place);
 			/* new content has no reference yet, so only its generation counts */
-			if (rc == 0 && bs_content_look(e, cids[i], &place) &&
-			    place.gen != bs_cid_gen(cids[i]))
-				return VS_E_CORRUPT;
+			if (rc == 0 || rc == VS_E_NOENT)
+				rc = place.gen == bs_cid_gen(cids[i]) ? 0 : VS_E_CORRUPT;
 		}
 		if (rc == 0)
 			rc = count_pages(e, need.pages);
@@ -212,9 +223,13 @@ static int replay_trim(struct bs_engine *e, const struct bs_rec *rec)
 static int replay_volop(struct bs_engine *e, const struct bs_rec *rec)
 {
 	struct bs_volop op = {.rec = *rec};
+	bool fresh = rec->type == BS_REC_VOL_SHARE ||
+		     (rec->type == BS_REC_VOL_PUT && !bs_vol_by_id(e, rec->vol.id));
 	uint64_t blocks;
 	int rc;
 
+	if (fresh && rec->vol.id != e->vols.next_id) /* ids are given in order */
+		return VS_E_CORRUPT;
 	do {
 		blocks = bs_fiber_blocks(e->fibers);
 		rc = bs_volop_prepare(e, &op);
@@ -286,6 +301,8 @@ static int replay_unit(struct bs_engine *e, struct bs_replay *r, const struct bs
 		rc = bs_rec_get(r->buf + BS_UNIT_HEAD, h->records_len, &pos, &rec);
 		if (rc == 0)
 			rc = replay_record(e, &rec, r->seg, at);
+		if (rc == 0 && e->damaged)
+			rc = VS_E_CORRUPT;
 		if (rec.type == BS_REC_CONTENT || rec.type == BS_REC_MOVE)
 			at += rec.len;
 		bs_frames_unkeep(e);
@@ -440,6 +457,7 @@ static int load_segments(struct bs_engine *e)
 			ent = &e->segs.seg[seg].ent;
 			bs_segent_get(f->data + i * BS_SEGENT_SIZE, ent);
 			if (ent->state > BS_SEG_FREEING || ent->live > e->segs.size ||
+			    (ent->live && ent->state == BS_SEG_FREE) ||
 			    ent->slot[0] >= e->segs.count || ent->dev[0] != 0 || ent->copies != 1)
 				return VS_E_CORRUPT;
 			e->segs.nfree += ent->state == BS_SEG_FREE;

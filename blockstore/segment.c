@@ -81,7 +81,11 @@ uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need 
 		s->hint = (s->hint + 1) % s->count;
 		if (s->seg[i].ent.state != BS_SEG_FREE || s->seg[i].readers || s->seg[i].writers)
 			continue;
-		VS_ASSERT(s->seg[i].ent.live == 0);
+		if (s->seg[i].ent.live) {
+			bs_engine_damaged(e, "segment %u is free and holds %u bytes", i,
+					  s->seg[i].ent.live);
+			continue;
+		}
 		s->seg[i].bad = false;
 		bs_seg_set_state(e, i, state, 0);
 		return i;
@@ -94,9 +98,15 @@ void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta)
 	struct bs_segs *s = &e->segs;
 	int64_t live;
 
-	VS_ASSERT(seg < s->count);
+	if (seg >= s->count) {
+		bs_engine_damaged(e, "something lies in segment %u of %u", seg, s->count);
+		return;
+	}
 	live = (int64_t)s->seg[seg].ent.live + delta;
-	VS_ASSERT(live >= 0 && live <= s->size);
+	if (live < 0 || live > s->size) {
+		bs_engine_damaged(e, "segment %u would hold %lld bytes", seg, (long long)live);
+		return;
+	}
 	s->seg[seg].ent.live = (uint32_t)live;
 	s->emptied += live == 0 && delta < 0;
 	s->live += (uint64_t)delta;

@@ -88,6 +88,16 @@ void bs_super_encode(uint8_t b[BS_SUPER_SIZE], const struct bs_super *s)
 	vs_put_le64(b + S_CHECK, bs_checksum(b, S_CHECK));
 }
 
+/* Every leaf up to the last has been written once, so there are no more than pages. */
+static uint64_t leaves_max(const struct bs_super *s, unsigned height)
+{
+	uint64_t pages = (uint64_t)s->segments * (s->segment_size / BS_PAGE), n = height ? 1 : 0;
+
+	while (height-- > 1)
+		n *= BS_PTRS_PER_PAGE;
+	return VS_MIN(n, pages);
+}
+
 static int check_fields(const struct bs_super *s)
 {
 	uint32_t z = s->segment_size;
@@ -103,9 +113,16 @@ static int check_fields(const struct bs_super *s)
 	for (unsigned i = 0; i < BS_LOG_AHEAD; i++)
 		if (s->ahead[i] >= s->segments)
 			return VS_E_CORRUPT;
+	if (s->next_seq == 0 || s->next_seq > BS_COUNT_MAX || s->durable_seq >= s->next_seq ||
+	    s->checkpoint > BS_COUNT_MAX || s->era > BS_COUNT_MAX)
+		return VS_E_CORRUPT;
 	for (unsigned i = 0; i < BS_TREES; i++)
-		if (s->roots[i].height > 8)
+		if (s->roots[i].height > BS_TREE_HEIGHT_MAX ||
+		    s->roots[i].leaves > leaves_max(s, s->roots[i].height))
 			return VS_E_CORRUPT;
+	if (s->works > s->roots[BS_TREE_WORK].leaves * BS_WORKS_PER_PAGE ||
+	    s->next_volume > s->roots[BS_TREE_VOLUME].leaves * BS_VOLENTS_PER_PAGE + 1)
+		return VS_E_CORRUPT;
 	return 0;
 }
 

@@ -15,6 +15,9 @@
 #define BS_SEGMENT_MAX (16u << 20)
 #define BS_OWNER_OFFSET 8192u
 #define BS_KEY_SLOTS 8u
+/* Sequences, checkpoints and eras never get here; beyond, a superblock is damaged. */
+#define BS_COUNT_MAX (UINT64_C(1) << 62)
+#define BS_TREE_HEIGHT_MAX 8u
 
 /* Features this code knows, per class. */
 #define BS_KNOWN_COMPAT UINT64_C(0)

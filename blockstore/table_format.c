@@ -136,6 +136,7 @@ int bs_volent_get(const uint8_t *p, struct bs_volent *out)
 	if (out->kind > BS_VOL_GONE || out->height < 1 || out->height > 5 ||
 	    out->compression > BS_CODING_ZSTD || (out->sector != 512 && out->sector != 4096) ||
 	    out->size > BS_VOLUME_MAX_SIZE || out->size % BS_BLOCK ||
+	    out->size / BS_BLOCK > UINT64_C(1) << 9 * out->height ||
 	    !memchr(out->name, '\0', BS_NAME_MAX))
 		return VS_E_CORRUPT;
 	return 0;

@@ -11,7 +11,7 @@ static int ready_root(struct bs_engine *e, const struct bs_vol *v)
 
 	if (!v->ent.root)
 		return 0;
-	rc = bs_page_get(e, v->ent.root, &f);
+	rc = bs_page_get_at(e, v->ent.root, v->ent.height - 1u, &f);
 	return rc ? rc : bs_page_ready(e, v->ent.root);
 }
 
@@ -27,8 +27,11 @@ static int prepare_put(struct bs_engine *e, struct bs_volop *op)
 	struct bs_vol *v = bs_vol_by_id(e, op->rec.vol.id);
 	int rc;
 
+	if (op->rec.vol.kind != BS_VOL_VOLUME || op->rec.vol.parent ||
+	    (v && v->ent.kind != BS_VOL_VOLUME))
+		return VS_E_CORRUPT;
 	if (!v)
-		return op->rec.vol.kind == BS_VOL_VOLUME ? prepare_fresh(e, op) : VS_E_CORRUPT;
+		return prepare_fresh(e, op);
 	if (op->rec.vol.height > v->ent.height && v->ent.root)
 		op->pages = op->rec.vol.height - v->ent.height;
 	rc = bs_vol_ready(e, v);
@@ -55,7 +58,9 @@ static int prepare_share(struct bs_engine *e, struct bs_volop *op)
 
 	if (!src || src->ent.kind == BS_VOL_GONE || bs_vol_by_id(e, op->rec.vol.id))
 		return VS_E_CORRUPT;
-	if (op->rec.vol.kind == BS_VOL_SNAPSHOT && op->rec.vol.parent != src->ent.id)
+	if (op->rec.vol.kind == BS_VOL_SNAPSHOT
+		? src->ent.kind != BS_VOL_VOLUME || op->rec.vol.parent != src->ent.id
+		: op->rec.vol.kind != BS_VOL_VOLUME || op->rec.vol.parent)
 		return VS_E_CORRUPT;
 	rc = prepare_fresh(e, op);
 	if (rc == 0)
@@ -69,7 +74,8 @@ static int prepare_rollback(struct bs_engine *e, struct bs_volop *op)
 	struct bs_vol *snap = bs_vol_by_id(e, op->rec.other);
 	int rc;
 
-	if (!v || !snap || v->ent.kind != BS_VOL_VOLUME || snap->ent.kind != BS_VOL_SNAPSHOT)
+	if (!v || !snap || v->ent.kind != BS_VOL_VOLUME || snap->ent.kind != BS_VOL_SNAPSHOT ||
+	    snap->parent != v)
 		return VS_E_CORRUPT;
 	rc = bs_vol_ready(e, v);
 	if (rc == 0)

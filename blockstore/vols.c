@@ -180,6 +180,18 @@ static void enter(struct bs_engine *e, struct bs_vol *v)
 		vs->next_id = v->ent.id + 1;
 }
 
+static bool fits(struct bs_engine *e, const struct bs_volent *ent, uint64_t id)
+{
+	const struct bs_vol *parent;
+
+	if (ent->id != id || id == 0)
+		return false;
+	if (ent->kind != BS_VOL_SNAPSHOT)
+		return ent->parent == 0;
+	parent = bs_vol_by_id(e, ent->parent);
+	return parent && parent->ent.kind != BS_VOL_SNAPSHOT;
+}
+
 int bs_vols_load(struct bs_engine *e)
 {
 	for (uint64_t leaf = 0; leaf < e->trees[BS_TREE_VOLUME].root.leaves; leaf++) {
@@ -197,8 +209,7 @@ int bs_vols_load(struct bs_engine *e)
 				return rc;
 			if (ent.kind == BS_VOL_FREE)
 				continue;
-			if (ent.id != leaf * BS_VOLENTS_PER_PAGE + i ||
-			    (ent.kind == BS_VOL_SNAPSHOT && !bs_vol_by_id(e, ent.parent)))
+			if (!fits(e, &ent, leaf * BS_VOLENTS_PER_PAGE + i))
 				return VS_E_CORRUPT;
 			v = bs_vol_new(e, &ent);
 			if (!v)

@@ -111,11 +111,10 @@ static int ready_release(struct bs_engine *e, uint64_t cid, struct bs_frame **f)
 
 	if (rc == 0)
 		rc = bs_page_ready(e, cid);
-	if (rc == 0 && (*f)->base) {
-		rc = bs_page_get(e, (*f)->base, &base);
-		if (rc == 0)
-			rc = bs_page_ready(e, (*f)->base);
-	}
+	if (rc == 0)
+		rc = bs_page_get_base(e, *f, &base);
+	if (rc == 0 && base)
+		rc = bs_page_ready(e, base->cid);
 	if (rc == 0)
 		rc = ready_children(e, *f, base);
 	if (rc == 0)
@@ -186,15 +185,17 @@ static int ready_absorb(struct bs_engine *e, uint64_t cid, struct absorb *a)
 	*a = (struct absorb){0};
 	rc = bs_page_get(e, cid, &a->c);
 	if (rc == 0)
-		rc = bs_page_get(e, ent.xors, &a->q);
-	if (rc == 0 && a->c->base)
-		rc = bs_page_get(e, a->c->base, &a->b);
+		rc = bs_page_get_at(e, ent.xors, a->c->level, &a->q);
+	if (rc == 0)
+		rc = bs_page_get_base(e, a->c, &a->b);
+	if (rc == 0 && (a->q == a->c || a->q == a->b || a->q->base != cid))
+		rc = VS_E_CORRUPT;
 	if (rc == 0)
 		rc = bs_page_ready(e, cid);
 	if (rc == 0)
 		rc = bs_page_ready(e, ent.xors);
-	if (rc == 0 && a->c->base)
-		rc = bs_page_ready(e, a->c->base);
+	if (rc == 0 && a->b)
+		rc = bs_page_ready(e, a->b->cid);
 	if (rc == 0)
 		rc = ready_drops(e, a);
 	if (rc == 0)

@@ -17,8 +17,12 @@ static void fuzz_super(uint8_t *b, size_t size)
 	memcpy(page, b, VS_MIN(size, sizeof(page)));
 	if (size % 2)
 		vs_put_le64(page + 4088, bs_checksum(page, 4088));
-	if (bs_super_decode(page, &sb) == 0)
+	if (bs_super_decode(page, &sb) == 0) {
 		VS_ASSERT(sb.log_seg < sb.segments && sb.segment_size >= BS_SEGMENT_MIN);
+		VS_ASSERT(sb.durable_seq < sb.next_seq);
+		for (unsigned i = 0; i < BS_TREES; i++)
+			VS_ASSERT(sb.roots[i].leaves <= sb.device_size / BS_PAGE);
+	}
 	if (bs_owner_decode(page, &owner) == 0)
 		VS_ASSERT(memchr(owner.host, '\0', sizeof(owner.host)));
 }
@@ -51,22 +55,50 @@ static void fuzz_unit(uint8_t *b, size_t size)
 	}
 }
 
+/* What an entry means is written back as the same bytes, and these mean the same. */
+#define ROUND_TRIP(type, get, put, size)                           \
+	static void trip_##type(const uint8_t *b)                  \
+	{                                                          \
+		uint8_t once[size] = {0}, twice[size] = {0};       \
+		struct bs_##type ent;                              \
+                                                                   \
+		get(b, &ent);                                      \
+		put(once, &ent);                                   \
+		get(once, &ent);                                   \
+		put(twice, &ent);                                  \
+		VS_ASSERT(memcmp(once, twice, sizeof(once)) == 0); \
+	}
+ROUND_TRIP(place, bs_place_get, bs_place_put, BS_PLACE_SIZE)
+ROUND_TRIP(mapent, bs_mapent_get, bs_mapent_put, BS_MAPENT_SIZE)
+ROUND_TRIP(ptr, bs_ptr_get, bs_ptr_put, BS_PTR_SIZE)
+ROUND_TRIP(segent, bs_segent_get, bs_segent_put, BS_SEGENT_SIZE)
+ROUND_TRIP(work, bs_work_get, bs_work_put, BS_WORK_SIZE)
+
+static void fuzz_volume(const uint8_t *b)
+{
+	uint8_t once[BS_VOLENT_SIZE], twice[BS_VOLENT_SIZE];
+	struct bs_volent vol;
+
+	if (bs_volent_get(b, &vol) || vol.kind == BS_VOL_FREE)
+		return;
+	VS_ASSERT(vol.size <= BS_VOLUME_MAX_SIZE && memchr(vol.name, '\0', BS_NAME_MAX));
+	VS_ASSERT(vol.height >= 1 && vol.size >> 12 <= UINT64_C(1) << 9 * vol.height);
+	bs_volent_put(once, &vol);
+	VS_ASSERT(bs_volent_get(once, &vol) == 0);
+	bs_volent_put(twice, &vol);
+	VS_ASSERT(memcmp(once, twice, sizeof(once)) == 0);
+}
+
 static void fuzz_entries(const uint8_t *b, size_t size)
 {
-	struct bs_volent vol;
-	struct bs_place place;
-	struct bs_mapent ent;
-	struct bs_ptr ptr;
-	struct bs_segent seg;
-
 	if (size < BS_VOLENT_SIZE)
 		return;
-	if (bs_volent_get(b, &vol) == 0 && vol.kind != BS_VOL_FREE)
-		VS_ASSERT(vol.size <= BS_VOLUME_MAX_SIZE && memchr(vol.name, '\0', BS_NAME_MAX));
-	bs_place_get(b, &place);
-	bs_mapent_get(b, &ent);
-	bs_ptr_get(b, &ptr);
-	bs_segent_get(b, &seg);
+	fuzz_volume(b);
+	trip_place(b);
+	trip_mapent(b);
+	trip_ptr(b);
+	trip_segent(b);
+	trip_work(b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

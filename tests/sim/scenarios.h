@@ -13,6 +13,7 @@ void sim_newest_rots(struct world *w);
 void sim_stalled_reads(struct world *w);
 void sim_bad_disk(struct world *w);
 void sim_exact_space(struct world *w);
+void sim_crafted(struct world *w);
 
 /* Several compare-and-writes that expect the same: exactly one may succeed. */
 void sim_compare_race(struct world *w, struct model_image *v);

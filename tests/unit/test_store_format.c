@@ -165,6 +165,7 @@ static void test_super(void **state)
 			      .segment_size = 256 << 10,
 			      .segments = 200,
 			      .checkpoint = 9,
+			      .next_seq = 5,
 			      .log_seg = 3,
 			      .ahead = {4, 5},
 			      .era = 6,
@@ -175,6 +176,7 @@ static void test_super(void **state)
 	(void)state;
 	in.roots[BS_TREE_MAP].height = 3;
 	in.roots[BS_TREE_MAP].leaves = 12;
+	in.roots[BS_TREE_WORK].height = in.roots[BS_TREE_WORK].leaves = 1;
 	bs_super_encode(b, &in);
 	assert_int_equal(bs_super_decode(b, &out), 0);
 	assert_int_equal(out.checkpoint, 9);

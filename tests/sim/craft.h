@@ -1,0 +1,14 @@
+/*
+ * Stores whose checksums are right and whose tables say what cannot be: as a bug or a forger leaves
+ * them. Changes fields on a disk that no engine has, and the checksums above them up to the
+ * superblock or, in the log, of all units that follow.
+ */
+#ifndef SIM_CRAFT_H
+#define SIM_CRAFT_H
+
+#include "tests/sim/simdev.h"
+
+/* Changes something of the newest checkpoint or of the log behind it, chosen by chance. */
+void craft_something(struct sim_disk *d, struct sim_rng *rng);
+
+#endif
