@@ -31,6 +31,13 @@ static void event(void *arg, enum bs_severity severity, const char *kind, const 
 int bs_check_run(struct bs_device *dev, const struct bs_check_options *opts,
 		 struct bs_check_result *out, struct vs_error *err)
 {
+	return bs_check_run_all(&dev, 1, opts, out, err);
+}
+
+int bs_check_run_all(struct bs_device *const *devs, unsigned ndevs,
+		     const struct bs_check_options *opts, struct bs_check_result *out,
+		     struct vs_error *err)
+{
 	struct check k = {.call = {.fn = run, .writer = true}, .opts = opts, .out = out};
 	struct bs_engine_config cfg;
 	struct bs_engine *e;
@@ -45,13 +52,15 @@ int bs_check_run(struct bs_device *dev, const struct bs_check_options *opts,
 	bs_store_env(&env);
 	env.event = event;
 	env.arg = &k;
-	rc = bs_engine_open(dev, &cfg, &env, &e, err);
+	rc = bs_engine_open(devs, ndevs, &cfg, &env, &e, err);
 	if (rc == 0) {
 		rc = bs_engine_call_wait(e, &k.call);
 		if (rc)
-			rc = vs_fail(err, rc, "cannot check %s: %s", dev->name, vs_err_text(rc));
+			rc =
+			    vs_fail(err, rc, "cannot check %s: %s", devs[0]->name, vs_err_text(rc));
 		bs_engine_abandon(e);
 	}
-	bs_device_close(dev);
+	for (unsigned i = 0; i < ndevs; i++)
+		bs_device_close(devs[i]);
 	return rc;
 }

@@ -25,5 +25,9 @@ struct bs_check_result {
 /* 0 when the check could be made, whatever it found. */
 int bs_check_run(struct bs_device *dev, const struct bs_check_options *opts,
 		 struct bs_check_result *out, struct vs_error *err) vs_must_check;
+/* The same of a store of several devices. */
+int bs_check_run_all(struct bs_device *const *devs, unsigned ndevs,
+		     const struct bs_check_options *opts, struct bs_check_result *out,
+		     struct vs_error *err) vs_must_check;
 
 #endif

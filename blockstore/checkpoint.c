@@ -26,8 +26,7 @@ static int ensure(struct bs_engine *e)
 	e->checkpoint = c;
 	c->unit_pages = VS_MIN(BS_CK_UNIT_PAGES, e->segs.size / BS_PAGE - 1);
 	c->staging = aligned_alloc(BS_PAGE, (size_t)(c->unit_pages + 1) * BS_PAGE);
-	c->super = aligned_alloc(BS_PAGE, BS_PAGE);
-	if (!c->staging || !c->super)
+	if (!c->staging)
 		return VS_E_NOMEM;
 	for (unsigned i = 0; i < 2; i++)
 		if (stream_init(&c->stream[i], max))
@@ -46,7 +45,6 @@ void bs_checkpoint_destroy(struct bs_engine *e)
 		free(c->stream[i].units);
 	}
 	free(c->staging);
-	free(c->super);
 	free(c);
 	e->checkpoint = NULL;
 }
@@ -111,19 +109,6 @@ static int write_unit(struct bs_engine *e, struct bs_ck_stream *s, const struct 
 			     h.unit_len);
 }
 
-static int write_super(struct bs_engine *e)
-{
-	struct bs_checkpoint *c = e->checkpoint;
-	int rc = 0;
-
-	bs_super_encode(c->super, &c->sb);
-	for (unsigned copy = 0; copy < 2 && rc == 0; copy++)
-		rc = bs_engine_dev(e, BS_DEV_WRITE,
-				   bs_super_offset(c->sb.device_size, c->sb.checkpoint % 2, copy),
-				   c->super, BS_SUPER_SIZE);
-	return rc;
-}
-
 static int write_out(struct bs_engine *e)
 {
 	struct bs_checkpoint *c = e->checkpoint;
@@ -137,9 +122,7 @@ static int write_out(struct bs_engine *e)
 	if (rc == 0)
 		rc = bs_engine_dev(e, BS_DEV_FLUSH, 0, NULL, 0);
 	if (rc == 0)
-		rc = write_super(e);
-	if (rc == 0)
-		rc = bs_engine_dev(e, BS_DEV_FLUSH, 0, NULL, 0);
+		rc = bs_engine_super(e, &c->sb);
 	return rc;
 }
 

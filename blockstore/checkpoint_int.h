@@ -30,7 +30,7 @@ struct bs_ck_stream {
 
 struct bs_checkpoint {
 	struct bs_ck_stream stream[2];
-	uint8_t *staging, *super;
+	uint8_t *staging;
 	struct bs_super sb;
 	uint32_t unit_pages;
 	bool out_of_space;

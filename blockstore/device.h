@@ -31,6 +31,8 @@ struct bs_devio {
 	void (*done)(struct bs_devio *io);
 	void *arg;
 	int status;	       /* out */
+	uint16_t sides;	       /* of a pool: the devices that may serve it, a bit each; 0: any */
+	uint16_t served;       /* out, of a pool: the device that a read came from, its bit */
 	struct bs_devio *next; /* private to the device from submit to done */
 	uint64_t priv[12];     /* private to the device */
 };

@@ -14,13 +14,14 @@
 uint64_t bs_engine_where(const struct bs_engine *e, uint32_t seg, uint32_t off)
 {
 	VS_ASSERT(seg < e->segs.count);
-	return BS_HEAD_AREA + (uint64_t)e->segs.seg[seg].ent.slot[0] * e->segs.size + off;
+	return bs_pool_offset(e->segs.size, seg, off);
 }
 
 struct dev_wait {
 	struct bs_engine *e;
 	struct bs_waitq q;
 	bool done;
+	int status;
 };
 
 static void dev_done(struct bs_devio *io)
@@ -57,6 +58,30 @@ int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *
 	while (!w.done)
 		bs_fiber_block(e->fibers, &w.q);
 	return io.status;
+}
+
+static void super_done(void *arg, int status)
+{
+	struct dev_wait *w = arg;
+
+	w->status = status;
+	w->done = true;
+	w->e->waits_in_flight--;
+	bs_fiber_wake_all(w->e->fibers, &w->q);
+}
+
+int bs_engine_super(struct bs_engine *e, const struct bs_super *sb)
+{
+	struct dev_wait w = {.e = e};
+
+	e->count.device_writes += 2;
+	e->count.device_write_bytes += 2 * (uint64_t)BS_SUPER_SIZE;
+	e->count.flushes++;
+	e->waits_in_flight++;
+	bs_pool_super(e->pool, sb, super_done, &w);
+	while (!w.done)
+		bs_fiber_block(e->fibers, &w.q);
+	return w.status;
 }
 
 int bs_engine_read(struct bs_engine *e, uint32_t seg, uint32_t off, void *buf, uint32_t len)
@@ -251,7 +276,7 @@ bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
 	for (unsigned i = 0; i < e->nports; i++)
 		bs_port_wake(e->ports[i]);
 	*wake_ns = VS_MIN(e->owner_due ? e->owner_due : UINT64_MAX, bs_exact_wake(e));
-	return did;
+	return did || bs_pool_pending(e->pool);
 }
 
 static int close_call(struct bs_engine *e, struct bs_call *c)
@@ -310,7 +335,8 @@ static bool device_busy(const struct bs_engine *e)
 	for (unsigned i = 0; i < e->log.nflight; i++)
 		if (e->log.flight[i]->state == BS_UNIT_WRITING)
 			return true;
-	return e->waits_in_flight || e->reads_in_flight || e->log.flush_busy || e->owner_busy;
+	return e->waits_in_flight || e->reads_in_flight || e->log.flush_busy || e->owner_busy ||
+	       e->pool->supers.busy;
 }
 
 void bs_engine_quiesce(struct bs_engine *e)
@@ -336,6 +362,7 @@ void bs_engine_abandon(struct bs_engine *e)
 	free(e->rio_mem);
 	free(e->clean_buf);
 	free(e->owner_buf);
+	bs_pool_free(e->pool);
 	free(e);
 }
 

@@ -16,6 +16,7 @@
 #include "blockstore/frame.h"
 #include "blockstore/index.h"
 #include "blockstore/log.h"
+#include "blockstore/pool.h"
 #include "blockstore/segment.h"
 #include "blockstore/super_format.h"
 #include "blockstore/tree.h"
@@ -89,14 +90,16 @@ struct bs_port;
 #define BS_STARVING_UNITS 2u
 
 struct bs_engine {
-	struct bs_device *dev;
+	struct bs_pool *pool;
+	struct bs_device *dev; /* the pool's */
 	struct bs_engine_config cfg;
 	struct bs_env env;
 	struct bs_super sb; /* the last checkpoint's; counters below are the live ones */
 	uint64_t tag;	    /* store's mark in unit headers */
 	bool read_only, failed, stopping, recovering;
-	bool damaged;  /* a step met tables that contradict each other */
-	char why[160]; /* of read_only or failed */
+	bool damaged;	   /* a step met tables that contradict each other */
+	bool pool_changed; /* when it was opened */
+	char why[160];	   /* of read_only or failed */
 
 	struct bs_fiber_pool *fibers;
 	struct bs_frames frames;
@@ -155,9 +158,10 @@ struct bs_engine {
 	unsigned calls_running;
 };
 
-int bs_engine_open(struct bs_device *dev, const struct bs_engine_config *cfg,
-		   const struct bs_env *env, struct bs_engine **out,
-		   struct vs_error *err) vs_must_check;
+/* The devices of one store, in any order; they stay the caller's. */
+int bs_engine_open(struct bs_device *const *devs, unsigned ndevs,
+		   const struct bs_engine_config *cfg, const struct bs_env *env,
+		   struct bs_engine **out, struct vs_error *err) vs_must_check;
 /* Runs whatever is runnable; false when there was nothing. *wake_ns: when to call again at the
  * latest (UINT64_MAX: no need). */
 bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns);
@@ -195,7 +199,9 @@ int bs_engine_read(struct bs_engine *e, uint32_t seg, uint32_t off, void *buf,
 		   uint32_t len) vs_must_check;
 int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *buf,
 		  uint64_t len) vs_must_check;
-/* Device offset of a byte of a segment (its first copy). */
+/* In a fiber: a checkpoint's superblock on all devices, durably. */
+int bs_engine_super(struct bs_engine *e, const struct bs_super *sb) vs_must_check;
+/* Where the pool has a byte of a segment. */
 uint64_t bs_engine_where(const struct bs_engine *e, uint32_t seg, uint32_t off);
 /* Something that operations may wait for has changed. */
 void bs_engine_room(struct bs_engine *e);

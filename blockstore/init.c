@@ -1,4 +1,4 @@
-#include "blockstore/super_format.h"
+#include "blockstore/pool.h"
 
 #include "common/secret.h"
 #include "common/text.h"
@@ -7,6 +7,8 @@
 
 #define UNIT_PAGES 15u
 #define PROBE (1u << 20)
+
+#define SEGMENTS_MIN 64u
 
 /* The pages of an empty store's segment table: leaves first, then each inner level. */
 struct table {
@@ -106,13 +108,8 @@ static void fill(const struct table *t, uint8_t *all, struct bs_ptr *ptrs)
 	}
 }
 
-static uint64_t where(const struct table *t, uint32_t seg, uint32_t off)
-{
-	return BS_HEAD_AREA + (uint64_t)seg * t->seg_size + off;
-}
-
 /* Writes pages [first, end), which follow each other in one unit, behind their header. */
-static int write_unit(struct bs_device *dev, const struct table *t, uint64_t tag, unsigned copy,
+static int write_unit(struct bs_pool *pool, const struct table *t, uint64_t tag, unsigned copy,
 		      const uint8_t *all, uint32_t first, uint32_t end, uint8_t *buf)
 {
 	struct bs_unit_head h = {.kind = BS_UNIT_META,
@@ -135,12 +132,13 @@ static int write_unit(struct bs_device *dev, const struct table *t, uint64_t tag
 		memcpy(buf + (size_t)(i - first + 1) * BS_PAGE, all + (size_t)i * BS_PAGE, BS_PAGE);
 	}
 	bs_unit_encode(buf, &h);
-	return bs_device_sync(dev, BS_DEV_WRITE,
-			      where(t, t->seg[copy][first], t->off[copy][first] - BS_PAGE), buf,
-			      h.unit_len);
+	return bs_device_sync(
+	    &pool->dev, BS_DEV_WRITE,
+	    bs_pool_offset(t->seg_size, t->seg[copy][first], t->off[copy][first] - BS_PAGE), buf,
+	    h.unit_len);
 }
 
-static int write_pages(struct bs_device *dev, const struct table *t, uint64_t tag, unsigned copy,
+static int write_pages(struct bs_pool *pool, const struct table *t, uint64_t tag, unsigned copy,
 		       const uint8_t *all)
 {
 	uint8_t *buf = aligned_alloc(BS_PAGE, (UNIT_PAGES + 1) * BS_PAGE);
@@ -150,33 +148,41 @@ static int write_pages(struct bs_device *dev, const struct table *t, uint64_t ta
 		for (end = i + 1; end < t->pages && t->seg[copy][end] == t->seg[copy][i] &&
 				  t->off[copy][end] == t->off[copy][end - 1] + BS_PAGE;)
 			end++;
-		rc = write_unit(dev, t, tag, copy, all, i, end, buf);
+		rc = write_unit(pool, t, tag, copy, all, i, end, buf);
 	}
 	free(buf);
 	return rc;
 }
 
-static int write_supers(struct bs_device *dev, struct bs_super *sb)
+static void super_done(void *arg, int status)
+{
+	*(int *)arg = status;
+}
+
+static int write_supers(struct bs_pool *pool, struct bs_super *sb)
 {
 	uint8_t *buf = aligned_alloc(BS_PAGE, BS_SUPER_SIZE);
 	int rc = buf ? 0 : VS_E_NOMEM;
 
 	if (rc == 0) {
 		memset(buf, 0, BS_SUPER_SIZE);
-		rc = bs_device_sync(dev, BS_DEV_WRITE, BS_OWNER_OFFSET, buf, BS_SUPER_SIZE);
+		rc = bs_device_sync(&pool->dev, BS_DEV_WRITE, BS_OWNER_OFFSET, buf, BS_SUPER_SIZE);
 	}
-	for (unsigned i = 0; i < 4 && rc == 0; i++) {
-		sb->checkpoint = i & 1;
-		bs_super_encode(buf, sb);
-		rc = bs_device_sync(dev, BS_DEV_WRITE,
-				    bs_super_offset(sb->device_size, i & 1, i >> 1), buf,
-				    BS_SUPER_SIZE);
+	for (unsigned slot = 0; slot < 2 && rc == 0; slot++) {
+		sb->checkpoint = slot;
+		rc = 1;
+		bs_pool_super(pool, sb, super_done, &rc);
+		while (rc == 1)
+			if (bs_device_poll(&pool->dev) == 0 && rc == 1) {
+				bs_device_kick(&pool->dev);
+				pool->dev.ops->wait(&pool->dev);
+			}
 	}
 	free(buf);
-	return rc ? rc : bs_device_sync(dev, BS_DEV_FLUSH, 0, NULL, 0);
+	return rc;
 }
 
-static int format(struct bs_device *dev, struct bs_super *sb, struct table *t)
+static int format(struct bs_pool *pool, struct bs_super *sb, struct table *t)
 {
 	struct bs_ptr *ptrs = calloc(t->pages, sizeof(*ptrs));
 	uint8_t *all = aligned_alloc(BS_PAGE, (size_t)t->pages * BS_PAGE);
@@ -196,49 +202,101 @@ static int format(struct bs_device *dev, struct bs_super *sb, struct table *t)
 		fill(t, all, ptrs);
 	}
 	for (unsigned copy = 0; copy < 2 && rc == 0; copy++)
-		rc = write_pages(dev, t, tag, copy, all);
+		rc = write_pages(pool, t, tag, copy, all);
 	if (rc == 0)
-		rc = bs_device_sync(dev, BS_DEV_FLUSH, 0, NULL, 0);
+		rc = bs_device_sync(&pool->dev, BS_DEV_FLUSH, 0, NULL, 0);
 	if (rc == 0) {
 		sb->roots[BS_TREE_SEGMENT] = (struct bs_tree_root){
 		    .ptr = ptrs[t->pages - 1], .height = t->height, .leaves = t->leaves};
-		rc = write_supers(dev, sb);
+		rc = write_supers(pool, sb);
 	}
 	free(ptrs);
 	free(all);
 	return rc;
 }
 
-static int prepare(struct bs_super *sb, const struct bs_init_options *o, uint64_t device_size,
-		   struct vs_error *err)
+/* Segments that a device holds. */
+static uint64_t room(uint64_t size, uint64_t z)
 {
-	uint64_t z = o->segment_size ? o->segment_size : UINT64_C(8) << 20;
-	uint64_t n;
+	return size > BS_HEAD_AREA + BS_TAIL_AREA ? (size - BS_HEAD_AREA - BS_TAIL_AREA) / z : 0;
+}
 
-	if (z < BS_SEGMENT_MIN || z > BS_SEGMENT_MAX || (z & (z - 1)))
+/* Mirrors are one group, as large as the smallest; others a group each. */
+static int lay_out(struct bs_device *const *devs, unsigned n, bool mirror, uint64_t z,
+		   struct bs_devtab *t, uint64_t *segments, struct vs_error *err)
+{
+	*t = (struct bs_devtab){.generation = 1};
+	*segments = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct bs_devent *d = &t->dev[t->ndevs++];
+		uint64_t count = room(devs[i]->size, z);
+
+		*d = (struct bs_devent){.size = devs[i]->size,
+					.group = (uint16_t)(mirror ? 0 : i),
+					.member = (uint8_t)(mirror ? i : 0),
+					.state = BS_MEMBER_SYNC};
+		if (vs_uuid_new(&d->uuid))
+			return vs_fail(err, VS_E_IO, "cannot get random bytes");
+		if (mirror && i) {
+			*segments = VS_MIN(*segments, count);
+			t->range[0].count = (uint32_t)*segments;
+			continue;
+		}
+		if (count == 0 || count >= BS_SEG_NONE - *segments)
+			return vs_fail(err, VS_E_INVAL,
+				       "%s does not fit into a store of such segments: use another "
+				       "--segment",
+				       devs[i]->name);
+		t->range[t->nranges++] = (struct bs_range){
+		    .first = (uint32_t)*segments, .count = (uint32_t)count, .group = d->group};
+		*segments += count;
+	}
+	if (n == 1)
+		t->ndevs = t->nranges = 0;
+	return 0;
+}
+
+static int check_options(const struct bs_init_options *o, unsigned ndevs, struct vs_error *err)
+{
+	uint64_t z = o->segment_size;
+
+	if (z && (z < BS_SEGMENT_MIN || z > BS_SEGMENT_MAX || (z & (z - 1))))
 		return vs_fail(err, VS_E_INVAL,
 			       "segment size must be a power of two from 256K to 16M");
-	n = device_size > BS_HEAD_AREA + BS_TAIL_AREA
-		? (device_size - BS_HEAD_AREA - BS_TAIL_AREA) / z
-		: 0;
-	if (n < 64)
+	if (o->mirror && (ndevs < 2 || ndevs > BS_POOL_MEMBERS))
+		return vs_fail(err, VS_E_INVAL, "a mirror has two to %u devices", BS_POOL_MEMBERS);
+	if (ndevs > BS_POOL_DEVICES)
+		return vs_fail(err, VS_E_LIMIT, "a store has at most %u devices", BS_POOL_DEVICES);
+	return 0;
+}
+
+static int prepare(struct bs_super *sb, const struct bs_init_options *o,
+		   struct bs_device *const *devs, unsigned ndevs, struct vs_error *err)
+{
+	uint64_t z = o->segment_size ? o->segment_size : UINT64_C(8) << 20;
+	struct bs_devtab tab;
+	uint64_t n;
+	int rc = check_options(o, ndevs, err);
+
+	if (rc == 0)
+		rc = lay_out(devs, ndevs, o->mirror, z, &tab, &n, err);
+	if (rc)
+		return rc;
+	if (n < SEGMENTS_MIN)
 		return vs_fail(err, VS_E_INVAL,
-			       "the device holds %llu segments, a store needs 64: use a larger "
+			       "the device holds %llu segments, a store needs %u: use a larger "
 			       "device or a smaller --segment",
-			       (unsigned long long)n);
-	if (n >= BS_SEG_NONE)
-		return vs_fail(err, VS_E_TOOBIG,
-			       "the device has too many segments: use a larger "
-			       "--segment");
+			       (unsigned long long)n, SEGMENTS_MIN);
 	*sb = (struct bs_super){.version = BS_FORMAT_VERSION,
-				.device_size = device_size,
+				.device_size = devs[0]->size,
 				.segment_size = (uint32_t)z,
 				.segments = (uint32_t)n,
 				.compression = (uint8_t)o->compression,
 				.next_seq = 1,
 				.era = 1,
 				.next_volume = 1,
-				.clean = true};
+				.clean = true,
+				.tab = tab};
 	for (unsigned i = 0; i < BS_TREES; i++)
 		sb->roots[i].ptr.seg[0] = sb->roots[i].ptr.seg[1] = BS_SEG_NONE;
 	sb->written = vs_unix_ns();
@@ -247,38 +305,72 @@ static int prepare(struct bs_super *sb, const struct bs_init_options *o, uint64_
 	return 0;
 }
 
+static int refuse_data(struct bs_device *const *devs, unsigned ndevs, bool force,
+		       struct vs_error *err)
+{
+	for (unsigned i = 0; i < ndevs; i++) {
+		bool data = false;
+		int rc = holds_data(devs[i], &data);
+
+		if (rc)
+			return vs_fail(err, rc, "cannot read %s: %s", devs[i]->name,
+				       vs_err_text(rc));
+		if (data && !force)
+			return vs_fail(err, VS_E_EXIST,
+				       "%s holds data: add --force to overwrite it", devs[i]->name);
+	}
+	return 0;
+}
+
+static int alloc_table(struct table *t)
+{
+	t->ents = calloc(t->segments, sizeof(*t->ents));
+	for (unsigned i = 0; i < 2; i++) {
+		t->seg[i] = calloc(t->pages, sizeof(uint32_t));
+		t->off[i] = calloc(t->pages, sizeof(uint32_t));
+	}
+	return t->ents && t->seg[0] && t->seg[1] && t->off[0] && t->off[1] ? 0 : VS_E_NOMEM;
+}
+
+static void free_table(struct table *t)
+{
+	free(t->ents);
+	for (unsigned i = 0; i < 2; i++) {
+		free(t->seg[i]);
+		free(t->off[i]);
+	}
+}
+
 int bs_store_init(struct bs_device *dev, const struct bs_init_options *opts, struct vs_error *err)
 {
+	return bs_store_init_all(&dev, 1, opts, err);
+}
+
+int bs_store_init_all(struct bs_device *const *devs, unsigned ndevs,
+		      const struct bs_init_options *opts, struct vs_error *err)
+{
+	struct bs_device *sides[BS_POOL_DEVICES] = {0};
+	struct bs_pool *pool = NULL;
 	struct table t = {0};
 	struct bs_super sb;
-	bool data = false;
-	int rc = prepare(&sb, opts, dev->size, err);
+	int rc = prepare(&sb, opts, devs, ndevs, err);
 
+	if (rc == 0)
+		rc = refuse_data(devs, ndevs, opts->force, err);
 	if (rc)
 		return rc;
-	rc = holds_data(dev, &data);
-	if (rc)
-		return vs_fail(err, rc, "cannot read %s: %s", dev->name, vs_err_text(rc));
-	if (data && !opts->force)
-		return vs_fail(err, VS_E_EXIST, "%s holds data: add --force to overwrite it",
-			       dev->name);
+	memcpy(sides, devs, ndevs * sizeof(struct bs_device *));
 	t.segments = sb.segments;
 	t.seg_size = sb.segment_size;
 	shape(&t);
-	t.ents = calloc(t.segments, sizeof(*t.ents));
-	for (unsigned i = 0; i < 2; i++) {
-		t.seg[i] = calloc(t.pages, sizeof(uint32_t));
-		t.off[i] = calloc(t.pages, sizeof(uint32_t));
-	}
-	rc = t.ents && t.seg[0] && t.seg[1] && t.off[0] && t.off[1] ? 0 : VS_E_NOMEM;
-	for (uint32_t i = 0; rc == 0 && i < t.segments; i++)
-		t.ents[i] = (struct bs_segent){.state = BS_SEG_FREE, .copies = 1, .slot = {i}};
+	rc = alloc_table(&t);
 	if (rc == 0)
-		rc = format(dev, &sb, &t);
-	free(t.ents);
-	for (unsigned i = 0; i < 2; i++) {
-		free(t.seg[i]);
-		free(t.off[i]);
-	}
-	return rc ? vs_fail(err, rc, "cannot format %s: %s", dev->name, vs_err_text(rc)) : 0;
+		rc = bs_pool_new(&sb.tab, sides, sb.segment_size, &pool);
+	for (uint32_t i = 0; rc == 0 && i < t.segments; i++)
+		bs_pool_place(pool, i, &t.ents[i]);
+	if (rc == 0)
+		rc = format(pool, &sb, &t);
+	bs_pool_free(pool);
+	free_table(&t);
+	return rc ? vs_fail(err, rc, "cannot format %s: %s", devs[0]->name, vs_err_text(rc)) : 0;
 }

@@ -3,6 +3,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/exact_int.h"
 #include "blockstore/op.h"
+#include "blockstore/pool_open.h"
 #include "blockstore/replay.h"
 
 #include <stdio.h>
@@ -10,67 +11,6 @@
 #include <unistd.h>
 
 #define BEAT_NS UINT64_C(2000000000)
-
-static int read_super(struct bs_device *dev, uint8_t *buf, unsigned slot, unsigned copy,
-		      struct bs_super *sb)
-{
-	uint64_t at = bs_super_offset(dev->size, slot, copy);
-	int rc = bs_device_sync(dev, BS_DEV_READ, at, buf, BS_SUPER_SIZE);
-
-	return rc ? rc : bs_super_decode(buf, sb);
-}
-
-/* How much a failure says: any is better than "not a store". */
-static int worse(int a, int b)
-{
-	static const int order[] = {VS_E_VERSION, VS_E_CORRUPT, VS_E_IO, VS_E_NOTSTORE};
-
-	for (unsigned i = 0; i < VS_ARRAY_LEN(order); i++)
-		if (a == order[i] || b == order[i])
-			return order[i];
-	return a;
-}
-
-int bs_open_super(struct bs_device *dev, struct bs_super *out, struct vs_error *err)
-{
-	uint8_t *buf = aligned_alloc(BS_PAGE, BS_SUPER_SIZE);
-	struct bs_super sb = {0};
-	int best = VS_E_NOTSTORE;
-
-	if (!buf)
-		return vs_fail(err, VS_E_NOMEM, "cannot read %s: out of memory", dev->name);
-	for (unsigned i = 0; i < 4; i++) {
-		int rc = read_super(dev, buf, i & 1, i >> 1, &sb);
-
-		if (rc == 0 && (best != 0 || sb.checkpoint > out->checkpoint)) {
-			*out = sb;
-			best = 0;
-		} else if (rc && best) {
-			best = worse(best, rc);
-		}
-	}
-	free(buf);
-	if (best == 0 && out->device_size > dev->size)
-		return vs_fail(err, VS_E_CORRUPT,
-			       "%s is smaller than the store on it: give it back its %llu bytes",
-			       dev->name, (unsigned long long)out->device_size);
-	switch (best) {
-	case 0:
-		return 0;
-	case VS_E_VERSION:
-		return vs_fail(err, best,
-			       "%s has store format version %u, this vstore knows %u: "
-			       "use a later vstore",
-			       dev->name, sb.version, BS_FORMAT_VERSION);
-	case VS_E_NOTSTORE:
-		return vs_fail(err, best, "%s is not a vstore store: format it with vstore init",
-			       dev->name);
-	case VS_E_CORRUPT:
-		return vs_fail(err, best, "%s: all superblocks are damaged", dev->name);
-	default:
-		return vs_fail(err, best, "cannot read the superblocks of %s", dev->name);
-	}
-}
 
 static int judge_features(struct bs_engine *e, struct vs_error *err)
 {
@@ -280,29 +220,71 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 		  : 0;
 }
 
-int bs_engine_open(struct bs_device *dev, const struct bs_engine_config *cfg,
-		   const struct bs_env *env, struct bs_engine **out, struct vs_error *err)
+static void pool_event(void *arg, enum bs_severity severity, const char *kind, const char *text)
+{
+	bs_engine_event(arg, severity, kind, "%s", text);
+}
+
+static int open_pool(struct bs_engine *e, struct bs_device *const *devs, unsigned ndevs,
+		     struct vs_error *err)
+{
+	struct bs_pool_found found;
+	int rc = bs_pool_open(devs, ndevs, &e->pool, &found, err);
+
+	if (rc)
+		return rc;
+	e->dev = &e->pool->dev;
+	e->sb = found.sb;
+	e->read_only = e->cfg.read_only || e->dev->read_only;
+	e->pool->event = pool_event;
+	e->pool->event_arg = e;
+	e->pool_changed = found.changed;
+	for (unsigned i = 0; i < found.nnotes; i++)
+		bs_engine_event(e, found.note[i].severity, "device", "%s", found.note[i].text);
+	rc = judge_features(e, err);
+	e->pool->read_only = e->read_only;
+	return rc;
+}
+
+/* Which devices are missing or back stands on all that are here before anything else changes. */
+static int settle_pool(struct bs_engine *e, struct vs_error *err)
+{
+	struct bs_pool *p = e->pool;
+
+	if (!e->pool_changed || e->read_only)
+		return 0;
+	bs_pool_settle(p);
+	while (p->settling) {
+		if (bs_device_poll(e->dev) == 0 && !bs_pool_pending(p))
+			e->dev->ops->wait(e->dev);
+		bs_device_kick(e->dev);
+	}
+	return p->failed ? vs_fail(err, VS_E_IO, "cannot write which devices %s consists of",
+				   e->dev->name)
+			 : 0;
+}
+
+int bs_engine_open(struct bs_device *const *devs, unsigned ndevs,
+		   const struct bs_engine_config *cfg, const struct bs_env *env,
+		   struct bs_engine **out, struct vs_error *err)
 {
 	struct bs_engine *e = calloc(1, sizeof(*e));
 	struct recovery r = {.call = {.fn = recover, .writer = true}, .err = err};
 	int rc;
 
 	if (!e)
-		return vs_fail(err, VS_E_NOMEM, "cannot open %s: out of memory", dev->name);
-	e->dev = dev;
+		return vs_fail(err, VS_E_NOMEM, "cannot open %s: out of memory", devs[0]->name);
 	e->cfg = *cfg;
 	e->env = *env;
-	e->read_only = cfg->read_only || dev->read_only;
-	rc = bs_open_super(dev, &e->sb, err);
-	if (rc == 0)
-		rc = judge_features(e, err);
+	rc = open_pool(e, devs, ndevs, err);
 	if (rc) {
+		bs_pool_free(e->pool);
 		free(e);
 		return rc;
 	}
 	rc = alloc_all(e);
 	if (rc) {
-		rc = vs_fail(err, rc, "cannot open %s: %s", dev->name, vs_err_text(rc));
+		rc = vs_fail(err, rc, "cannot open %s: %s", e->dev->name, vs_err_text(rc));
 		goto fail;
 	}
 	set_up(e);
@@ -311,6 +293,9 @@ int bs_engine_open(struct bs_device *dev, const struct bs_engine_config *cfg,
 		if (rc)
 			goto fail;
 	}
+	rc = settle_pool(e, err);
+	if (rc)
+		goto fail;
 	e->recovering = true;
 	rc = bs_engine_call_wait(e, &r.call);
 	if (rc)

@@ -6,8 +6,6 @@
 
 #include "blockstore/engine.h"
 
-/* The newest valid superblock of a device. VS_E_NOTSTORE, VS_E_VERSION, VS_E_CORRUPT, VS_E_IO. */
-int bs_open_super(struct bs_device *dev, struct bs_super *out, struct vs_error *err) vs_must_check;
 void bs_open_heartbeat(struct bs_engine *e);	       /* rewrites the owner block when it is due */
 int bs_open_disown(struct bs_engine *e) vs_must_check; /* in a fiber, at a clean close */
 

@@ -450,15 +450,17 @@ static int load_segments(struct bs_engine *e)
 			return rc ? rc : VS_E_CORRUPT;
 		for (uint32_t i = 0; i < BS_SEGENTS_PER_PAGE; i++) {
 			uint32_t seg = (uint32_t)(l * BS_SEGENTS_PER_PAGE) + i;
-			struct bs_segent *ent;
+			struct bs_segent *ent, at;
 
 			if (seg >= e->segs.count)
 				break;
 			ent = &e->segs.seg[seg].ent;
 			bs_segent_get(f->data + i * BS_SEGENT_SIZE, ent);
+			bs_pool_place(e->pool, seg, &at);
 			if (ent->state > BS_SEG_FREEING || ent->live > e->segs.size ||
 			    (ent->live && ent->state == BS_SEG_FREE) ||
-			    ent->slot[0] >= e->segs.count || ent->dev[0] != 0 || ent->copies != 1)
+			    ent->slot[0] != at.slot[0] || ent->dev[0] != at.dev[0] ||
+			    ent->copies != 1)
 				return VS_E_CORRUPT;
 			e->segs.nfree += ent->state == BS_SEG_FREE;
 			e->segs.nfreeing += ent->state == BS_SEG_FREEING;

@@ -16,7 +16,7 @@ int bs_segs_init(struct bs_engine *e, uint32_t count, uint32_t size)
 		return VS_E_NOMEM;
 	/* where the table's own pages are found before it is read: in segments of this kind only */
 	for (uint32_t i = 0; i < count; i++)
-		s->seg[i].ent = (struct bs_segent){.copies = 1, .slot = {i}};
+		bs_pool_place(e->pool, i, &s->seg[i].ent);
 	return 0;
 }
 

@@ -18,10 +18,11 @@
 
 struct bs_store {
 	struct bs_engine *engine;
-	struct bs_device *dev;
+	struct bs_device *dev[BS_POOL_DEVICES];
+	struct vs_watch watch[BS_POOL_DEVICES];
+	unsigned ndevs;
 	struct vs_loop *loop;
 	pthread_t thread;
-	struct vs_watch device_watch;
 	struct vs_idle idle;
 	struct vs_timer tick;
 	struct vs_post post;
@@ -171,17 +172,22 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static int watch_device(struct bs_store *s, unsigned i)
+{
+	s->watch[i] = (struct vs_watch){.fd = s->dev[i]->event_fd, .ready = device_ready};
+	return s->dev[i]->event_fd < 0 ? 0 : vs_loop_add(s->loop, &s->watch[i], EPOLLIN);
+}
+
 static int start_thread(struct bs_store *s, struct vs_error *err)
 {
 	int rc;
 
 	s->idle = (struct vs_idle){.idle = idle, .arg = s};
 	s->tick = (struct vs_timer){.fired = tick, .arg = s};
-	s->device_watch = (struct vs_watch){.fd = s->dev->event_fd, .ready = device_ready};
 	vs_loop_add_idle(s->loop, &s->idle);
 	rc = vs_loop_timer(s->loop, &s->tick, TICK_NS);
-	if (rc == 0 && s->dev->event_fd >= 0)
-		rc = vs_loop_add(s->loop, &s->device_watch, EPOLLIN);
+	for (unsigned i = 0; i < s->ndevs && rc == 0; i++)
+		rc = watch_device(s, i);
 	if (rc == 0 && pthread_create(&s->thread, NULL, run, s) != 0)
 		rc = VS_E_NOMEM;
 	return rc ? vs_fail(err, rc, "cannot start the engine's thread") : 0;
@@ -197,7 +203,8 @@ static void free_store(struct bs_store *s)
 {
 	if (s->witness >= 0)
 		close(s->witness);
-	bs_device_close(s->dev); /* what is in flight ends here, so the engine goes after it */
+	for (unsigned i = 0; i < s->ndevs; i++)
+		bs_device_close(s->dev[i]); /* ends what is in flight: the engine goes after it */
 	if (s->engine)
 		bs_engine_abandon(s->engine);
 	vs_loop_free(s->loop);
@@ -207,16 +214,28 @@ static void free_store(struct bs_store *s)
 int bs_store_open(struct bs_device *dev, const struct bs_open_options *opts, struct bs_store **out,
 		  struct vs_error *err)
 {
+	return bs_store_open_all(&dev, 1, opts, out, err);
+}
+
+int bs_store_open_all(struct bs_device *const *devs, unsigned ndevs,
+		      const struct bs_open_options *opts, struct bs_store **out,
+		      struct vs_error *err)
+{
 	struct bs_store *s = calloc(1, sizeof(*s));
 	struct bs_engine_config cfg;
 	struct bs_env env;
 	int rc;
 
-	if (!s) {
-		bs_device_close(dev);
-		return vs_fail(err, VS_E_NOMEM, "cannot open the store: out of memory");
+	if (!s || ndevs > BS_POOL_DEVICES) {
+		for (unsigned i = 0; i < ndevs; i++)
+			bs_device_close(devs[i]);
+		if (!s)
+			return vs_fail(err, VS_E_NOMEM, "cannot open the store: out of memory");
+		free(s);
+		return vs_fail(err, VS_E_LIMIT, "a store has at most %u devices", BS_POOL_DEVICES);
 	}
-	s->dev = dev;
+	memcpy(s->dev, devs, ndevs * sizeof(struct bs_device *));
+	s->ndevs = ndevs;
 	s->witness = -1;
 	s->event = opts->event;
 	s->event_arg = opts->event_arg;
@@ -241,7 +260,7 @@ int bs_store_open(struct bs_device *dev, const struct bs_open_options *opts, str
 		env.witness_get = witness_get;
 	}
 	if (rc == 0)
-		rc = bs_engine_open(dev, &cfg, &env, &s->engine, err);
+		rc = bs_engine_open(s->dev, s->ndevs, &cfg, &env, &s->engine, err);
 	if (rc == 0)
 		rc = start_thread(s, err);
 	if (rc) {

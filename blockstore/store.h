@@ -24,11 +24,16 @@ struct bs_init_options {
 	uint64_t segment_size;	    /* bytes, power of two, 256 KiB to 16 MiB; 0: 8 MiB */
 	enum bs_coding compression; /* default of new volumes; BS_CODING_PLAIN is "none" */
 	bool force;		    /* overwrite what holds data */
+	bool mirror;		    /* of several devices: each holds everything */
 };
 
 /* Formats a device. VS_E_EXIST when it holds data (any non-zero byte in its first and last MiB). */
 int bs_store_init(struct bs_device *dev, const struct bs_init_options *opts,
 		  struct vs_error *err) vs_must_check;
+/* Several: a store as large as all of them, or, with opts->mirror, two to four that hold the same.
+ */
+int bs_store_init_all(struct bs_device *const *devs, unsigned ndevs,
+		      const struct bs_init_options *opts, struct vs_error *err) vs_must_check;
 
 enum bs_severity { BS_INFO, BS_WARNING, BS_ERROR };
 
@@ -57,6 +62,14 @@ struct bs_open_options {
  */
 int bs_store_open(struct bs_device *dev, const struct bs_open_options *opts, struct bs_store **out,
 		  struct vs_error *err) vs_must_check;
+/*
+ * The same of a store of several devices, given in any order. VS_E_NOENT: a device is missing that
+ * no mirror replaces. A mirror opens without one of its devices; one that was absent while others
+ * were written is brought up to date in the background. Events of kind "device" say so.
+ */
+int bs_store_open_all(struct bs_device *const *devs, unsigned ndevs,
+		      const struct bs_open_options *opts, struct bs_store **out,
+		      struct vs_error *err) vs_must_check;
 /* Writes a checkpoint and closes. Never fails in a way that loses acknowledged writes. */
 int bs_store_close(struct bs_store *s, struct vs_error *err);
 

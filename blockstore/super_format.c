@@ -34,12 +34,14 @@ enum {
 	S_MAP_HINT = 200,
 	S_ROOTS = 256,	    /* BS_TREES of 64 bytes */
 	S_KEY_SLOTS = 1024, /* BS_KEY_SLOTS of 256 bytes, zero: unused */
+	S_DEVICES = 3072,   /* BS_DEVTAB_SIZE */
 	S_CHECK = 4088,
 };
 
 #define ROOT_SIZE 64u
 _Static_assert(S_ROOTS + BS_TREES * ROOT_SIZE <= S_KEY_SLOTS, "roots overlap key slots");
-_Static_assert(S_KEY_SLOTS + BS_KEY_SLOTS * 256 <= S_CHECK, "key slots overlap checksum");
+_Static_assert(S_KEY_SLOTS + BS_KEY_SLOTS * 256 <= S_DEVICES, "key slots overlap devices");
+_Static_assert(S_DEVICES + BS_DEVTAB_SIZE <= S_CHECK, "devices overlap checksum");
 
 uint64_t bs_super_offset(uint64_t device_size, unsigned slot, unsigned copy)
 {
@@ -85,6 +87,8 @@ void bs_super_encode(uint8_t b[BS_SUPER_SIZE], const struct bs_super *s)
 		vs_put_le64(r + 32, s->roots[i].leaves);
 		r[40] = s->roots[i].height;
 	}
+	if (s->incompat & BS_INCOMPAT_DEVICES)
+		bs_devtab_put(b + S_DEVICES, &s->tab);
 	vs_put_le64(b + S_CHECK, bs_checksum(b, S_CHECK));
 }
 
@@ -105,7 +109,7 @@ static int check_fields(const struct bs_super *s)
 	if (z < BS_SEGMENT_MIN || z > BS_SEGMENT_MAX || (z & (z - 1)) || s->segments < 16)
 		return VS_E_CORRUPT;
 	if (s->device_size % BS_PAGE || s->device_size < BS_HEAD_AREA + BS_TAIL_AREA ||
-	    (s->device_size - BS_HEAD_AREA - BS_TAIL_AREA) / z < s->segments)
+	    (!s->tab.ndevs && (s->device_size - BS_HEAD_AREA - BS_TAIL_AREA) / z < s->segments))
 		return VS_E_CORRUPT;
 	if (s->log_seg >= s->segments || s->log_off > z || s->log_off % BS_PAGE ||
 	    s->compression > BS_CODING_ZSTD)
@@ -169,6 +173,10 @@ int bs_super_decode(const uint8_t b[BS_SUPER_SIZE], struct bs_super *s)
 		s->roots[i].leaves = vs_get_le64(r + 32);
 		s->roots[i].height = r[40];
 	}
+	s->tab = (struct bs_devtab){0};
+	if (s->segment_size && (s->incompat & BS_INCOMPAT_DEVICES) &&
+	    bs_devtab_get(b + S_DEVICES, s->segments, s->segment_size, &s->tab))
+		return VS_E_CORRUPT;
 	return check_fields(s);
 }
 

@@ -5,6 +5,7 @@
 #define BS_SUPER_FORMAT_H
 
 #include "blockstore/log_format.h"
+#include "blockstore/pool_format.h"
 
 #define BS_FORMAT_VERSION 1u
 #define BS_SUPER_SIZE 4096u
@@ -22,8 +23,9 @@
 /* Features this code knows, per class. */
 #define BS_KNOWN_COMPAT UINT64_C(0)
 #define BS_KNOWN_RO_COMPAT UINT64_C(0)
+#define BS_INCOMPAT_DEVICES (UINT64_C(1) << 4) /* the superblock has a device table */
 #define BS_INCOMPAT_PRIVATE (UINT64_C(1) << 8) /* content that is not deduplicated */
-#define BS_KNOWN_INCOMPAT BS_INCOMPAT_PRIVATE
+#define BS_KNOWN_INCOMPAT (BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE)
 
 struct bs_tree_root {
 	struct bs_ptr ptr;
@@ -51,7 +53,8 @@ struct bs_super {
 	uint64_t contents, stored_bytes, references;
 	uint64_t place_hint, map_hint; /* leaves where the search for free slots goes on */
 	struct bs_tree_root roots[BS_TREES];
-	bool clean; /* closed cleanly: nothing follows in the log */
+	bool clean;	      /* closed cleanly: nothing follows in the log */
+	struct bs_devtab tab; /* with BS_INCOMPAT_DEVICES */
 };
 
 void bs_super_encode(uint8_t buf[BS_SUPER_SIZE], const struct bs_super *s);

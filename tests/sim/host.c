@@ -79,7 +79,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 				   .wake = env_wake,
 				   .arg = h};
 
-	return bs_engine_open(h->dev, &config, &env, &h->engine, err);
+	return bs_engine_open(&h->dev, 1, &config, &env, &h->engine, err);
 }
 
 int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct sim_host_config *cfg,
