@@ -22,7 +22,8 @@ static int usage(void)
 	      "  volume,name=V,size=SIZE   makes it; later steps use it\n"
 	      "  use,name=V\n"
 	      "  write|read|sync,...       load; sync: each write and a flush after it\n"
-	      "    block=4K depth=32 ports=1 seconds=N count=N span=SIZE seed=N sequential=1\n"
+	      "    block=4K depth=32 ports=1 seconds=N count=N from=SIZE span=SIZE seed=N "
+	      "sequential=1\n"
 	      "    data=unique|half|sparse|same pool=BLOCKS\n"
 	      "    snapshots=MS            meanwhile a snapshot every MS milliseconds\n"
 	      "    delete=SNAP             meanwhile this one is deleted; ends when it is gone\n"
@@ -70,10 +71,11 @@ static int parse_pair(struct step *s, const char *key, const char *value)
 		const char *key;
 		uint64_t *to;
 	} numbers[] = {
-	    {"size", &s->size},	      {"count", &s->count},	    {"writes", &s->writes},
-	    {"block", &l->block},     {"depth", &l->depth},	    {"ports", &l->ports},
-	    {"seconds", &l->seconds}, {"span", &l->span},	    {"seed", &l->seed},
-	    {"pool", &l->pool},	      {"snapshots", &s->snapshots}, {"sequential", &sequential}};
+	    {"size", &s->size},		{"count", &s->count}, {"writes", &s->writes},
+	    {"block", &l->block},	{"depth", &l->depth}, {"ports", &l->ports},
+	    {"seconds", &l->seconds},	{"span", &l->span},   {"seed", &l->seed},
+	    {"pool", &l->pool},		{"from", &l->from},   {"snapshots", &s->snapshots},
+	    {"sequential", &sequential}};
 
 	if (strcmp(key, "name") == 0 || strcmp(key, "delete") == 0) {
 		char *to = key[0] == 'n' ? s->name : s->delete;
@@ -328,7 +330,9 @@ static int do_load(struct bench *b, struct step *s, const char *text)
 
 	if (!b->volume)
 		return vs_fail(&b->err, VS_E_INVAL, "no volume was named before");
-	s->load.span = VS_MIN(s->load.span, bs_volume_size(b->volume));
+	if (s->load.from >= bs_volume_size(b->volume))
+		return vs_fail(&b->err, VS_E_INVAL, "the volume ends before 'from'");
+	s->load.span = VS_MIN(s->load.span, bs_volume_size(b->volume) - s->load.from);
 	bs_store_info(b->store, &was);
 	engine_ns = named_cpu_ns("engine");
 	if (!(run = engine_load_start(b->store, b->volume, &s->load)))

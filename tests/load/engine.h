@@ -23,7 +23,8 @@ struct engine_load {
 	bool write, sequential;
 	bool sync; /* each write is followed by a flush, and both are one operation */
 	enum engine_data data;
-	uint64_t block, depth, ports, seconds, count, span, seed, pool;
+	uint64_t block, depth, ports, seconds, count, seed, pool;
+	uint64_t from, span; /* bytes of the volume */
 };
 
 struct engine_result {

@@ -80,7 +80,7 @@ static void submit(struct worker *w, struct slot *s)
 	}
 	s->req.op = l->write ? BS_WRITE : BS_READ;
 	s->req.volume = w->run->volume;
-	s->req.offset = at * l->block;
+	s->req.offset = l->from + at * l->block;
 	s->req.length = l->block;
 	if (l->write)
 		stamp(w, s->iov.iov_base);

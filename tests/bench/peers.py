@@ -1,0 +1,181 @@
+"""The node's front ends, next to peers in the same run, with the same load program on both sides."""
+
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+
+import debian  # noqa: E402
+import node as vs  # noqa: E402
+from store import GIB, MIB, Row, against, megabytes, per_second  # noqa: E402
+
+WORKLOADS = (
+    # name, write, sequential, block, depth, flush after each
+    ("4K random read, depth 32", False, False, 4096, 32, False),
+    ("4K random write, depth 32", True, False, 4096, 32, False),
+    ("1 MiB sequential read, depth 8", False, True, MIB, 8, False),
+    ("1 MiB sequential write, depth 8", True, True, MIB, 8, False),
+)
+FLUSHED = ("4K random write and FLUSH, depth 1", True, False, 4096, 1, True)
+
+
+class Tgt:
+    """A tgtd of our own on a raw file."""
+
+    def __init__(self, folder, span):
+        tree = debian.unpacked("tgt")
+        self.adm = [os.path.join(tree, "usr/sbin/tgtadm"), "-C", str(os.getpid() % 30000 + 1)]
+        self.file = os.path.join(folder, "tgt.raw")
+        vs.run("truncate", "-s", str(span), self.file)
+        port = free_port()
+        self.url = f"iscsi://127.0.0.1:{port}/{vs.IQN}/1"
+        self.process = subprocess.Popen(
+            [os.path.join(tree, "usr/sbin/tgtd"), "-f", *self.adm[1:],
+             "--iscsi", f"portal=127.0.0.1:{port}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        self.retry("--lld", "iscsi", "--op", "new", "--mode", "target", "--tid", "1", "-T", vs.IQN)
+        self.retry("--lld", "iscsi", "--op", "new", "--mode", "logicalunit", "--tid", "1",
+                   "--lun", "1", "--bstype", "aio", "-b", self.file)
+        self.retry("--lld", "iscsi", "--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL")
+
+    def retry(self, *args):
+        """tgtd says nothing when it is ready; its own tool has to be tried."""
+        for _ in range(100):
+            try:
+                return vs.run(*self.adm, *args)
+            except vs.CommandFailed as e:
+                error = e
+            time.sleep(0.1)
+        raise error
+
+    def close(self):
+        self.process.kill()  # it ignores SIGTERM while a target exists
+        self.process.wait()
+        os.unlink(self.file)
+
+
+class QemuNbd:
+    """qemu-nbd on a qcow2 file, as a host would run it: no page cache, io_uring."""
+
+    def __init__(self, folder, span):
+        self.file = os.path.join(folder, "peer.qcow2")
+        vs.run("qemu-img", "create", "-q", "-f", "qcow2", self.file, str(span))
+        port = free_port()
+        self.url = f"nbd://127.0.0.1:{port}/peer"
+        self.process = subprocess.Popen(
+            ["qemu-nbd", "-b", "127.0.0.1", "-p", str(port), "-x", "peer", "-f", "qcow2", "-t",
+             "--cache=none", "--aio=io_uring", self.file], stdin=subprocess.DEVNULL)
+        for _ in range(100):
+            try:
+                vs.run("qemu-nbd", "--list", "-b", "127.0.0.1", "-p", str(port))
+                return
+            except vs.CommandFailed:
+                time.sleep(0.1)
+        raise RuntimeError("qemu-nbd does not start")
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+        os.unlink(self.file)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def fill(url, span):
+    vs.load("fill", url, "--sequential", "--block", "1M", "--depth", "8", "--count",
+            str(span >> 20), "--span", str(span))
+
+
+def measure_iscsi(url, workload, seconds, span, number):
+    _, write, sequential, block, depth, _ = workload
+    got = vs.load("fill" if write else "read", url, "--block", str(block), "--depth", str(depth),
+                  "--seconds", str(seconds), "--span", str(span), "--seed", str(number),
+                  *(["--sequential"] if sequential else []))
+    return got["bytes_per_second"] if sequential else got["per_second"]
+
+
+def measure_nbd(url, workload, seconds, span, number):
+    _, write, sequential, block, depth, flush = workload
+    mode = ("" if sequential else "rand") + ("write" if write else "read")
+    out = vs.run("fio", "--name=bench", "--ioengine=nbd", f"--uri={url}", f"--rw={mode}",
+                 f"--bs={block}", f"--iodepth={depth}", f"--size={span}", "--time_based",
+                 f"--runtime={seconds}", "--norandommap", "--refill_buffers",
+                 f"--randseed={number}", "--output-format=json", *(["--fsync=1"] if flush else []))
+    job = json.loads(out[out.index("{"):])["jobs"][0]["write" if write else "read"]
+    return job["bw_bytes"] if sequential else job["iops"]
+
+
+def compare(measure, ours, peer, name, workloads, args):
+    """Workloads in turn, both sides in turn within each round; the median of the rounds."""
+    rows = []
+    for workload, wanted in workloads:
+        figures = {ours: [], peer: []}
+        for number in range(1, args.rounds + 1):
+            for url in (ours, peer) if number % 2 else (peer, ours):
+                figures[url].append(measure(url, workload, args.round_seconds, args.span, number))
+        mine, theirs = (statistics.median(figures[url]) for url in (ours, peer))
+        unit = (lambda x: megabytes(x / 1e6)) if workload[2] else per_second
+        rows.append(against(workload[0], mine, theirs, wanted, unit, name))
+    return rows
+
+
+def bench_front_ends(folder, args):
+    tables = []
+    with vs.Node(size="24G", memory=args.memory) as node:
+        for name in ("iscsi", "nbd"):
+            node.vstore("volume", "create", name, "--size", str(args.span))
+        url, = node.target("iscsi")
+        node.vstore("nbd", "export", "nbd")
+        iscsi = tuple(zip(WORKLOADS, (1.3, 1.3, 1.0, 1.0)))
+        nbd = (*((w, 1.2) for w in WORKLOADS), (FLUSHED, 1.5))
+        for title, measure, ours, peer_class, volume, workloads in (
+            ("iSCSI against tgt", measure_iscsi, url, Tgt, "iscsi", iscsi),
+            ("NBD against qemu-nbd on qcow2", measure_nbd, node.nbd_url("nbd"), QemuNbd, "nbd", nbd),
+        ):
+            print(title, flush=True)
+            peer = peer_class(folder, args.span)
+            try:
+                fill(ours, args.span)
+                fill(peer.url, args.span)
+                df = node.json("df")
+                rows = compare(measure, ours, peer.url, title.split()[2], workloads, args)
+            finally:
+                peer.close()
+            used = df["physical_used_bytes"] / df["capacity_bytes"]
+            tables.append((title, f"Working set {args.span / GIB:g} GiB, written once before; median of "
+                           f"{args.rounds} rounds of {args.round_seconds} s; store filled to {used:.0%} of "
+                           f"{df['capacity_bytes'] / GIB:.0f} GiB at the start.", rows))
+            node.vstore(*(("target", "delete", vs.IQN) if volume == "iscsi"
+                          else ("nbd", "unexport", "nbd")))
+            node.vstore("volume", "delete", volume)
+        return tables
+
+
+def bench_memory(args):
+    """Peak resident size of a daemon with --memory 256M under unique random 4 KiB writes."""
+    with vs.Node(size="24G", memory="256M") as node:
+        node.vstore("volume", "create", "m", "--size", str(args.writes))
+        url, = node.target("m")
+        got = vs.load("fill", url, "--count", str(args.writes // 4096), "--seed", "7")
+        with open(f"/proc/{node.process.pid}/status") as f:
+            peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM:"))
+        df = node.json("df")
+    rows = [
+        Row("peak resident size with --memory 256M", f"{peak / MIB:.0f} MiB", "", None, "<= 320 MiB",
+            peak <= 320 * MIB),
+        Row("unique random 4 KiB writes over iSCSI, depth 32", per_second(got["per_second"]),
+            f"p50 {got['p50_us'] / 1000:.1f} ms, p99 {got['p99_us'] / 1000:.1f} ms"),
+    ]
+    return ("Memory", f"{args.writes / GIB:g} GiB of writes; the store was filled to "
+            f"{df['physical_used_bytes'] / df['capacity_bytes']:.0%} at the end.", rows)

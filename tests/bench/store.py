@@ -1,0 +1,334 @@
+"""The store without a front end (tests/load/engine), beside fio on a file of the same file system."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+GIB = 1 << 30
+MIB = 1 << 20
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ENGINE = os.path.join(ROOT, "build", "tests", "load", "engine")
+# Device bytes written for each byte of uniform random overwrites, at these fills, by theory.
+UNIFORM = {50: 1.3, 80: 2.7, 90: 5.3}
+
+
+class Row:
+    """One figure: what it is, what it is compared with, what was wanted of it."""
+
+    def __init__(self, name, figure, beside="", ratio=None, wanted=None, reached=None):
+        self.name, self.figure, self.beside = name, figure, beside
+        self.ratio, self.wanted, self.reached = ratio, wanted, reached
+        print("  " + "  ".join(str(x) for x in (name, figure, beside, self.said()) if x), flush=True)
+
+    def said(self):
+        text = "" if self.ratio is None else f"{self.ratio:.2f}"
+        if self.wanted:
+            text += f" (wanted {self.wanted}: {'yes' if self.reached else 'no'})"
+        return text.strip()
+
+
+def against(name, mine, theirs, factor, unit, beside):
+    ratio = mine / theirs if theirs else 0
+    return Row(name, unit(mine), f"{beside} {unit(theirs)}", ratio,
+               None if factor is None else f">= {factor:g}", factor is not None and ratio >= factor)
+
+
+def bounded(name, figure, bound, show):
+    return Row(name, show(figure), "", None, f"<= {show(bound)}", figure <= bound)
+
+
+def per_second(x):
+    return f"{x:,.0f} /s"
+
+
+def megabytes(x):
+    return f"{x:,.0f} MB/s"
+
+
+def milliseconds(x):
+    return f"{x:.2f} ms"
+
+
+class Failed(Exception):
+    pass
+
+
+def engine(path, *steps, size=None, memory="1G", compression="none"):
+    """Runs steps on the store at path and returns what they said; made first where size is given."""
+    if size and os.path.exists(path):
+        os.unlink(path)
+    options = ["--memory", str(memory), "--compression", compression]
+    if size:
+        options += ["--size", str(size)]
+    done = subprocess.run([ENGINE, path, *options, *steps], capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(done.stderr.strip())
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def loads(lines):
+    return [line for line in lines if "ops" in line]
+
+
+def killed(path, seconds, *steps, memory="1G"):
+    """Starts steps and ends the program with SIGKILL while they run."""
+    p = subprocess.Popen([ENGINE, path, "--memory", str(memory), "--compression", "none", *steps],
+                         stdout=subprocess.DEVNULL)
+    time.sleep(seconds)
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+
+
+def fio(path, size, mode, block, depth, seconds):
+    """Operations a second, bytes a second and p99 in ms of fio on a file that is there already."""
+    out = subprocess.run(
+        ["fio", "--name=raw", f"--filename={path}", f"--size={size}", "--ioengine=libaio", "--direct=1",
+         f"--rw={mode}", f"--bs={block}", f"--iodepth={depth}", f"--runtime={seconds}", "--time_based",
+         "--norandommap", "--refill_buffers", "--output-format=json"],
+        capture_output=True, text=True, check=True).stdout
+    job = json.loads(out[out.index("{"):])["jobs"][0]["read" if "read" in mode else "write"]
+    return job["iops"], job["bw_bytes"], job["clat_ns"]["percentile"]["99.000000"] / 1e6
+
+
+class Raw:
+    """A file written once, as a store's is."""
+
+    def __init__(self, folder, size, seconds):
+        self.path, self.size, self.seconds = os.path.join(folder, "raw"), size, seconds
+        subprocess.run(["fio", "--name=lay", f"--filename={self.path}", f"--size={size}", "--rw=write",
+                        "--bs=1M", "--direct=1", "--ioengine=libaio", "--iodepth=8"],
+                       capture_output=True, check=True)
+
+    def run(self, mode, block, depth):
+        return fio(self.path, self.size, mode, block, depth, self.seconds)
+
+    def close(self):
+        os.unlink(self.path)
+
+
+@contextlib.contextmanager
+def store_file(folder, name):
+    path = os.path.join(folder, name)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def room(folder, need, what):
+    """None, or why there is no room."""
+    free = shutil.disk_usage(folder).free
+    if free >= need:
+        return None
+    return f"{what} needs {need / GIB:.0f} GiB, {free / GIB:.0f} GiB are free"
+
+
+def size_for(path, volume, share):
+    """The size of a store of which a volume, with its maps and tables, fills that share."""
+    size = int(volume / share)
+    for _ in range(3):
+        capacity = engine(path, size=size)[0]["capacity"]
+        size += int(volume * 1.03 / share - capacity) // MIB * MIB
+    return size
+
+
+def fill_steps(volume):
+    return ("write,block=1M,depth=8,sequential=1,count=%d" % (volume // MIB),)
+
+
+def average(a, b):
+    return tuple((x + y) / 2 for x, y in zip(a, b))
+
+
+def bench_raw(folder, args):
+    """Against the device: fresh, then a volume overwritten at random in a store that is 70% full."""
+    volume, seconds = args.volume, args.seconds
+    with store_file(folder, "store") as path:
+        raw = Raw(folder, volume, min(seconds, 20))
+        try:
+            raw_write, raw_read = raw.run("randwrite", "4k", 32), raw.run("randread", "4k", 32)
+            raw_wseq, raw_rseq = raw.run("write", "1M", 8), raw.run("read", "1M", 8)
+        except BaseException:
+            raw.close()
+            raise
+        hashed = engine(path, "hash,seconds=2", size=GIB)[1]["mb_per_second"] * 1e6
+        size = size_for(path, volume, 0.7)
+        fresh, = loads(engine(path, f"volume,name=v,size={volume}",
+                              f"write,seconds={min(seconds, 20)}", size=size))
+        lines = loads(engine(path, f"volume,name=v,size={volume}", *fill_steps(volume),
+                             f"read,block=1M,depth=8,sequential=1,seconds={min(seconds, 10)}",
+                             f"write,seed=3,count={volume // 4096}",
+                             f"write,seed=4,seconds={seconds}",
+                             f"read,seed=5,seconds={min(seconds, 10)}",
+                             f"read,seed=6,seconds={min(seconds, 20)}", size=size))
+        filled, seq_read, once, full, _, read = lines
+        cold = loads(engine(path, "use,name=v", f"read,seconds={min(seconds, 10)}", memory="256M"))[0]
+        twice = loads(engine(path, f"volume,name=v,size={volume}",
+                             "write,block=1M,depth=8,sequential=1,data=same,count=256",
+                             f"write,block=1M,depth=8,ports=2,sequential=1,data=same,"
+                             f"seconds={min(seconds, 10)}", size=size))[1]
+        try:  # once more, after ours: whatever else the machine does meets both
+            raw_write = average(raw_write, raw.run("randwrite", "4k", 32))
+            raw_read = average(raw_read, raw.run("randread", "4k", 32))
+        finally:
+            raw.close()
+    rows = [
+        against("4K random write, depth 32, fresh store", fresh["per_second"], raw_write[0], 3,
+                per_second, "raw"),
+        against(f"the same, volume overwritten once, store {full['fill']:.0%} full, {seconds} s",
+                full["per_second"], raw_write[0], 1.5, per_second, "raw"),
+        Row("its latency", f"p50 {full['p50_us'] / 1000:.2f} ms, p99 {full['p99_us'] / 1000:.2f} ms, "
+            f"longest {full['max_us'] / 1000:.0f} ms", f"raw p99 {raw_write[2]:.2f} ms"),
+        against("4K random read, depth 32, maps resident", read["per_second"], raw_read[0], 0.85,
+                per_second, "raw"),
+        bounded("device reads of a 4K read with 256 MiB of memory", cold["device_reads_per_op"], 3,
+                "{:.2f}".format),
+        against("1 MiB sequential write, unique", filled["mb_per_second"] * 1e6,
+                min(raw_wseq[1], hashed), 0.8, lambda x: megabytes(x / 1e6),
+                "raw" if raw_wseq[1] < hashed else "one core's SHA-256"),
+        against("1 MiB sequential read", seq_read["mb_per_second"] * 1e6, raw_rseq[1], None,
+                lambda x: megabytes(x / 1e6), "raw"),
+        Row("duplicates, two ports", megabytes(twice["mb_per_second"]), "", None, ">= 1,500 MB/s",
+            twice["mb_per_second"] >= 1500),
+        Row("CPU of a 4K write: engine, port", f"{full['engine_ns_per_op'] / 1000:.1f} us, "
+            f"{full['port_ns_per_op'] / 1000:.1f} us"),
+        Row("CPU of a 4K read: engine, port", f"{read['engine_ns_per_op'] / 1000:.1f} us, "
+            f"{read['port_ns_per_op'] / 1000:.1f} us"),
+        Row("peak memory with --memory 1G", f"{full['peak'] / MIB:.0f} MiB"),
+    ]
+    return rows
+
+
+def bench_flat(folder, args):
+    """What snapshots cost: many, taken under load, deleted under load."""
+    volume, seconds = args.volume, args.seconds
+    part = min(seconds, 20)
+    with store_file(folder, "store") as path:
+        steps = [f"volume,name=v,size={volume}", *fill_steps(volume), f"write,seed=2,seconds={part}",
+                 f"snapshot,name=s,count={args.snapshots},writes=16", f"write,seed=3,seconds={part}",
+                 f"write,seed=4,seconds={part},snapshots=100", "snapshot,name=big",
+                 f"write,seed=5,count={volume // 4096}", "drain", f"write,seed=6,seconds={part}",
+                 f"write,seed=7,seconds={seconds * 10},delete=big"]
+        lines = loads(engine(path, *steps, size=int(volume * 3.5)))
+    _, before, after, during, _, calm, deleting = lines
+    freed = (calm["fill"] - deleting["fill"])
+    return [
+        against(f"4K random write with {args.snapshots:,} snapshots", after["per_second"],
+                before["per_second"], 0.97, per_second, "without"),
+        bounded("a snapshot under load, p99", during["snapshots"]["p99_us"] / 1000, 2, milliseconds),
+        bounded("writes while snapshots are taken ten times a second, p99",
+                during["p99_us"] / 1000, 2 * after["p99_us"] / 1000, milliseconds),
+        bounded(f"writes while a snapshot of {volume / GIB:g} GiB is deleted, p99",
+                deleting["p99_us"] / 1000, 2 * calm["p99_us"] / 1000, milliseconds),
+        Row("that deletion", f"returned after {deleting['delete_ms']:.1f} ms, all gone after "
+            f"{deleting['gone_ms'] / 1000:.1f} s", f"freed {freed:.0%} of the store"),
+        bounded("device reads of a first write after a snapshot", during["device_reads_per_op"], 0.02,
+                "{:.3f}".format),
+    ]
+
+
+def bench_scale(folder, args):
+    """Much logical data in little space: every block is unlike any other and compresses to nothing."""
+    logical = args.logical
+    need = int(logical / 4096 * 150) + 4 * GIB
+    why = room(folder, need, "the scale test")
+    if why:
+        print(f"  skipped: {why}")
+        return why
+    rows, rates = [], []
+    with store_file(folder, "store") as path:
+        engine(path, f"volume,name=v,size={logical}", size=need, compression="lz4")
+        start = 0
+        for done in (0.01, 0.5, 0.95):
+            end = int(logical * done) // (2 * MIB) * 2 * MIB
+            lines = loads(engine(path, "use,name=v",
+                                 f"write,block=1M,depth=8,data=sparse,ports=2,sequential=1,"
+                                 f"from={start},span={end - start},count={(end - start) // MIB}",
+                                 f"write,data=sparse,span={end},seconds={min(args.seconds, 10)}",
+                                 compression="lz4"))
+            start = end
+            rates.append(lines)
+            if done > 0.01:
+                for name, k in (("1 MiB sequential", 0), ("4K random", 1)):
+                    rows.append(against(f"{name} writes at {done:.0%} of {logical / GIB:g} GiB logical",
+                                        lines[k]["per_second"], rates[0][k]["per_second"], 0.8,
+                                        per_second, "at 1%"))
+        peak = rates[-1][1]["peak"]
+        rows.append(Row("peak memory with --memory 1G", f"{peak / MIB:.0f} MiB"))
+        clean = engine(path, compression="lz4")[0]["ms"]
+        rows.append(bounded("start after a clean stop", clean, 1000, milliseconds))
+        killed(path, min(args.seconds, 15), "use,name=v", "write,data=sparse,seconds=600,seed=11")
+        again = engine(path, compression="lz4")[0]["ms"]
+        rows.append(bounded("start after kill -9 under load", again, 5000, milliseconds))
+    return rows
+
+
+def bench_amplification(folder, args):
+    """Device bytes for each byte of random 4K overwrites at several fills."""
+    rows = []
+    size = args.volume
+    for fill, theory in UNIFORM.items():
+        with store_file(folder, "store") as path:
+            capacity = engine(path, size=size)[0]["capacity"]
+            volume = int(capacity * fill / 100 * 0.97) // MIB * MIB  # the rest: maps and tables
+            lines = loads(engine(path, f"volume,name=v,size={volume}", *fill_steps(volume),
+                                 f"write,seed=2,count={volume // 4096}",
+                                 f"write,seed=3,count={volume // 4096}", size=size))
+        a = lines[2]["amplification"]
+        rows.append(Row(f"{lines[2]['fill']:.0%} full", f"{a['total']:.2f}",
+                        f"data {a['data']:.2f}, maps {a['maps']:.2f}, tables {a['tables']:.2f}, "
+                        f"cleaner {a['cleaner']:.2f}; theory {theory}", a["total"] / theory))
+    why = "mkfs.btrfs is not installed" if not shutil.which("mkfs.btrfs") else None
+    if not why and os.geteuid() != 0:
+        why = "a loop device needs root"
+    if why:
+        print(f"  btrfs: skipped: {why}")
+        return rows, why
+    for fill in UNIFORM:
+        rows.append(btrfs_row(folder, fill, min(size, 4 * GIB), args.seconds))
+    return rows, None
+
+
+def btrfs_row(folder, fill, size, seconds):
+    """The same work on btrfs with compression: a file of that share of it, overwritten at random."""
+    image, where = os.path.join(folder, "btrfs.img"), os.path.join(folder, "btrfs")
+    subprocess.run(["truncate", "-s", str(size), image], check=True)
+    loop = subprocess.run(["losetup", "--find", "--show", "--direct-io=on", image], check=True,
+                          capture_output=True, text=True).stdout.strip()
+    try:
+        subprocess.run(["mkfs.btrfs", "-q", loop], check=True, capture_output=True)
+        os.makedirs(where, exist_ok=True)
+        subprocess.run(["mount", "-o", "compress=zstd", loop, where], check=True)
+        try:
+            return btrfs_load(os.path.join(where, "file"), loop, fill, size, seconds)
+        finally:
+            subprocess.run(["umount", where], check=True)
+    finally:
+        subprocess.run(["losetup", "--detach", loop], check=True)
+        os.unlink(image)
+
+
+def btrfs_load(path, loop, fill, size, seconds):
+    stat = f"/sys/block/{os.path.basename(loop)}/stat"
+
+    def written():
+        with open(stat, encoding="ascii") as f:
+            return int(f.read().split()[6]) * 512
+
+    usable = shutil.disk_usage(os.path.dirname(path)).free
+    common = ["fio", "--name=b", f"--filename={path}", f"--size={int(usable * fill / 100) // MIB * MIB}",
+              "--refill_buffers", "--end_fsync=1", "--output-format=json"]
+    subprocess.run([*common, "--rw=write", "--bs=1M"], check=True, capture_output=True)
+    before = written()
+    out = subprocess.run([*common, "--rw=randwrite", "--bs=4k", "--fsync=4096", "--time_based",
+                          "--norandommap", f"--runtime={seconds}"], capture_output=True, text=True)
+    if out.returncode:
+        return Row(f"btrfs, {fill}% full", "failed", out.stderr.strip().splitlines()[-1][:80])
+    asked = json.loads(out.stdout[out.stdout.index("{"):])["jobs"][0]["write"]["io_bytes"]
+    return Row(f"btrfs, {fill}% full", f"{(written() - before) / asked:.2f}",
+               f"{asked / MIB:.0f} MiB of overwrites")
