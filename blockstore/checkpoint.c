@@ -202,8 +202,9 @@ static void checkpoint_fiber(void *arg)
 
 void bs_checkpoint_start(struct bs_engine *e)
 {
-	if (e->checkpointing || e->read_only || e->failed || e->stopping || e->recovering ||
-	    !due(e))
+	bool stopped = e->stopping && !e->working && !e->drops.busy; /* those may wait for one */
+
+	if (e->checkpointing || e->read_only || e->failed || stopped || e->recovering || !due(e))
 		return;
 	(void)bs_fiber_start(e->fibers, checkpoint_fiber, e);
 }

@@ -167,6 +167,10 @@ static void cut_super(struct bs_engine *e, bool clean)
 	sb->contents = e->contents;
 	sb->stored_bytes = e->stored_bytes;
 	sb->references = e->references;
+	for (unsigned i = 0; i < 2; i++)
+		sb->drops[i] = e->drops.run[i].count;
+	sb->drop_cursor = e->drops.cursor;
+	sb->drop_side = (uint8_t)e->drops.side;
 	sb->place_hint = e->places.hint;
 	sb->map_hint = e->mappages.hint;
 	sb->clean = clean;

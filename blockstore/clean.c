@@ -2,20 +2,10 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/content.h"
+#include "blockstore/drop.h"
 #include "blockstore/page.h"
 
 #include <stdlib.h>
-
-/* Begin when so many more than the data reserve are left; rest until a checkpoint frees some. */
-static uint32_t low_mark(const struct bs_engine *e)
-{
-	return e->segs.reserve[BS_NEED_DATA] + VS_MAX(8u, e->segs.count / 16);
-}
-
-static bool needed(const struct bs_engine *e)
-{
-	return e->segs.nfree + e->segs.nfreeing < low_mark(e);
-}
 
 /* The segment with the fewest live bytes; BS_SEG_NONE when none is worth it. */
 static uint32_t choose(const struct bs_engine *e)
@@ -264,12 +254,14 @@ static void clean_fiber(void *arg)
 	struct bs_engine *e = arg;
 	uint8_t *buf = e->clean_buf;
 
-	while (needed(e) && !e->failed && !e->stopping && !e->read_only) {
+	while (bs_segs_low(e) && !e->failed && !e->stopping && !e->read_only) {
 		uint32_t seg = choose(e);
 		int rc;
 
 		if (seg == BS_SEG_NONE) {
-			e->clean_stuck = !e->segs.nfreeing && !e->segs.emptied && !e->works;
+			bs_drops_ask(e);
+			e->clean_stuck = !e->segs.nfreeing && !e->segs.emptied && !e->works &&
+					 !bs_drops_pending(e);
 			if (!e->clean_stuck)
 				bs_checkpoint_want(e);
 			rest(e);
@@ -308,8 +300,8 @@ static void clean_fiber(void *arg)
 void bs_clean_start(struct bs_engine *e)
 {
 	if (e->cleaning || e->read_only || e->failed || e->stopping || e->recovering ||
-	    !needed(e)) {
-		if (!needed(e))
+	    !bs_segs_low(e)) {
+		if (!bs_segs_low(e))
 			e->clean_stuck = false;
 		return;
 	}

@@ -1,5 +1,7 @@
 #include "blockstore/content.h"
 
+#include "blockstore/drop.h"
+
 static uint64_t place_leaf(uint64_t slot)
 {
 	return slot / BS_PLACES_PER_PAGE;
@@ -102,10 +104,6 @@ static void count(struct bs_engine *e, struct bs_frame *f, const struct bs_place
 	bs_seg_live(e, place->seg, (int64_t)by * place->len);
 }
 
-/*
- * From zero either new content or one that an earlier change of the same step has let go: a request
- * may move content from one block to another. So letting go leaves the place as it is.
- */
 void bs_content_ref(struct bs_engine *e, uint64_t cid)
 {
 	uint64_t slot = bs_cid_slot(cid);
@@ -132,6 +130,12 @@ void bs_content_ref(struct bs_engine *e, uint64_t cid)
 
 void bs_content_unref(struct bs_engine *e, uint64_t cid)
 {
+	e->references--;
+	bs_drop_push(e, cid);
+}
+
+void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n)
+{
 	uint64_t slot = bs_cid_slot(cid);
 	struct bs_frame *f = leaf_now(e, slot);
 	struct bs_place place;
@@ -139,8 +143,12 @@ void bs_content_unref(struct bs_engine *e, uint64_t cid)
 	bs_place_get(f->data + place_at(slot), &place);
 	if (!is_it(e, cid, &place, true))
 		return;
-	place.refs--;
-	e->references--;
+	if (place.refs < n) {
+		bs_engine_damaged(e, "content %llx has fewer references than are dropped",
+				  (unsigned long long)cid);
+		return;
+	}
+	place.refs -= n;
 	if (place.refs == 0) {
 		count(e, f, &place, -1);
 		bs_cache_forget(&e->cache, cid);

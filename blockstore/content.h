@@ -17,8 +17,11 @@ int bs_content_ready(struct bs_engine *e, uint64_t cid) vs_must_check;
 /* (step) Enters new content, with no reference yet. */
 void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *where,
 		    const struct dd_digest *digest);
-void bs_content_ref(struct bs_engine *e, uint64_t cid);	  /* (step) */
-void bs_content_unref(struct bs_engine *e, uint64_t cid); /* (step) frees at zero */
+void bs_content_ref(struct bs_engine *e, uint64_t cid); /* (step) */
+/* (step) Nothing holds this reference any more: it becomes a drop (drop.h). */
+void bs_content_unref(struct bs_engine *e, uint64_t cid);
+/* (step) Takes n drops off its count; frees at zero. */
+void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n);
 /* (step) cid now lies at seg, off. */
 void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off);
 

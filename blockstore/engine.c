@@ -116,6 +116,7 @@ void bs_engine_fail(struct bs_engine *e, const char *why)
 	(void)snprintf(e->why, sizeof(e->why), "%s", why);
 	bs_engine_event(e, BS_ERROR, "failed", "the store has failed: %s", why);
 	bs_fiber_wake_all(e->fibers, &e->drained_wait);
+	bs_fiber_wake_all(e->fibers, &e->drops.wait);
 	bs_engine_room(e);
 }
 
@@ -245,6 +246,7 @@ static void background(struct bs_engine *e)
 {
 	bs_checkpoint_start(e);
 	bs_work_start(e);
+	bs_drops_start(e);
 	bs_clean_start(e);
 	bs_index_start(e);
 	bs_open_heartbeat(e);
@@ -276,6 +278,8 @@ bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
 	for (unsigned i = 0; i < e->nports; i++)
 		bs_port_wake(e->ports[i]);
 	*wake_ns = VS_MIN(e->owner_due ? e->owner_due : UINT64_MAX, bs_exact_wake(e));
+	if (!e->drops.busy)
+		*wake_ns = VS_MIN(*wake_ns, e->drops.due_ns);
 	return did || bs_pool_pending(e->pool);
 }
 
@@ -284,7 +288,7 @@ static int close_call(struct bs_engine *e, struct bs_call *c)
 	int rc;
 
 	(void)c;
-	while (e->working)
+	while (e->working || e->drops.busy)
 		bs_fiber_block(e->fibers, &e->work_wait);
 	rc = bs_checkpoint_run(e, true);
 	if (rc == 0)
@@ -295,8 +299,8 @@ static int close_call(struct bs_engine *e, struct bs_call *c)
 static bool busy(const struct bs_engine *e)
 {
 	return bs_exact_busy(e) || bs_index_busy(e) || e->checkpointing || e->cleaning ||
-	       e->working || e->owner_busy || e->op_fibers || e->calls_running || e->calls_first ||
-	       e->reads_in_flight;
+	       e->working || e->drops.busy || e->owner_busy || e->op_fibers || e->calls_running ||
+	       e->calls_first || e->reads_in_flight;
 }
 
 int bs_engine_stop(struct bs_engine *e, struct vs_error *err)
@@ -330,6 +334,19 @@ int bs_engine_close(struct bs_engine *e, struct vs_error *err)
 	return rc;
 }
 
+int bs_engine_drain(struct bs_engine *e)
+{
+	do {
+		while (e->works && !e->failed && !e->work_stuck && !e->read_only) {
+			if (e->working)
+				bs_fiber_block(e->fibers, &e->work_wait);
+			else
+				bs_fiber_yield(e->fibers);
+		}
+	} while (bs_drops_relieve(e) == 0);
+	return e->failed ? VS_E_FAILED : 0;
+}
+
 static bool device_busy(const struct bs_engine *e)
 {
 	for (unsigned i = 0; i < e->log.nflight; i++)
@@ -354,6 +371,7 @@ void bs_engine_abandon(struct bs_engine *e)
 	bs_exact_destroy(e);
 	bs_log_destroy(&e->log);
 	bs_vols_destroy(&e->vols);
+	bs_drops_destroy(&e->drops);
 	bs_cache_destroy(&e->cache);
 	bs_frames_destroy(&e->frames);
 	bs_segs_destroy(&e->segs);

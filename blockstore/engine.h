@@ -12,6 +12,7 @@
 #define BS_ENGINE_H
 
 #include "blockstore/cache.h"
+#include "blockstore/drop.h"
 #include "blockstore/fiber.h"
 #include "blockstore/frame.h"
 #include "blockstore/index.h"
@@ -50,6 +51,7 @@ struct bs_engine_config {
 	uint32_t ref_cap;	   /* references of one content */
 	uint16_t gen_mask;	   /* generations wrap at this mask */
 	uint64_t max_contents;	   /* slots of the place table */
+	uint64_t drops;		   /* entries that a run of drops gathers; 0: by frames and store */
 	bool read_only;		   /* never writes to the device */
 	unsigned exact_slots;	   /* contents that a dry run counts in one pass; 0: 65536 */
 	bool no_owner;		   /* neither checks nor writes the owner block */
@@ -108,6 +110,7 @@ struct bs_engine {
 	struct bs_idalloc places, mappages;
 	struct bs_log log;
 	struct bs_vols vols;
+	struct bs_drops drops;
 	struct bs_cache cache;
 	struct bs_index index;
 	struct bs_counters count;
@@ -193,6 +196,9 @@ void bs_engine_damaged(struct bs_engine *e, const char *fmt, ...)
 void bs_engine_event(struct bs_engine *e, enum bs_severity severity, const char *kind,
 		     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void bs_engine_info(struct bs_engine *e, struct bs_store_info *out);
+
+/* In a fiber: until the release queue is empty and no drop is pending. VS_E_FAILED. */
+int bs_engine_drain(struct bs_engine *e) vs_must_check;
 
 /* Blocking device access for fibers: 0, VS_E_IO. off and len multiples of 4096. */
 int bs_engine_read(struct bs_engine *e, uint32_t seg, uint32_t off, void *buf,

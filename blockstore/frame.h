@@ -52,7 +52,7 @@ struct bs_frames {
 	void *pinset_mem;
 };
 
-#define BS_KEY_MAP (UINT64_C(7) << 60)
+#define BS_KEY_MAP (UINT64_C(14) << 60)
 static inline uint64_t bs_key_tree(unsigned tree, unsigned level, uint64_t index)
 {
 	return (uint64_t)(tree + 1) << 60 | (uint64_t)level << 52 | index;
@@ -61,7 +61,7 @@ static inline uint64_t bs_key_map(uint64_t cid)
 {
 	return BS_KEY_MAP | bs_cid_slot(cid);
 }
-static inline unsigned bs_key_kind(uint64_t key) /* tree + 1, or 7 */
+static inline unsigned bs_key_kind(uint64_t key) /* tree + 1, or 14 */
 {
 	return (unsigned)(key >> 60);
 }

@@ -233,9 +233,9 @@ int bs_log_room(struct bs_engine *e, enum bs_need need, uint32_t records, uint32
 {
 	for (;;) {
 		int rc = room_now(e, need, records, payload, pages);
-		bool hopeless = rc == VS_E_NOSPC &&
-				(e->clean_stuck || (need == BS_NEED_DATA && payload &&
-						    e->segs.live + payload > e->segs.live_limit));
+		bool hopeless = rc == VS_E_NOSPC && (e->clean_stuck || e->stopping ||
+						     (need == BS_NEED_DATA && payload &&
+						      e->segs.live + payload > e->segs.live_limit));
 
 		if (rc != VS_E_AGAIN && (rc != VS_E_NOSPC || hopeless || need == BS_NEED_CLEAN))
 			return rc;

@@ -173,8 +173,15 @@ uint32_t bs_rec_put(uint8_t *b, const struct bs_rec *r)
 		b[2] = r->level;
 		vs_put_le64(b + 3, r->block);
 		return BS_REC_PAGE_SIZE;
+	case BS_REC_DROP_TURN:
+		return BS_REC_DROP_TURN_SIZE;
+	case BS_REC_DROP_DRAIN:
+		vs_put_le64(b + 1, r->block);
+		b[9] = (uint8_t)r->count;
+		return BS_REC_DROP_DRAIN_SIZE;
 	case BS_REC_MAP:
 	case BS_REC_PAGES:
+	case BS_REC_END:
 		break;
 	}
 	return bs_rec_put_array_head(b, r);
@@ -194,13 +201,21 @@ uint32_t bs_rec_put_array_head(uint8_t *b, const struct bs_rec *r)
 static uint32_t fixed_size(uint8_t type)
 {
 	static const uint16_t sizes[] = {
-	    [BS_REC_CONTENT] = BS_REC_CONTENT_SIZE, [BS_REC_MAP] = BS_REC_MAP_HEAD,
-	    [BS_REC_PAGES] = BS_REC_PAGES_HEAD,	    [BS_REC_TRIM] = BS_REC_TRIM_SIZE,
-	    [BS_REC_VOL_PUT] = BS_REC_VOL_SIZE,	    [BS_REC_VOL_DELETE] = BS_REC_RELEASE_SIZE,
-	    [BS_REC_VOL_SHARE] = BS_REC_SHARE_SIZE, [BS_REC_VOL_ROLLBACK] = BS_REC_ROLLBACK_SIZE,
-	    [BS_REC_RELEASE] = BS_REC_RELEASE_SIZE, [BS_REC_ABSORB] = BS_REC_ABSORB_SIZE,
-	    [BS_REC_MOVE] = BS_REC_MOVE_SIZE,	    [BS_REC_PAGE] = BS_REC_PAGE_SIZE,
+	    [BS_REC_CONTENT] = BS_REC_CONTENT_SIZE,
+	    [BS_REC_MAP] = BS_REC_MAP_HEAD,
+	    [BS_REC_PAGES] = BS_REC_PAGES_HEAD,
+	    [BS_REC_TRIM] = BS_REC_TRIM_SIZE,
+	    [BS_REC_VOL_PUT] = BS_REC_VOL_SIZE,
+	    [BS_REC_VOL_DELETE] = BS_REC_RELEASE_SIZE,
+	    [BS_REC_VOL_SHARE] = BS_REC_SHARE_SIZE,
+	    [BS_REC_VOL_ROLLBACK] = BS_REC_ROLLBACK_SIZE,
+	    [BS_REC_RELEASE] = BS_REC_RELEASE_SIZE,
+	    [BS_REC_ABSORB] = BS_REC_ABSORB_SIZE,
+	    [BS_REC_MOVE] = BS_REC_MOVE_SIZE,
+	    [BS_REC_PAGE] = BS_REC_PAGE_SIZE,
 	    [BS_REC_MAPPAGE] = BS_REC_MAPPAGE_SIZE,
+	    [BS_REC_DROP_TURN] = BS_REC_DROP_TURN_SIZE,
+	    [BS_REC_DROP_DRAIN] = BS_REC_DROP_DRAIN_SIZE,
 	};
 
 	return type < VS_ARRAY_LEN(sizes) ? sizes[type] : 0;
@@ -265,7 +280,14 @@ static int get_body(const uint8_t *b, struct bs_rec *r)
 		r->block = vs_get_le64(b + 11);
 		return 0;
 	case BS_REC_PAGES:
+	case BS_REC_DROP_TURN:
 		return 0;
+	case BS_REC_DROP_DRAIN:
+		r->block = vs_get_le64(b + 1);
+		r->count = b[9];
+		return 0;
+	case BS_REC_END:
+		break;
 	}
 	return VS_E_CORRUPT;
 }

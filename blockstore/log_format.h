@@ -46,11 +46,14 @@ enum bs_rec_type {
 	BS_REC_VOL_DELETE,
 	BS_REC_VOL_SHARE, /* snapshot or clone */
 	BS_REC_VOL_ROLLBACK,
-	BS_REC_RELEASE, /* a map page without references is taken apart */
-	BS_REC_ABSORB,	/* a base held by one copy only is dissolved */
-	BS_REC_MOVE,	/* content moved by the cleaner; its bytes are next in the payload */
-	BS_REC_PAGE,	/* META units: the table page that is next in the payload */
-	BS_REC_MAPPAGE, /* META units: the map page that is next in the payload */
+	BS_REC_RELEASE,	   /* a map page without references is taken apart */
+	BS_REC_ABSORB,	   /* a base held by one copy only is dissolved */
+	BS_REC_MOVE,	   /* content moved by the cleaner; its bytes are next in the payload */
+	BS_REC_PAGE,	   /* META units: the table page that is next in the payload */
+	BS_REC_MAPPAGE,	   /* META units: the map page that is next in the payload */
+	BS_REC_DROP_TURN,  /* the gathering run of drops becomes the draining one */
+	BS_REC_DROP_DRAIN, /* those of its next place leaf are taken off */
+	BS_REC_END	   /* no type */
 };
 
 #define BS_REC_CONTENT_SIZE 52u
@@ -66,13 +69,15 @@ enum bs_rec_type {
 #define BS_REC_ABSORB_SIZE 17u
 #define BS_REC_PAGE_SIZE 11u
 #define BS_REC_MAPPAGE_SIZE 9u
+#define BS_REC_DROP_TURN_SIZE 1u
+#define BS_REC_DROP_DRAIN_SIZE 10u
 
 struct bs_rec {
 	enum bs_rec_type type;
 	uint64_t cid;	 /* CONTENT, MOVE, RELEASE, ABSORB (base), MAPPAGE */
 	uint64_t other;	 /* ABSORB: the copy; VOL_SHARE: source id; VOL_ROLLBACK: snapshot id */
 	uint64_t volume; /* MAP, TRIM, VOL_DELETE, VOL_ROLLBACK */
-	uint64_t block, count;
+	uint64_t block, count; /* DROP_DRAIN: leaf; 1 when its drops are gathered once more */
 	struct dd_digest digest;
 	uint8_t coding;
 	bool private; /* CONTENT */

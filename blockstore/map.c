@@ -83,7 +83,7 @@ static int ready_path(struct bs_engine *e, struct bs_vol *v, uint64_t block, uns
 	int rc;
 
 	*out = NULL;
-	need->pages = 0;
+	need->pages = need->drops = 0;
 	for (unsigned at = v->ent.height; at-- > level;) {
 		if (!cid) {
 			need->pages += at - level + 1;
@@ -118,13 +118,9 @@ int bs_map_prepare(struct bs_engine *e, struct bs_vol *v, uint64_t block, unsign
 
 		if (old)
 			old[i] = cid;
-		if (!cid || is_shared(v, leaf))
-			continue;
-		rc = bs_content_ready(e, cid);
-		if (rc)
-			return rc;
+		need->drops += cid && !is_shared(v, leaf);
 	}
-	return bs_work_ready(e, BS_MAP_LEVELS + 1);
+	return bs_work_ready(e, 2 * (BS_MAP_LEVELS + 1)); /* a step may change two bottom pages */
 }
 
 static void set_root(struct bs_engine *e, struct bs_vol *v, uint64_t root)
@@ -259,8 +255,8 @@ int bs_map_trim_prepare(struct bs_engine *e, struct bs_vol *v, uint64_t first, u
 		any = true;
 		if (level) /* its count, and its reference when it is owned */
 			rc = bs_page_ready(e, cid);
-		else if (!is_shared(v, f))
-			rc = bs_content_ready(e, cid);
+		else
+			need->drops += !is_shared(v, f);
 		if (rc)
 			return rc;
 	}

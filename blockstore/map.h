@@ -15,10 +15,12 @@ int bs_map_leaf(struct bs_engine *e, const struct bs_vol *v, uint64_t block,
 /* What a change of one bottom page needs; filled by prepare. */
 struct bs_map_need {
 	unsigned pages; /* new map pages at most */
+	unsigned drops; /* contents let go at most */
 };
 /*
  * Prepares that blocks [block, block + n), all in one bottom page, may be set. old[i], when not
- * NULL, receives the CID mapped now. The caller then reserves need->pages ids, frames and log room.
+ * NULL, receives the CID mapped now. The caller then reserves need->pages ids, need->drops drops,
+ * frames and log room.
  */
 int bs_map_prepare(struct bs_engine *e, struct bs_vol *v, uint64_t block, unsigned n,
 		   struct bs_map_need *need, uint64_t *old) vs_must_check;

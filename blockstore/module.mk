@@ -2,7 +2,7 @@ blockstore_SRCS := \
 	blockstore/cache.c blockstore/check.c blockstore/checkpoint.c \
 	blockstore/checkpoint_cut.c blockstore/checkpoint_seg.c blockstore/clean.c \
 	blockstore/content.c blockstore/device.c blockstore/device_file.c \
-	blockstore/device_helper.c blockstore/device_open.c \
+	blockstore/device_helper.c blockstore/device_open.c blockstore/drop.c \
 	blockstore/dry.c blockstore/exact.c \
 	blockstore/engine.c \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/init.c \

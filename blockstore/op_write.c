@@ -1,4 +1,5 @@
 #include "blockstore/content.h"
+#include "blockstore/drop.h"
 #include "blockstore/map.h"
 #include "blockstore/op.h"
 
@@ -121,7 +122,7 @@ static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_
 
 struct plan {
 	struct part parts[2];
-	unsigned nparts, new, pages;
+	unsigned nparts, new, pages, drops;
 	uint32_t payload;
 	uint64_t old[BS_OP_BLOCKS];
 };
@@ -129,7 +130,7 @@ struct plan {
 static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 {
 	p->nparts = split(op, p->parts);
-	p->pages = 0;
+	p->pages = p->drops = 0;
 	for (unsigned k = 0; k < p->nparts; k++) {
 		struct part *t = &p->parts[k];
 		struct bs_map_need need;
@@ -138,6 +139,7 @@ static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 		if (rc)
 			return rc;
 		p->pages += need.pages;
+		p->drops += need.drops;
 	}
 	return 0;
 }
@@ -146,16 +148,18 @@ static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const stru
 {
 	uint32_t records = p->new *BS_REC_CONTENT_SIZE + p->nparts *BS_REC_MAP_HEAD +
 			   (uint32_t)op->count *BS_REC_MAP_EACH;
-	unsigned touches = 4 * (unsigned)op->count + 4 * p->pages + 32;
+	unsigned touches = 3 * (unsigned)op->count + 4 * p->pages + 32;
 	int rc = bs_ids_prepare(e, &e->places, p->new);
 
 	if (rc == 0)
 		rc = bs_ids_prepare(e, &e->mappages, p->pages);
 	if (rc == 0)
+		rc = bs_drop_ready(e, p->drops);
+	if (rc == 0)
 		rc = bs_frames_room(e, touches);
 	if (rc == 0)
 		rc = bs_log_room(e, BS_NEED_DATA, records, p->payload, p->pages);
-	return rc;
+	return rc == VS_E_NOSPC ? bs_drops_relieve(e) : rc;
 }
 
 static bool in_range(const struct bs_iop *op)
@@ -334,6 +338,8 @@ int bs_trim_blocks(struct bs_engine *e, struct bs_vol *v, uint64_t first, uint64
 				rc = bs_map_trim_prepare(e, v, first, end, &to, &nothing, &need);
 			if (rc == 0 && !nothing)
 				rc = bs_ids_prepare(e, &e->mappages, need.pages);
+			if (rc == 0 && !nothing)
+				rc = bs_drop_ready(e, need.drops);
 			if (rc == 0 && !nothing)
 				rc = bs_frames_room(e, BS_MAP_FAN + 4 * need.pages + 16);
 			if (rc == 0 && !nothing)

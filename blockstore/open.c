@@ -135,6 +135,8 @@ static int alloc_all(struct bs_engine *e)
 	if (rc == 0)
 		rc = bs_vols_init(&e->vols);
 	if (rc == 0)
+		rc = bs_drops_init(e);
+	if (rc == 0)
 		rc = bs_cache_init(&e->cache, c->cache_blocks);
 	if (rc == 0)
 		rc = bs_arena_new(c->read_pages, &e->read_arena);
@@ -172,6 +174,7 @@ static void set_up(struct bs_engine *e)
 	uint64_t most = (uint64_t)e->segs.count * e->segs.size / 64;
 
 	e->era = e->sb.era;
+	e->features = BS_INCOMPAT_DROPS; /* the checkpoint that ends recovery says so */
 	e->works = e->sb.works;
 	e->contents = e->sb.contents;
 	e->stored_bytes = e->sb.stored_bytes;

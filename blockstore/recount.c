@@ -245,7 +245,10 @@ static int walk_contents(struct count *c)
 			contents++;
 			stored += p.len;
 			space(c, p.seg, p.off, p.len, "a content");
-			if (c->opts->read_data && p.seg < c->e->segs.count &&
+			if (!p.len)
+				problem(c, "content in slot %llu has no bytes",
+					(unsigned long long)slot);
+			if (c->opts->read_data && p.seg < c->e->segs.count && p.len &&
 			    vs_range_ok(p.off, p.len, c->e->segs.size) && p.len <= 2 * BS_BLOCK)
 				rc = read_content(c, bs_cid(slot, p.gen), &p);
 			if (rc)
@@ -318,6 +321,26 @@ static int walk_works(struct count *c)
 		bs_frames_unkeep(c->e);
 	}
 	return 0;
+}
+
+/* References that nothing holds, still counted. */
+static void count_drops(struct count *c)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		const struct bs_droprun *r = &c->e->drops.run[side];
+
+		for (uint64_t i = 0; i < r->left; i++) {
+			uint64_t slot = bs_cid_slot(r->cid[i]);
+
+			if (slot < c->nplaces)
+				c->place_refs[slot]++;
+			else
+				problem(c,
+					"a reference to content %llx is to be dropped, which does "
+					"not exist",
+					(unsigned long long)r->cid[i]);
+		}
+	}
 }
 
 /* Pages behind the last leaf are not walked: damaged ones could refer to each other for ever. */
@@ -418,6 +441,7 @@ int bs_recount_run(struct bs_engine *e, const struct bs_check_options *opts,
 		rc = walk_works(&c);
 	if (rc == 0) {
 		compare_pages(&c);
+		count_drops(&c);
 		rc = walk_contents(&c);
 	}
 	if (rc == 0)

@@ -17,7 +17,8 @@ struct bs_replay {
 	uint64_t seq, chain; /* of the unit that comes next */
 	const uint8_t *pages;
 	uint64_t npages, page_at;
-	int error; /* the device could not be read: where the log ends is not known */
+	bool settle; /* the log was written before there were drops */
+	int error;   /* the device could not be read: where the log ends is not known */
 };
 
 uint64_t bs_replay_page(struct bs_engine *e)
@@ -129,7 +130,7 @@ static int replay_move(struct bs_engine *e, const struct bs_rec *rec, uint32_t s
 }
 
 /* New map pages that the record will take must be in the unit's list, with their table page. */
-static int count_pages(struct bs_engine *e, unsigned pages)
+static int count_pages(struct bs_engine *e, unsigned pages, unsigned drops)
 {
 	struct bs_replay *r = e->replay;
 	uint64_t end = VS_MIN(r->npages, r->page_at + pages);
@@ -143,6 +144,8 @@ static int count_pages(struct bs_engine *e, unsigned pages)
 			if (bs_cid_slot(vs_get_le64(r->pages + 8 * k)) == bs_cid_slot(cid))
 				return VS_E_CORRUPT;
 	}
+	if (rc == 0)
+		rc = bs_drop_ready(e, drops);
 	return rc ? rc : bs_frames_reserve(e, pages + 8);
 }
 
@@ -183,7 +186,7 @@ static int replay_map(struct bs_engine *e, const struct bs_rec *rec)
 				rc = place.gen == bs_cid_gen(cids[i]) ? 0 : VS_E_CORRUPT;
 		}
 		if (rc == 0)
-			rc = count_pages(e, need.pages);
+			rc = count_pages(e, need.pages, need.drops);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
@@ -210,7 +213,7 @@ static int replay_trim(struct bs_engine *e, const struct bs_rec *rec)
 		rc = bs_map_trim_prepare(e, v, rec->block, rec->block + rec->count, &end, &nothing,
 					 &need);
 		if (rc == 0)
-			rc = count_pages(e, need.pages);
+			rc = count_pages(e, need.pages, need.drops);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
@@ -236,7 +239,7 @@ static int replay_volop(struct bs_engine *e, const struct bs_rec *rec)
 		if (rc == 0)
 			rc = bs_work_ready(e, 4);
 		if (rc == 0)
-			rc = count_pages(e, op.pages);
+			rc = count_pages(e, op.pages, 0);
 	} while (rc == 0 && blocks != bs_fiber_blocks(e->fibers));
 	if (rc == 0 && !pages_left(e, op.pages))
 		rc = VS_E_CORRUPT;
@@ -265,6 +268,9 @@ static int replay_record(struct bs_engine *e, const struct bs_rec *rec, uint32_t
 	case BS_REC_RELEASE:
 	case BS_REC_ABSORB:
 		return bs_work_replay(e, rec);
+	case BS_REC_DROP_TURN:
+	case BS_REC_DROP_DRAIN:
+		return bs_drop_replay(e, rec);
 	case BS_REC_PAGES:
 		return 0;
 	default:
@@ -301,6 +307,8 @@ static int replay_unit(struct bs_engine *e, struct bs_replay *r, const struct bs
 		rc = bs_rec_get(r->buf + BS_UNIT_HEAD, h->records_len, &pos, &rec);
 		if (rc == 0)
 			rc = replay_record(e, &rec, r->seg, at);
+		if (rc == 0 && r->settle)
+			rc = bs_drops_settle(e);
 		if (rc == 0 && e->damaged)
 			rc = VS_E_CORRUPT;
 		if (rec.type == BS_REC_CONTENT || rec.type == BS_REC_MOVE)
@@ -495,7 +503,8 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 	struct bs_replay r = {.seg = e->sb.log_seg,
 			      .off = e->sb.log_off,
 			      .seq = e->sb.next_seq,
-			      .chain = e->sb.chain};
+			      .chain = e->sb.chain,
+			      .settle = !(e->sb.incompat & BS_INCOMPAT_DROPS)};
 	int rc;
 
 	memcpy(r.ahead, e->sb.ahead, sizeof(r.ahead));
@@ -510,6 +519,8 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 		rc = pin_segment_inner(e);
 	if (rc == 0)
 		rc = bs_vols_load(e);
+	if (rc == 0)
+		rc = bs_drops_load(e);
 	if (e->vols.next_id < e->sb.next_volume)
 		e->vols.next_id = e->sb.next_volume;
 	if (rc == 0)

@@ -113,6 +113,13 @@ void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta)
 	mark(s, seg);
 }
 
+bool bs_segs_low(const struct bs_engine *e)
+{
+	const struct bs_segs *s = &e->segs;
+
+	return s->nfree + s->nfreeing < s->reserve[BS_NEED_DATA] + VS_MAX(8u, s->count / 16);
+}
+
 bool bs_seg_busy(const struct bs_engine *e, uint32_t seg)
 {
 	const struct bs_log *l = &e->log;

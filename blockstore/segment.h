@@ -45,6 +45,8 @@ void bs_segs_reserves(struct bs_engine *e); /* from sizes and limits */
 uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need need);
 void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state, uint64_t stamp);
 void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta);
+/* So few are free that the cleaner works. */
+bool bs_segs_low(const struct bs_engine *e);
 /* At the cut of checkpoint n: segments that have become empty start to be freed. */
 void bs_segs_retire(struct bs_engine *e, uint64_t n);
 /* Checkpoint n is durable: what was empty before it is free. */

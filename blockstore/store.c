@@ -346,13 +346,7 @@ int bs_store_flush(struct bs_store *s, struct vs_error *err)
 static int drain_call(struct bs_engine *e, struct bs_call *c)
 {
 	(void)c;
-	while (e->works && !e->failed && !e->work_stuck && !e->read_only) {
-		if (e->working)
-			bs_fiber_block(e->fibers, &e->work_wait);
-		else
-			bs_fiber_yield(e->fibers);
-	}
-	return e->failed ? VS_E_FAILED : 0;
+	return bs_engine_drain(e);
 }
 
 int bs_store_drain(struct bs_store *s, struct vs_error *err)

@@ -32,6 +32,9 @@ enum {
 	S_REFERENCES = 184,
 	S_PLACE_HINT = 192,
 	S_MAP_HINT = 200,
+	S_DROPS = 208, /* of both runs */
+	S_DROP_CURSOR = 224,
+	S_DROP_SIDE = 232,
 	S_ROOTS = 256,	    /* BS_TREES of 64 bytes */
 	S_KEY_SLOTS = 1024, /* BS_KEY_SLOTS of 256 bytes, zero: unused */
 	S_DEVICES = 3072,   /* BS_DEVTAB_SIZE */
@@ -80,6 +83,10 @@ void bs_super_encode(uint8_t b[BS_SUPER_SIZE], const struct bs_super *s)
 	vs_put_le64(b + S_REFERENCES, s->references);
 	vs_put_le64(b + S_PLACE_HINT, s->place_hint);
 	vs_put_le64(b + S_MAP_HINT, s->map_hint);
+	vs_put_le64(b + S_DROPS, s->drops[0]);
+	vs_put_le64(b + S_DROPS + 8, s->drops[1]);
+	vs_put_le64(b + S_DROP_CURSOR, s->drop_cursor);
+	b[S_DROP_SIDE] = s->drop_side;
 	for (unsigned i = 0; i < BS_TREES; i++) {
 		uint8_t *r = b + S_ROOTS + i * ROOT_SIZE;
 
@@ -124,6 +131,12 @@ static int check_fields(const struct bs_super *s)
 		if (s->roots[i].height > BS_TREE_HEIGHT_MAX ||
 		    s->roots[i].leaves > leaves_max(s, s->roots[i].height))
 			return VS_E_CORRUPT;
+	for (unsigned i = 0; i < 2; i++)
+		if (s->drops[i] > BS_DROPS_MAX ||
+		    s->drops[i] > s->roots[BS_TREE_DROP].leaves * BS_DROPS_PER_PAGE)
+			return VS_E_CORRUPT;
+	if (s->drop_side > 1)
+		return VS_E_CORRUPT;
 	if (s->works > s->roots[BS_TREE_WORK].leaves * BS_WORKS_PER_PAGE ||
 	    s->next_volume > s->roots[BS_TREE_VOLUME].leaves * BS_VOLENTS_PER_PAGE + 1)
 		return VS_E_CORRUPT;
@@ -166,6 +179,10 @@ int bs_super_decode(const uint8_t b[BS_SUPER_SIZE], struct bs_super *s)
 	s->references = vs_get_le64(b + S_REFERENCES);
 	s->place_hint = vs_get_le64(b + S_PLACE_HINT);
 	s->map_hint = vs_get_le64(b + S_MAP_HINT);
+	s->drops[0] = vs_get_le64(b + S_DROPS);
+	s->drops[1] = vs_get_le64(b + S_DROPS + 8);
+	s->drop_cursor = vs_get_le64(b + S_DROP_CURSOR);
+	s->drop_side = b[S_DROP_SIDE];
 	for (unsigned i = 0; i < BS_TREES; i++) {
 		const uint8_t *r = b + S_ROOTS + i * ROOT_SIZE;
 

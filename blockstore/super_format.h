@@ -23,9 +23,13 @@
 /* Features this code knows, per class. */
 #define BS_KNOWN_COMPAT UINT64_C(0)
 #define BS_KNOWN_RO_COMPAT UINT64_C(0)
+#define BS_INCOMPAT_DROPS UINT64_C(1)	       /* the drop table and its records */
 #define BS_INCOMPAT_DEVICES (UINT64_C(1) << 4) /* the superblock has a device table */
 #define BS_INCOMPAT_PRIVATE (UINT64_C(1) << 8) /* content that is not deduplicated */
-#define BS_KNOWN_INCOMPAT (BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE)
+#define BS_KNOWN_INCOMPAT (BS_INCOMPAT_DROPS | BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE)
+
+/* No run of drops is longer. */
+#define BS_DROPS_MAX (UINT64_C(1) << 26)
 
 struct bs_tree_root {
 	struct bs_ptr ptr;
@@ -52,6 +56,9 @@ struct bs_super {
 	uint64_t era, next_volume, works;
 	uint64_t contents, stored_bytes, references;
 	uint64_t place_hint, map_hint; /* leaves where the search for free slots goes on */
+	uint64_t drops[2];	       /* entries of the drop table's runs */
+	uint64_t drop_cursor;	       /* the draining run is done below this place leaf */
+	uint8_t drop_side;	       /* the run that gathers */
 	struct bs_tree_root roots[BS_TREES];
 	bool clean;	      /* closed cleanly: nothing follows in the log */
 	struct bs_devtab tab; /* with BS_INCOMPAT_DEVICES */

@@ -35,6 +35,7 @@ enum bs_tree_id {
 	BS_TREE_VOLUME,	 /* volume id -> volume */
 	BS_TREE_WORK,	 /* release queue */
 	BS_TREE_SEGMENT, /* segment number -> device place, live bytes, state */
+	BS_TREE_DROP,	 /* references that nothing holds any more, in two runs */
 	BS_TREES
 };
 
@@ -141,6 +142,7 @@ void bs_volent_put(uint8_t *p, const struct bs_volent *in);
 
 /* Release queue: what is to be done with a map page. */
 enum bs_work_kind { BS_WORK_RELEASE = 1, BS_WORK_ABSORB = 2 };
+#define BS_DROPS_PER_PAGE (BS_PAGE / 8u) /* CIDs, read and written as those of a map page */
 #define BS_WORK_SIZE 16u
 #define BS_WORKS_PER_PAGE (BS_PAGE / BS_WORK_SIZE)
 struct bs_work {

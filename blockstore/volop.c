@@ -231,6 +231,8 @@ int bs_volops_run(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_n
 	do {
 		blocks = bs_fiber_blocks(e->fibers);
 		rc = prepare_all(e, ops, n, need);
+		if (rc == VS_E_NOSPC)
+			rc = bs_drops_relieve(e);
 	} while (rc == 0 && blocks != bs_fiber_blocks(e->fibers));
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		bs_rec_put(bs_log_record(e, bs_volop_size(&ops[i])), &ops[i].rec);

@@ -65,7 +65,7 @@ static bool is_top(struct bs_engine *e, uint64_t cid, enum bs_work_kind kind)
 	return top(e, &w) == 0 && w.cid == cid && w.kind == kind;
 }
 
-/* Prepares the release of page cid: everything that loses a reference is resident. */
+/* Prepares the release of an inner page: the entries of all that loses a reference are resident. */
 static int ready_children(struct bs_engine *e, struct bs_frame *f, struct bs_frame *base)
 {
 	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
@@ -74,7 +74,7 @@ static int ready_children(struct bs_engine *e, struct bs_frame *f, struct bs_fra
 
 		if (!c || (base && bs_map_entry(base->data, i) == c))
 			continue;
-		rc = f->level ? bs_page_ready(e, c) : bs_content_ready(e, c);
+		rc = bs_page_ready(e, c);
 		if (rc)
 			return rc;
 	}
@@ -93,12 +93,15 @@ static void unref_child(struct bs_engine *e, unsigned level, uint64_t cid)
  * Room and residency for taking a page apart. The log room comes last because it may seal a unit;
  * during replay there is nothing to append.
  */
-static int ready_step(struct bs_engine *e, unsigned touches)
+static int ready_step(struct bs_engine *e, unsigned level, unsigned children)
 {
-	int rc = bs_work_ready(e, BS_MAP_FAN * 2 + 2);
+	unsigned drops = level ? 0 : children, pages = level ? children : 0;
+	int rc = bs_work_ready(e, pages + 2);
 
 	if (rc == 0)
-		rc = bs_frames_room(e, touches);
+		rc = bs_drop_ready(e, drops);
+	if (rc == 0)
+		rc = bs_frames_room(e, pages + 24);
 	if (rc == 0 && !e->recovering)
 		rc = bs_log_room(e, BS_NEED_DELETE, BS_REC_ABSORB_SIZE, 0, 0);
 	return rc;
@@ -115,10 +118,10 @@ static int ready_release(struct bs_engine *e, uint64_t cid, struct bs_frame **f)
 		rc = bs_page_get_base(e, *f, &base);
 	if (rc == 0 && base)
 		rc = bs_page_ready(e, base->cid);
-	if (rc == 0)
+	if (rc == 0 && (*f)->level)
 		rc = ready_children(e, *f, base);
 	if (rc == 0)
-		rc = ready_step(e, BS_MAP_FAN + 16);
+		rc = ready_step(e, (*f)->level, BS_MAP_FAN);
 	return rc;
 }
 
@@ -169,7 +172,7 @@ static int ready_drops(struct bs_engine *e, const struct absorb *a)
 	int rc = 0;
 
 	for (unsigned i = 0; i < n && rc == 0; i++)
-		rc = a->c->level ? bs_page_ready(e, drop[i]) : bs_content_ready(e, drop[i]);
+		rc = bs_page_ready(e, drop[i]);
 	return rc;
 }
 
@@ -196,10 +199,10 @@ static int ready_absorb(struct bs_engine *e, uint64_t cid, struct absorb *a)
 		rc = bs_page_ready(e, ent.xors);
 	if (rc == 0 && a->b)
 		rc = bs_page_ready(e, a->b->cid);
-	if (rc == 0)
+	if (rc == 0 && a->c->level)
 		rc = ready_drops(e, a);
 	if (rc == 0)
-		rc = ready_step(e, 2 * BS_MAP_FAN + 16);
+		rc = ready_step(e, a->c->level, 2 * BS_MAP_FAN);
 	return rc;
 }
 
@@ -291,7 +294,7 @@ static int drop_top(struct bs_engine *e, const struct bs_work *w)
 
 	do {
 		blocks = bs_fiber_blocks(e->fibers);
-		rc = ready_step(e, 4);
+		rc = ready_step(e, 0, 0);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));

@@ -269,5 +269,6 @@ const struct sim_case sim_cases[] = {
     {"the newest superblock rots", 18 * MIB, sim_newest_rots},
     {"deletions free what was said before", 24 * MIB, sim_exact_space},
     {"tables that cannot be", 24 * MIB, sim_crafted},
+    {"references dropped late", 24 * MIB, sim_late_drops},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

@@ -181,7 +181,7 @@ static bool change_super(struct craft *c)
 
 	bs_super_encode(b, &c->sb);
 	if (sim_one_in(c->rng, 2))
-		change_field(c->rng, b + 104, 104); /* log, counters, hints */
+		change_field(c->rng, b + 104, 136); /* log, counters, hints, drops */
 	else
 		change_field(c->rng, b + 256, BS_TREES * 64);
 	vs_put_le64(b + 4088, bs_checksum(b, 4088));
@@ -192,8 +192,8 @@ static bool change_super(struct craft *c)
 
 static bool change_table(struct craft *c)
 {
-	static const uint32_t sizes[BS_TREES] = {BS_PLACE_SIZE,	 32,	       BS_MAPENT_SIZE,
-						 BS_VOLENT_SIZE, BS_WORK_SIZE, BS_SEGENT_SIZE};
+	static const uint32_t sizes[BS_TREES] = {
+	    BS_PLACE_SIZE, 32, BS_MAPENT_SIZE, BS_VOLENT_SIZE, BS_WORK_SIZE, BS_SEGENT_SIZE, 8};
 	unsigned tree = sim_below(c->rng, BS_TREES);
 	unsigned height = c->sb.roots[tree].height;
 	unsigned level =

@@ -71,6 +71,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .gen_mask = cfg->gen_mask,
 	    .max_contents = cfg->max_contents,
 	    .exact_slots = cfg->exact_slots,
+	    .drops = cfg->drops,
 	};
 	const struct bs_env env = {.now_ns = env_now,
 				   .unix_ns = env_unix,

@@ -20,7 +20,7 @@ struct sim_host_config {
 	uint64_t index_bytes, near_bytes;
 	uint32_t ref_cap;
 	uint16_t gen_mask;
-	uint64_t max_contents;
+	uint64_t max_contents, drops;
 	unsigned exact_slots;
 	unsigned ports, depth[SIM_PORTS];
 };

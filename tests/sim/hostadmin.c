@@ -60,13 +60,7 @@ static int sync_call(struct bs_engine *e, struct bs_call *c)
 static int drain_call(struct bs_engine *e, struct bs_call *c)
 {
 	(void)c;
-	while (e->works && !e->failed && !e->work_stuck && !e->read_only) {
-		if (e->working)
-			bs_fiber_block(e->fibers, &e->work_wait);
-		else
-			bs_fiber_yield(e->fibers);
-	}
-	return e->failed ? VS_E_FAILED : 0;
+	return bs_engine_drain(e);
 }
 
 static int run_snapshot(struct sim_host *h, struct sim_admin *a)

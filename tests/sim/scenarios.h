@@ -14,6 +14,7 @@ void sim_stalled_reads(struct world *w);
 void sim_bad_disk(struct world *w);
 void sim_exact_space(struct world *w);
 void sim_crafted(struct world *w);
+void sim_late_drops(struct world *w);
 
 /* Several compare-and-writes that expect the same: exactly one may succeed. */
 void sim_compare_race(struct world *w, struct model_image *v);

@@ -55,6 +55,7 @@ void world_default_config(struct world *w)
 	    .ref_cap = sim_one_in(r, 4) ? 3 : 65535,
 	    .gen_mask = sim_one_in(r, 2) ? 3 : 0xffff,
 	    .max_contents = 1u << 16,
+	    .drops = sim_one_in(r, 3) ? 0 : sim_between(r, 1, 300),
 	    .ports = sim_between(r, 1, SIM_PORTS),
 	    .index_bytes = sim_one_in(r, 2) ? 65536 : 4096, /* all digests, or some of them */
 	    .near_bytes = sim_one_in(r, 4) ? 0 : 4096,

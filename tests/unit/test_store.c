@@ -225,6 +225,28 @@ static void test_trim_and_space(void **state)
 	bs_volume_close(v);
 }
 
+/* What overwrites let go is counted no more soon after they end, though nobody asks. */
+static void test_overwritten_goes(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_store_info info;
+	struct bs_volume *v;
+
+	create(f, "a", 64 << 20);
+	v = vol(f, "a");
+	for (unsigned i = 0; i < 8; i++)
+		put(f, v, 0, 4 << 20, i + 1);
+	bs_store_info(f->s, &info);
+	assert_int_equal(info.referenced_bytes, 4 << 20);
+	for (unsigned i = 0; i < 100 && info.unique_content_bytes != 4 << 20; i++) {
+		usleep(100000);
+		bs_store_info(f->s, &info);
+	}
+	assert_int_equal(info.unique_content_bytes, 4 << 20);
+	expect(f, v, 0, 4 << 20, 8);
+	bs_volume_close(v);
+}
+
 static void test_dedup(void **state)
 {
 	struct fixture *f = *state;
@@ -341,6 +363,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_write_read_reopen, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_snapshots_and_clones, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_trim_and_space, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_overwritten_goes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_dedup, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_compare_write, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_requests, setup, teardown),

@@ -62,7 +62,7 @@ static uint32_t put_all_records(uint8_t *b)
 {
 	uint32_t n = 0;
 
-	for (unsigned type = BS_REC_CONTENT; type <= BS_REC_MAPPAGE; type++) {
+	for (unsigned type = BS_REC_CONTENT; type < BS_REC_END; type++) {
 		struct bs_rec r = {.type = (enum bs_rec_type)type,
 				   .cid = 7,
 				   .other = 8,
@@ -94,7 +94,7 @@ static void test_records(void **state)
 	uint32_t len = put_all_records(b), pos = 0;
 
 	(void)state;
-	for (unsigned type = BS_REC_CONTENT; type <= BS_REC_MAPPAGE; type++) {
+	for (unsigned type = BS_REC_CONTENT; type < BS_REC_END; type++) {
 		struct bs_rec r;
 
 		assert_int_equal(bs_rec_get(b, len, &pos, &r), 0);
@@ -133,7 +133,7 @@ static void make_unit(uint8_t *b, struct bs_unit_head *h)
 				   .payload_len = 4000,
 				   .ahead = {5, 6}};
 	h->records_len = put_all_records(b + BS_UNIT_HEAD);
-	h->records = BS_REC_MAPPAGE;
+	h->records = BS_REC_END - 1;
 	bs_unit_encode(b, h);
 }
 
@@ -174,6 +174,11 @@ static void test_super(void **state)
 	uint8_t *b = malloc(BS_SUPER_SIZE);
 
 	(void)state;
+	in.roots[BS_TREE_DROP].height = 2;
+	in.roots[BS_TREE_DROP].leaves = 2;
+	in.drops[1] = 12;
+	in.drop_cursor = 13;
+	in.drop_side = 1;
 	in.roots[BS_TREE_MAP].height = 3;
 	in.roots[BS_TREE_MAP].leaves = 12;
 	in.roots[BS_TREE_WORK].height = in.roots[BS_TREE_WORK].leaves = 1;
@@ -181,6 +186,10 @@ static void test_super(void **state)
 	assert_int_equal(bs_super_decode(b, &out), 0);
 	assert_int_equal(out.checkpoint, 9);
 	assert_int_equal(out.works, 7);
+	assert_int_equal(out.drops[0], 0);
+	assert_int_equal(out.drops[1], 12);
+	assert_int_equal(out.drop_cursor, 13);
+	assert_int_equal(out.drop_side, 1);
 	assert_int_equal(out.roots[BS_TREE_MAP].leaves, 12);
 	for (uint32_t bit = 0; bit < 8 * BS_SUPER_SIZE; bit += 7) {
 		b[bit / 8] ^= (uint8_t)(1 << bit % 8);

@@ -98,7 +98,7 @@ static void unknown_ro_compat(uint8_t *b)
 }
 static void unknown_incompat(uint8_t *b)
 {
-	vs_put_le64(b + 32, 1);
+	vs_put_le64(b + 32, UINT64_C(1) << 63);
 }
 static void other_magic(uint8_t *b)
 {

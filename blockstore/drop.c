@@ -1,0 +1,507 @@
+#include "blockstore/drop.h"
+
+#include "blockstore/content.h"
+
+#include <stdlib.h>
+
+/* Turns when nothing was let go for so long, or when the first has waited for so long. */
+#define IDLE_NS UINT64_C(500000000)
+#define AGE_NS UINT64_C(30000000000)
+#define COLLECT 4096u /* heap moves between two yields */
+#define BATCH 64u     /* leaves drained between two yields; fewer when the runs are short */
+
+static uint64_t leaf_of(uint64_t cid)
+{
+	return bs_cid_slot(cid) / BS_PLACES_PER_PAGE;
+}
+
+static struct bs_droprun *gathering(struct bs_engine *e)
+{
+	return &e->drops.run[e->drops.side];
+}
+
+static struct bs_droprun *draining(struct bs_engine *e)
+{
+	return &e->drops.run[!e->drops.side];
+}
+
+static int grow(struct bs_droprun *r, uint64_t room)
+{
+	uint64_t *cid;
+
+	if (room <= r->room)
+		return 0;
+	if (room > BS_DROPS_MAX)
+		return VS_E_NOMEM;
+	room += room / 2;
+	cid = realloc(r->cid, room * sizeof(*cid));
+	if (!cid)
+		return VS_E_NOMEM;
+	r->cid = cid;
+	r->room = room;
+	return 0;
+}
+
+int bs_drops_init(struct bs_engine *e)
+{
+	struct bs_drops *d = &e->drops;
+	uint64_t blocks = (uint64_t)e->sb.segments * e->sb.segment_size / BS_BLOCK;
+
+	d->limit = e->cfg.drops;
+	if (!d->limit)
+		d->limit =
+		    VS_MIN(VS_MIN(e->cfg.frames * UINT64_C(16), blocks / 16), UINT64_C(1) << 20);
+	for (unsigned i = 0; i < 2; i++)
+		if (grow(&d->run[i], d->limit + BS_DROP_STEP))
+			return VS_E_NOMEM;
+	d->side = e->sb.drop_side;
+	d->cursor = e->sb.drop_cursor;
+	d->due_ns = UINT64_MAX;
+	return 0;
+}
+
+void bs_drops_destroy(struct bs_drops *d)
+{
+	free(d->run[0].cid);
+	free(d->run[1].cid);
+}
+
+/* ---- the heap ---------------------------------------------------------------------------- */
+
+static void push(struct bs_droprun *r, uint64_t cid)
+{
+	uint64_t i = r->left;
+
+	VS_ASSERT(r->heap == r->left && r->left < r->room);
+	while (i && bs_cid_slot(r->cid[(i - 1) / 2]) > bs_cid_slot(cid)) {
+		r->cid[i] = r->cid[(i - 1) / 2];
+		i = (i - 1) / 2;
+	}
+	r->cid[i] = cid;
+	r->heap = ++r->left;
+}
+
+/* The lowest goes to the heap's end, which becomes shorter by one. */
+static void pop(struct bs_droprun *r)
+{
+	uint64_t lowest = r->cid[0], last = r->cid[--r->heap], i = 0;
+
+	for (uint64_t k = 1; k < r->heap; k = 2 * i + 1) {
+		if (k + 1 < r->heap && bs_cid_slot(r->cid[k + 1]) < bs_cid_slot(r->cid[k]))
+			k++;
+		if (bs_cid_slot(r->cid[k]) >= bs_cid_slot(last))
+			break;
+		r->cid[i] = r->cid[k];
+		i = k;
+	}
+	r->cid[i] = last;
+	r->cid[r->heap] = lowest;
+}
+
+/* All entries of the lowest leaf stand in cid[heap, left) afterwards; false: not yet all. */
+static bool collect(struct bs_droprun *r, uint64_t most)
+{
+	while (r->heap &&
+	       (r->heap == r->left || leaf_of(r->cid[0]) == leaf_of(r->cid[r->left - 1]))) {
+		if (!most--)
+			return false;
+		pop(r);
+	}
+	return true;
+}
+
+/* Equal entries from `at` on; they stand together. */
+static uint32_t same(const struct bs_droprun *r, uint64_t at)
+{
+	uint32_t n = 1;
+
+	while (at + n < r->left && r->cid[at + n] == r->cid[at])
+		n++;
+	return n;
+}
+
+/* ---- the table --------------------------------------------------------------------------- */
+
+/* Pages of both runs alternate. */
+static uint64_t page_of(unsigned side, uint64_t i)
+{
+	return i / BS_DROPS_PER_PAGE * 2 + side;
+}
+
+static int ready_pages(struct bs_engine *e, uint64_t n)
+{
+	uint64_t count = gathering(e)->count;
+	struct bs_frame *f;
+
+	for (uint64_t i = count / BS_DROPS_PER_PAGE; n && i <= (count + n - 1) / BS_DROPS_PER_PAGE;
+	     i++) {
+		int rc = bs_tree_get_w(e, BS_TREE_DROP, 2 * i + e->drops.side, &f);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int bs_drop_ready(struct bs_engine *e, unsigned n)
+{
+	struct bs_drops *d = &e->drops;
+
+	VS_ASSERT(n <= BS_DROP_STEP);
+	while (!e->recovering && gathering(e)->left >= d->limit) {
+		if (e->failed)
+			return VS_E_FAILED;
+		if (e->read_only)
+			return VS_E_ROFS;
+		if (d->kept && d->kept >= d->limit / 2)
+			return VS_E_IO;
+		if (!bs_fiber_here(e->fibers) || e->stopping)
+			return VS_E_AGAIN;
+		bs_fiber_block(e->fibers, &d->wait);
+	}
+	if (grow(gathering(e), gathering(e)->left + n))
+		return VS_E_NOMEM;
+	return ready_pages(e, n);
+}
+
+void bs_drop_push(struct bs_engine *e, uint64_t cid)
+{
+	struct bs_droprun *r = gathering(e);
+	struct bs_frame *f = bs_tree_now(e, BS_TREE_DROP, page_of(e->drops.side, r->count));
+
+	bs_frame_touch(e, f);
+	bs_map_entry_put(f->data, r->count % BS_DROPS_PER_PAGE, cid);
+	r->count++;
+	push(r, cid);
+}
+
+static int load_run(struct bs_engine *e, unsigned side)
+{
+	struct bs_droprun *r = &e->drops.run[side];
+	uint64_t from = side == e->drops.side ? 0 : e->drops.cursor;
+	struct bs_frame *f = NULL;
+
+	r->count = e->sb.drops[side];
+	if (grow(r, r->count))
+		return VS_E_NOMEM;
+	for (uint64_t i = 0; i < r->count; i++) {
+		uint64_t cid;
+		int rc = 0;
+
+		if (i % BS_DROPS_PER_PAGE == 0) {
+			bs_frames_unkeep(e);
+			rc = bs_tree_get(e, BS_TREE_DROP, 0, page_of(side, i), true, &f);
+		}
+		if (rc || !f)
+			return rc ? rc : VS_E_CORRUPT;
+		cid = bs_map_entry(f->data, i % BS_DROPS_PER_PAGE);
+		if (leaf_of(cid) >= from)
+			push(r, cid);
+	}
+	bs_frames_unkeep(e);
+	return 0;
+}
+
+int bs_drops_load(struct bs_engine *e)
+{
+	int rc = load_run(e, 0);
+
+	return rc ? rc : load_run(e, 1);
+}
+
+/* ---- steps ------------------------------------------------------------------------------- */
+
+static void apply_turn(struct bs_engine *e)
+{
+	struct bs_drops *d = &e->drops;
+
+	d->side = !d->side;
+	d->cursor = 0;
+	d->kept = 0;
+	gathering(e)->count = 0;
+	d->asked = false;
+	d->since_ns = 0;
+}
+
+/* Takes what was collected off the contents, or gathers it once more. */
+static void apply_drain(struct bs_engine *e, struct bs_droprun *r, bool keep)
+{
+	uint64_t cursor = leaf_of(r->cid[r->heap]) + 1;
+
+	for (uint64_t i = r->heap, n; i < r->left; i += n) {
+		n = same(r, i);
+		if (keep)
+			for (uint64_t k = 0; k < n; k++)
+				bs_drop_push(e, r->cid[i]);
+		else
+			bs_content_drop(e, r->cid[i], (uint32_t)n);
+	}
+	if (keep)
+		e->drops.kept += r->left - r->heap;
+	r->left = r->heap;
+	e->drops.cursor = cursor;
+}
+
+/* The leaf is resident and counts what is to be taken off. */
+static int ready_leaf(struct bs_engine *e, const struct bs_droprun *r)
+{
+	uint64_t leaf = leaf_of(r->cid[r->heap]);
+	struct bs_frame *f;
+	int rc;
+
+	if (leaf >= e->trees[BS_TREE_PLACE].root.leaves)
+		return VS_E_CORRUPT;
+	rc = bs_tree_get_w(e, BS_TREE_PLACE, leaf, &f);
+	if (rc)
+		return rc;
+	for (uint64_t i = r->heap, n; i < r->left; i += n) {
+		struct bs_place place;
+
+		n = same(r, i);
+		rc = bs_content_look(e, r->cid[i], &place);
+		if (rc || place.refs < n)
+			return rc == VS_E_AGAIN ? rc : VS_E_CORRUPT;
+	}
+	return 0;
+}
+
+static bool unreadable(int rc)
+{
+	return rc == VS_E_IO || rc == VS_E_CHECKSUM || rc == VS_E_CORRUPT;
+}
+
+/* keep: in, whether the entries are to be gathered once more. */
+static int ready_drain(struct bs_engine *e, const struct bs_droprun *r, bool keep)
+{
+	uint64_t n = r->left - r->heap, pages = keep ? n / BS_DROPS_PER_PAGE + 2 : 0;
+	int rc;
+
+	if (!keep)
+		rc = ready_leaf(e, r);
+	else if (grow(gathering(e), gathering(e)->left + n))
+		rc = VS_E_NOMEM;
+	else
+		rc = ready_pages(e, n);
+	return rc ? rc : bs_frames_room(e, (unsigned)VS_MIN(pages, 1u << 16) + 4);
+}
+
+static int drain_leaf(struct bs_engine *e, bool keep)
+{
+	struct bs_droprun *r = draining(e);
+	struct bs_rec rec = {.type = BS_REC_DROP_DRAIN, .count = keep};
+	uint64_t blocks;
+
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = ready_drain(e, r, keep);
+		if (rc == 0)
+			rc = bs_log_room(e, BS_NEED_DELETE, BS_REC_DROP_DRAIN_SIZE, 0, 0);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	rec.block = leaf_of(r->cid[r->heap]);
+	bs_rec_put(bs_log_record(e, BS_REC_DROP_DRAIN_SIZE), &rec);
+	apply_drain(e, r, keep);
+	return 0;
+}
+
+static int turn(struct bs_engine *e)
+{
+	struct bs_rec rec = {.type = BS_REC_DROP_TURN};
+	int rc = bs_log_room(e, BS_NEED_DELETE, BS_REC_DROP_TURN_SIZE, 0, 0);
+
+	if (rc)
+		return rc;
+	bs_rec_put(bs_log_record(e, BS_REC_DROP_TURN_SIZE), &rec);
+	apply_turn(e);
+	return 0;
+}
+
+static int replay_drain(struct bs_engine *e, const struct bs_rec *rec)
+{
+	struct bs_droprun *r = draining(e);
+	uint64_t blocks;
+
+	if (!r->left || rec->count > 1)
+		return VS_E_CORRUPT;
+	(void)collect(r, UINT64_MAX);
+	if (leaf_of(r->cid[r->heap]) != rec->block)
+		return VS_E_CORRUPT;
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = ready_drain(e, r, rec->count);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	apply_drain(e, r, rec->count);
+	return 0;
+}
+
+int bs_drop_replay(struct bs_engine *e, const struct bs_rec *rec)
+{
+	if (rec->type == BS_REC_DROP_DRAIN)
+		return replay_drain(e, rec);
+	if (draining(e)->left || !gathering(e)->left)
+		return VS_E_CORRUPT;
+	apply_turn(e);
+	return 0;
+}
+
+int bs_drops_settle(struct bs_engine *e)
+{
+	struct bs_droprun *r = gathering(e);
+
+	while (r->left) {
+		uint64_t blocks;
+
+		(void)collect(r, UINT64_MAX);
+		do {
+			int rc;
+
+			blocks = bs_fiber_blocks(e->fibers);
+			rc = ready_drain(e, r, false);
+			if (rc)
+				return rc;
+		} while (blocks != bs_fiber_blocks(e->fibers));
+		apply_drain(e, r, false);
+	}
+	r->count = e->drops.cursor = 0;
+	return 0;
+}
+
+/* ---- in the background ------------------------------------------------------------------- */
+
+bool bs_drops_pending(const struct bs_engine *e)
+{
+	const struct bs_drops *d = &e->drops;
+
+	return d->run[!d->side].left || d->run[d->side].left > d->kept;
+}
+
+void bs_drops_ask(struct bs_engine *e)
+{
+	if (bs_drops_pending(e))
+		e->drops.asked = true;
+}
+
+/* Whether it is time to turn; else due_ns says when to look again. */
+static bool turn_due(struct bs_engine *e)
+{
+	struct bs_drops *d = &e->drops;
+	const struct bs_droprun *r = gathering(e);
+	uint64_t now;
+
+	d->due_ns = UINT64_MAX;
+	if (r->left <= d->kept) {
+		d->asked = false;
+		return false;
+	}
+	if (d->asked || r->left >= d->limit / (bs_segs_low(e) ? 8 : 2))
+		return true;
+	now = e->env.now_ns(e->env.arg);
+	if (!d->since_ns)
+		d->since_ns = now;
+	if (d->seen != r->count || !d->changed_ns) {
+		d->seen = r->count;
+		d->changed_ns = now;
+	}
+	d->due_ns = VS_MIN(d->changed_ns + IDLE_NS, d->since_ns + AGE_NS);
+	return now >= d->due_ns;
+}
+
+static bool halted(const struct bs_engine *e)
+{
+	return e->read_only || e->failed || e->stopping || e->recovering;
+}
+
+int bs_drops_relieve(struct bs_engine *e)
+{
+	struct bs_drops *d = &e->drops;
+	uint64_t drained = d->drained;
+
+	if (!bs_drops_pending(e) || halted(e) || d->starved)
+		return VS_E_NOSPC;
+	if (!bs_fiber_here(e->fibers))
+		return VS_E_AGAIN;
+	d->asked = true;
+	while (d->drained == drained && !halted(e) && !d->starved)
+		bs_fiber_block(e->fibers, &d->wait);
+	return 0;
+}
+
+static int drain_next(struct bs_engine *e)
+{
+	int rc;
+
+	while (!collect(draining(e), COLLECT))
+		bs_fiber_yield(e->fibers);
+	rc = drain_leaf(e, false);
+	if (!unreadable(rc))
+		return rc;
+	bs_engine_event(e, BS_ERROR, "drops", "references to contents in leaf %llu stay: %s",
+			(unsigned long long)leaf_of(draining(e)->cid[draining(e)->heap]),
+			vs_err_text(rc));
+	return drain_leaf(e, true);
+}
+
+/* Live bytes may have gone down. */
+static void drained(struct bs_engine *e)
+{
+	e->drops.drained++;
+	bs_fiber_wake_all(e->fibers, &e->drops.wait);
+	bs_engine_room(e);
+}
+
+/* The log has no room even for this: those who wait for it must not, until there is. */
+static void starve(struct bs_engine *e)
+{
+	e->drops.starved = true;
+	bs_fiber_wake_all(e->fibers, &e->drops.wait);
+	bs_fiber_block(e->fibers, &e->room_wait);
+	e->drops.starved = false;
+}
+
+static void drop_fiber(void *arg)
+{
+	struct bs_engine *e = arg;
+	uint64_t batch = VS_MIN(BATCH, e->drops.limit / 64 + 1), n = 0;
+
+	while (!halted(e) && (draining(e)->left || turn_due(e))) {
+		bool turns = !draining(e)->left;
+		int rc = turns ? turn(e) : drain_next(e);
+
+		bs_frames_unkeep(e);
+		if (rc == VS_E_NOSPC && !halted(e)) {
+			starve(e);
+			continue;
+		}
+		if (rc && rc != VS_E_AGAIN)
+			break;
+		if (turns)
+			bs_fiber_wake_all(e->fibers, &e->drops.wait); /* room to gather */
+		else if (!draining(e)->left)
+			drained(e);
+		if (rc || ++n % batch == 0)
+			bs_fiber_yield(e->fibers);
+	}
+	e->drops.busy = false;
+	drained(e);
+	bs_fiber_wake_all(e->fibers, &e->work_wait);
+}
+
+void bs_drops_start(struct bs_engine *e)
+{
+	struct bs_drops *d = &e->drops;
+
+	if (halted(e) && d->wait.head)
+		bs_fiber_wake_all(e->fibers, &d->wait);
+	if (d->busy || halted(e) || e->cutting || !(draining(e)->left || turn_due(e)))
+		return;
+	d->busy = true;
+	if (!bs_fiber_start(e->fibers, drop_fiber, e))
+		d->busy = false;
+}
