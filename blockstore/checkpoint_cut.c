@@ -174,6 +174,7 @@ static void cut_super(struct bs_engine *e, bool clean)
 	sb->place_hint = e->places.hint;
 	sb->map_hint = e->mappages.hint;
 	sb->clean = clean;
+	sb->index = e->index.saved;
 	for (unsigned i = 0; i < BS_TREES; i++)
 		sb->roots[i] = e->trees[i].root;
 }

@@ -3,6 +3,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/clean.h"
 #include "blockstore/exact_int.h"
+#include "blockstore/index_save.h"
 #include "blockstore/open.h"
 #include "blockstore/port.h"
 #include "blockstore/work.h"
@@ -290,6 +291,9 @@ static int close_call(struct bs_engine *e, struct bs_call *c)
 	(void)c;
 	while (e->working || e->drops.busy)
 		bs_fiber_block(e->fibers, &e->work_wait);
+	while (e->cleaning || (bs_index_busy(e) && !e->failed))
+		bs_fiber_yield(e->fibers);
+	bs_index_save(e);
 	rc = bs_checkpoint_run(e, true);
 	if (rc == 0)
 		rc = bs_open_disown(e);

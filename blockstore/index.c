@@ -2,6 +2,7 @@
 
 #include "blockstore/content.h"
 #include "blockstore/engine.h"
+#include "blockstore/index_save.h"
 
 /* Turns of the engine that filling leaves to others after each leaf while they have work. */
 #define PATIENCE 8u
@@ -23,6 +24,7 @@ void bs_index_destroy(struct bs_engine *e)
 {
 	dd_index_free(e->index.all);
 	bs_near_destroy(&e->index.near);
+	bs_index_close(e);
 	e->index.all = NULL;
 }
 
@@ -124,7 +126,10 @@ static void fill_next(struct bs_engine *e)
 
 static bool has_work(const struct bs_engine *e)
 {
-	return bs_near_busy(e) || (e->index.all && !e->index.filled && !e->stopping && !e->failed);
+	const struct bs_index *ix = &e->index;
+
+	return bs_near_busy(e) || (ix->loading && !e->failed) ||
+	       (ix->all && !ix->filled && !e->stopping && !e->failed && !e->read_only);
 }
 
 static void index_fiber(void *arg)
@@ -134,6 +139,8 @@ static void index_fiber(void *arg)
 	while (has_work(e)) {
 		if (bs_near_busy(e))
 			bs_near_load(e);
+		else if (e->index.loading)
+			bs_index_load(e);
 		else
 			fill_next(e);
 		bs_fiber_yield(e->fibers);
@@ -164,9 +171,11 @@ void bs_index_info(const struct bs_engine *e, struct bs_store_info *out)
 		return;
 	out->index_bytes = dd_index_bytes(ix->all);
 	out->index_entries = dd_index_count(ix->all);
+	out->index_scanned = ix->fill_seen;
+	out->index_ready = ix->filled && !ix->loading;
 }
 
 bool bs_index_busy(const struct bs_engine *e)
 {
-	return e->index.running;
+	return e->index.running || e->index.loading;
 }

@@ -8,14 +8,23 @@
 #ifndef BS_INDEX_H
 #define BS_INDEX_H
 
+#include "blockstore/index_format.h"
 #include "blockstore/near.h"
-#include "blockstore/store.h"
+#include "blockstore/super_format.h"
 
 struct bs_index {
 	struct dd_index *all; /* NULL: no content is looked for */
 	struct bs_near near;
-	bool filled;	    /* or nothing is to be filled */
-	bool running;	    /* the background fiber */
+	bool filled;		     /* or nothing is to be filled */
+	bool running;		     /* the background fiber */
+	struct bs_saved_index saved; /* named by the closing checkpoint */
+	uint32_t *chain; /* saved segments still to be loaded: the last `loading` first */
+	uint32_t loading;
+	uint64_t nonce; /* of them */
+	uint8_t *buf;	/* the segment that is being loaded, with its head and next word */
+	struct bs_ixseg head;
+	uint32_t word;
+	bool reading;
 	uint64_t leaf;	    /* of the place table, entered next */
 	uint64_t fill_ns;   /* when filling began; how long it took once filled */
 	uint64_t fill_seen; /* contents entered by it */

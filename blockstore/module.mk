@@ -5,7 +5,8 @@ blockstore_SRCS := \
 	blockstore/device_helper.c blockstore/device_open.c blockstore/drop.c \
 	blockstore/dry.c blockstore/exact.c \
 	blockstore/engine.c \
-	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/init.c \
+	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
+	blockstore/init.c \
 	blockstore/log.c blockstore/log_format.c blockstore/map.c blockstore/map_diff.c \
 	blockstore/mem.c blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
 	blockstore/open.c blockstore/page.c blockstore/pool.c blockstore/pool_format.c \

@@ -2,6 +2,7 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/exact_int.h"
+#include "blockstore/index_save.h"
 #include "blockstore/op.h"
 #include "blockstore/pool_open.h"
 #include "blockstore/replay.h"
@@ -208,6 +209,8 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	struct recovery *r = vs_container_of(c, struct recovery, call);
 	int rc = bs_replay_run(e, r->err);
 
+	if (rc == 0)
+		bs_index_open(e);
 	if (rc == 0 && !e->read_only)
 		rc = bs_log_begin(e);
 	if (rc == VS_E_NOSPC)

@@ -91,6 +91,8 @@ struct bs_store_info {
 	/* since open */
 	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, device_flushes;
 	uint64_t near_hits, near_loads;	     /* duplicates found by locality, its loads */
+	uint64_t index_scanned;		     /* contents entered from the tables since open */
+	bool index_ready;		     /* everything has been entered or loaded */
 	uint64_t index_bytes, index_entries; /* now */
 	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, segments_cleaned;
 	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner; /* written, by cause */

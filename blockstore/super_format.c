@@ -36,13 +36,14 @@ enum {
 	S_DROP_CURSOR = 224,
 	S_DROP_SIDE = 232,
 	S_ROOTS = 256,	    /* BS_TREES of 64 bytes */
+	S_INDEX = 960,	    /* segment + 1 (4), reserved (4), nonce (8) */
 	S_KEY_SLOTS = 1024, /* BS_KEY_SLOTS of 256 bytes, zero: unused */
 	S_DEVICES = 3072,   /* BS_DEVTAB_SIZE */
 	S_CHECK = 4088,
 };
 
 #define ROOT_SIZE 64u
-_Static_assert(S_ROOTS + BS_TREES * ROOT_SIZE <= S_KEY_SLOTS, "roots overlap key slots");
+_Static_assert(S_ROOTS + BS_TREES * ROOT_SIZE <= S_INDEX, "roots overlap the saved index");
 _Static_assert(S_KEY_SLOTS + BS_KEY_SLOTS * 256 <= S_DEVICES, "key slots overlap devices");
 _Static_assert(S_DEVICES + BS_DEVTAB_SIZE <= S_CHECK, "devices overlap checksum");
 
@@ -96,6 +97,8 @@ void bs_super_encode(uint8_t b[BS_SUPER_SIZE], const struct bs_super *s)
 	}
 	if (s->incompat & BS_INCOMPAT_DEVICES)
 		bs_devtab_put(b + S_DEVICES, &s->tab);
+	vs_put_le32(b + S_INDEX, s->index.first);
+	vs_put_le64(b + S_INDEX + 8, s->index.nonce);
 	vs_put_le64(b + S_CHECK, bs_checksum(b, S_CHECK));
 }
 
@@ -161,6 +164,8 @@ int bs_super_decode(const uint8_t b[BS_SUPER_SIZE], struct bs_super *s)
 	s->segments = vs_get_le32(b + S_SEGMENTS);
 	s->compression = b[S_COMPRESSION];
 	s->clean = b[S_CLEAN] != 0;
+	s->index.first = vs_get_le32(b + S_INDEX);
+	s->index.nonce = vs_get_le64(b + S_INDEX + 8);
 	s->checkpoint = vs_get_le64(b + S_CHECKPOINT);
 	s->written = (int64_t)vs_get_le64(b + S_WRITTEN);
 	s->epoch = vs_get_le64(b + S_EPOCH);

@@ -37,6 +37,12 @@ struct bs_tree_root {
 	uint64_t leaves; /* leaf pages below */
 };
 
+/* A dedup index saved at a clean stop: a hint (index_save.h). */
+struct bs_saved_index {
+	uint32_t first; /* segment, plus 1; 0: none */
+	uint64_t nonce;
+};
+
 struct bs_super {
 	uint32_t version;
 	uint64_t compat, ro_compat, incompat;
@@ -60,6 +66,7 @@ struct bs_super {
 	uint64_t drop_cursor;	       /* the draining run is done below this place leaf */
 	uint8_t drop_side;	       /* the run that gathers */
 	struct bs_tree_root roots[BS_TREES];
+	struct bs_saved_index index;
 	bool clean;	      /* closed cleanly: nothing follows in the log */
 	struct bs_devtab tab; /* with BS_INCOMPAT_DEVICES */
 };

@@ -160,3 +160,46 @@ bool dd_index_complete(const struct dd_index *ix)
 {
 	return !ix->dropped;
 }
+
+uint64_t dd_index_buckets(const struct dd_index *ix)
+{
+	return ix->nbuckets;
+}
+
+unsigned dd_index_save(const struct dd_index *ix, uint64_t b, uint64_t e[DD_BUCKET])
+{
+	const struct bucket *from = &ix->buckets[b];
+	unsigned n = 0;
+
+	VS_ASSERT(b < ix->nbuckets);
+	for (; n < DD_BUCKET && from->e[n]; n++)
+		e[n] = from->e[n];
+	return n;
+}
+
+void dd_index_restore(struct dd_index *ix, uint64_t b, const uint64_t *e, unsigned n)
+{
+	struct bucket *to = &ix->buckets[b];
+
+	VS_ASSERT(b < ix->nbuckets);
+	for (unsigned k = 0; k < n; k++) {
+		unsigned i = find(to, e[k]);
+
+		if (!(e[k] & SLOT_MASK) || (i < DD_BUCKET && to->e[i]))
+			continue;
+		if (i < DD_BUCKET) {
+			to->e[i] = e[k];
+			ix->count++;
+			continue;
+		}
+		ix->dropped = true;
+		i = victim(ix, to);
+		if (ix->keep == DD_KEEP_SAMPLE && e[k] >> SLOT_BITS < to->e[i] >> SLOT_BITS)
+			to->e[i] = e[k];
+	}
+}
+
+void dd_index_restore_incomplete(struct dd_index *ix)
+{
+	ix->dropped = true;
+}

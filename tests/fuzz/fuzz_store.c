@@ -2,6 +2,7 @@
  * Everything of a store's device that the engine decodes. The first byte chooses the decoder;
  * checksums are made right in half of the inputs, so that what stands behind them is reached too.
  */
+#include "blockstore/index_format.h"
 #include "blockstore/super_format.h"
 
 #include <stdlib.h>
@@ -101,6 +102,31 @@ static void fuzz_entries(const uint8_t *b, size_t size)
 	trip_work(b);
 }
 
+/* A segment of a saved index that is as long as the input. */
+static void fuzz_index(uint8_t *b, size_t size)
+{
+	struct bs_ixseg h;
+	uint32_t at = 0, before;
+
+	if (size < BS_PAGE)
+		return;
+	if (size % 2)
+		vs_put_le64(b + 4088, bs_checksum(b, 4088));
+	if (bs_ixseg_decode(b, (uint32_t)size, &h))
+		return;
+	VS_ASSERT(BS_PAGE + (uint64_t)h.words * 8 <= size);
+	(void)bs_ixseg_whole(b, &h);
+	do {
+		uint64_t bucket, e[DD_BUCKET];
+		unsigned n;
+
+		before = at;
+		if (bs_ixbucket_get(b, &h, &at, &bucket, e, &n))
+			return;
+		VS_ASSERT(at > before && at <= h.words && n <= DD_BUCKET && bucket < h.buckets);
+	} while (at < h.words);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *b;
@@ -111,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!b)
 		return 0;
 	memcpy(b, data + 1, size - 1);
-	switch (data[0] % 4) {
+	switch (data[0] % 5) {
 	case 0:
 		fuzz_super(b, size - 1);
 		break;
@@ -120,6 +146,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 2:
 		fuzz_records(b, size - 1);
+		break;
+	case 4:
+		fuzz_index(b, size - 1);
 		break;
 	default:
 		fuzz_entries(b, size - 1);

@@ -254,6 +254,12 @@ static void full_store(struct world *w)
 	end_empty(w);
 }
 
+static void saved_index(struct world *w)
+{
+	sim_saved_index(w);
+	end_empty(w);
+}
+
 const struct sim_case sim_cases[] = {
     {"general mix", 24 * MIB, mix},
     {"kill after acknowledge, then flush", 24 * MIB, acknowledged},
@@ -270,5 +276,6 @@ const struct sim_case sim_cases[] = {
     {"deletions free what was said before", 24 * MIB, sim_exact_space},
     {"tables that cannot be", 24 * MIB, sim_crafted},
     {"references dropped late", 24 * MIB, sim_late_drops},
+    {"a saved dedup index that is damaged or lies", 24 * MIB, saved_index},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

@@ -1,4 +1,5 @@
 /* What is encoded is decoded again, and every other byte string is refused without harm. */
+#include "blockstore/index_format.h"
 #include "blockstore/super_format.h"
 #include "common/secret.h"
 
@@ -199,11 +200,80 @@ static void test_super(void **state)
 	free(b);
 }
 
+/* What goes into a segment of a saved index comes out of it, up to where it is full. */
+static void test_saved_index(void **state)
+{
+	enum { SIZE = 16384, BUCKETS = 1000 };
+	uint8_t *b = calloc(1, SIZE);
+	struct bs_ixseg h = {.nonce = 7,
+			     .number = 3,
+			     .next = 9,
+			     .buckets = BUCKETS,
+			     .leaf = 11,
+			     .complete = true},
+			out;
+	uint64_t e[DD_BUCKET] = {1, 2, 3, 4, 5, 6, 7, 8}, bucket, got[DD_BUCKET], put = 0;
+	uint32_t at = 0;
+	unsigned n;
+
+	(void)state;
+	while (bs_ixbucket_put(b, SIZE, &h.words, put, e, (unsigned)(put % 9)))
+		put++;
+	assert_in_range(h.words, (SIZE - 4096) / 8 - BS_IXBUCKET_WORDS, (SIZE - 4096) / 8);
+	bs_ixseg_encode(b, &h);
+	assert_int_equal(bs_ixseg_decode(b, SIZE, &out), 0);
+	assert_true(bs_ixseg_whole(b, &out));
+	assert_memory_equal(&out.nonce, &h.nonce, sizeof(h.nonce));
+	assert_int_equal(out.number, 3);
+	assert_int_equal(out.next, 9);
+	assert_int_equal(out.leaf, 11);
+	assert_true(out.complete);
+	for (uint64_t i = 0; i < put; i++) {
+		assert_int_equal(bs_ixbucket_get(b, &out, &at, &bucket, got, &n), 0);
+		assert_int_equal(bucket, i);
+		assert_int_equal(n, i % 9);
+		assert_memory_equal(got, e, n * sizeof(e[0]));
+	}
+	assert_int_equal(bs_ixbucket_get(b, &out, &at, &bucket, got, &n), VS_E_NOENT);
+	assert_int_equal(bs_ixseg_decode(b, SIZE / 2, &out), VS_E_CORRUPT); /* too long for it */
+	b[4096 + 8] ^= 1;
+	assert_false(bs_ixseg_whole(b, &h));
+	b[20] ^= 1;
+	assert_int_equal(bs_ixseg_decode(b, SIZE, &out), VS_E_CORRUPT);
+	free(b);
+}
+
+/* Numbers that no writer would write are refused although all checksums fit. */
+static void test_saved_index_lies(void **state)
+{
+	static const uint64_t heads[] = {
+	    UINT64_C(9) << 56,	     /* more entries than a bucket has */
+	    UINT64_C(8) << 56,	     /* more than there are words */
+	    UINT64_C(1) << 56 | 100, /* bucket out of range */
+	    UINT64_MAX,
+	};
+	uint8_t *b = calloc(1, 8192);
+
+	(void)state;
+	for (unsigned i = 0; i < VS_ARRAY_LEN(heads); i++) {
+		struct bs_ixseg h = {.buckets = 100, .words = 3};
+		uint64_t bucket, e[DD_BUCKET];
+		uint32_t at = 0;
+		unsigned n;
+
+		vs_put_le64(b + 4096, heads[i]);
+		bs_ixseg_encode(b, &h);
+		assert_int_equal(bs_ixbucket_get(b, &h, &at, &bucket, e, &n), VS_E_CORRUPT);
+	}
+	free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_place),   cmocka_unit_test(test_zero_page_is_empty),
-	    cmocka_unit_test(test_records), cmocka_unit_test(test_unit),
+	    cmocka_unit_test(test_saved_index), cmocka_unit_test(test_saved_index_lies),
+	    cmocka_unit_test(test_place),	cmocka_unit_test(test_zero_page_is_empty),
+	    cmocka_unit_test(test_records),	cmocka_unit_test(test_unit),
 	    cmocka_unit_test(test_super),
 	};
 
