@@ -9,6 +9,7 @@
 #   FUZZ=1                  builds under build/fuzz with clang and libFuzzer's instrumentation
 #   VARIANT=NAME DEFS=-D... builds under build/NAME with further definitions
 #   V=1                     shows the commands
+#   SEEDS=N                 how many seeds `make soak` simulates
 #   TESTS=PATTERN           what `make check` runs: shell patterns against the names it prints
 MODULES  := common dedup blockstore backup nbd iscsi vhost vmm mgmt
 DIRS     := common dedup blockstore backup targets/nbd targets/iscsi targets/vhost vmm mgmt mgmt/cli \
@@ -19,6 +20,7 @@ FUZZ     ?=
 VARIANT  ?=
 PREFIX   ?= /usr/local
 STATE    ?= /var/lib/vstore
+SEEDS    ?= 1000000
 comma    := ,
 empty    :=
 space    := $(empty) $(empty)
@@ -143,7 +145,7 @@ install-deps:
 	@packaging/install-deps build run test
 
 # All processors, unless the caller said how many.
-SOAK_RUNS += $(if $(sim_SRCS),sim/soak=$(SIM),--seeds,100000-200000)
+SOAK_RUNS += $(if $(sim_SRCS),sim/soak=$(SIM),--first,10000000,--total,$(SEEDS))
 JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 up:

@@ -1,5 +1,7 @@
 #include "blockstore/checkpoint_int.h"
 
+#include "blockstore/plant.h"
+
 #include <stdlib.h>
 
 #define BS_CK_UNIT_PAGES 120u /* a unit of pages stays below half a MiB */
@@ -119,7 +121,7 @@ static int write_out(struct bs_engine *e)
 			rc = write_unit(e, &c->stream[i], &c->stream[i].units[u]);
 			bs_engine_room(e);
 		}
-	if (rc == 0)
+	if (rc == 0 && !bs_planted(HASTY_SUPER))
 		rc = bs_engine_dev(e, BS_DEV_FLUSH, 0, NULL, 0);
 	if (rc == 0)
 		rc = bs_engine_super(e, &c->sb);

@@ -1,6 +1,7 @@
 #include "blockstore/content.h"
 
 #include "blockstore/drop.h"
+#include "blockstore/plant.h"
 
 static uint64_t place_leaf(uint64_t slot)
 {
@@ -118,10 +119,8 @@ void bs_content_ref(struct bs_engine *e, uint64_t cid)
 				  (unsigned long long)cid);
 		return;
 	}
-#if defined(BS_PLANT) && BS_PLANT == 2
-	if (place.refs && slot % 7 == 3) /* planted bug: a forgotten reference */
+	if (bs_planted(FORGOTTEN_REF) && place.refs && slot % 7 == 3)
 		return;
-#endif
 	if (place.refs++ == 0)
 		count(e, f, &place, 1);
 	e->references++;

@@ -2,6 +2,7 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/engine.h"
+#include "blockstore/plant.h"
 
 #include <stdlib.h>
 
@@ -236,7 +237,7 @@ void bs_frame_touch(struct bs_engine *e, struct bs_frame *f)
 	struct bs_frames *fs = &e->frames;
 
 	VS_ASSERT(f->state == BS_FRAME_VALID && !e->cutting);
-	if (f->ckpt) {
+	if (f->ckpt && !bs_planted(NEWER_PAGE)) {
 		uint8_t *copy = bs_buf_take(e);
 
 		memcpy(copy, f->data, BS_PAGE);

@@ -30,8 +30,8 @@ static int holds_data(struct bs_device *dev, bool *data)
 	*data = false;
 	for (unsigned i = 0; i < 2 && rc == 0; i++) {
 		rc = bs_device_sync(dev, BS_DEV_READ, at[i], buf, len);
-		for (uint64_t k = 0; rc == 0 && k < len; k++)
-			*data |= buf[k] != 0;
+		if (rc == 0)
+			*data |= buf[0] || memcmp(buf, buf + 1, len - 1) != 0;
 	}
 	free(buf);
 	return rc;

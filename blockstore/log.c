@@ -4,6 +4,7 @@
 #include "blockstore/engine.h"
 #include "blockstore/mem.h"
 #include "blockstore/op.h"
+#include "blockstore/plant.h"
 
 #include <stdlib.h>
 
@@ -163,7 +164,9 @@ static void unit_done(struct bs_devio *io)
 	u->state = BS_UNIT_WRITTEN;
 	u->status = io->status;
 	u->engine->segs.seg[u->seg].writers--;
-	if (io->status)
+	if (bs_planted(LOST_WRITE))
+		u->status = 0;
+	if (u->status)
 		u->engine->log.retrying = true;
 }
 
@@ -432,7 +435,8 @@ static bool retry(struct bs_engine *e)
 		}
 		place_unit(l, u);
 		e->segs.seg[u->seg].writers++;
-		replace_contents(e, u, seg, off);
+		if (!bs_planted(OLD_PLACE))
+			replace_contents(e, u, seg, off);
 		l->off += u->unit_len;
 		u->status = 0;
 		write_unit(e, u);
@@ -501,6 +505,10 @@ static void flush_done(struct bs_devio *io)
 	struct bs_log *l = &e->log;
 
 	l->flush_busy = false;
+	if (io->status && bs_planted(FLUSH_AGAIN)) {
+		l->flush_wanted = true;
+		return;
+	}
 	if (io->status) {
 		bs_engine_fail(e, "the device failed a flush: what it holds is not known");
 		return;
@@ -516,17 +524,17 @@ static bool start_flush(struct bs_engine *e)
 {
 	struct bs_log *l = &e->log;
 
-	if (!l->flush_wanted || l->flush_busy || l->written_seq < l->flush_first)
+	uint64_t written = l->written_seq + (bs_planted(EARLY_DURABLE) && l->nflight);
+
+	if (!l->flush_wanted || l->flush_busy || written < l->flush_first)
 		return false;
 	l->flush_busy = true;
-	l->flush_target = l->written_seq;
+	l->flush_target = written;
 	l->flush_io = (struct bs_devio){.op = BS_DEV_FLUSH, .done = flush_done, .arg = e};
-#if defined(BS_PLANT) && BS_PLANT == 1
-	if (l->flush_target % 5 == 0) { /* planted bug: a skipped flush */
+	if (bs_planted(SKIPPED_FLUSH) && written % 5 == 0) {
 		flush_done(&l->flush_io);
 		return true;
 	}
-#endif
 	e->count.flushes++;
 	bs_device_submit(e->dev, &l->flush_io);
 	return true;

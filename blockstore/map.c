@@ -1,6 +1,7 @@
 #include "blockstore/map.h"
 
 #include "blockstore/content.h"
+#include "blockstore/plant.h"
 #include "blockstore/work.h"
 
 uint64_t bs_map_span(unsigned level)
@@ -288,7 +289,7 @@ void bs_map_trim_apply(struct bs_engine *e, struct bs_vol *v, uint64_t first, ui
 
 		bs_frame_touch(e, path[0]);
 		bs_map_entry_put(path[0]->data, i, 0);
-		if (owned)
+		if (owned || bs_planted(BORROWED_TRIM))
 			bs_content_unref(e, cid);
 		delta--;
 	}

@@ -2,6 +2,7 @@
 
 #include "blockstore/exact_int.h"
 #include "blockstore/mem.h"
+#include "blockstore/plant.h"
 #include "blockstore/port.h"
 
 #include <stdlib.h>
@@ -96,8 +97,8 @@ static struct bs_iop *take(struct bs_opq *q)
 bool bs_op_conflicts(const struct bs_engine *e, const struct bs_iop *op)
 {
 	for (const struct bs_iop *l = e->locks; l; l = l->lock_next)
-		if (l != op && l->vol == op->vol && l->block < op->block + op->count &&
-		    op->block < l->block + l->count)
+		if (!bs_planted(NO_LOCKS) && l != op && l->vol == op->vol &&
+		    l->block < op->block + op->count && op->block < l->block + l->count)
 			return true;
 	return false;
 }
@@ -141,7 +142,7 @@ void bs_op_done(struct bs_engine *e, struct bs_iop *op, int status)
 void bs_op_acked(struct bs_engine *e, struct bs_iop *op, int status)
 {
 	unlock(e, op);
-	if (status == 0 && op->fua)
+	if (status == 0 && op->fua && !bs_planted(EARLY_FUA))
 		bs_log_flush_op(e, op);
 	else
 		bs_op_done(e, op, status);

@@ -1,6 +1,7 @@
 #include "blockstore/content.h"
 #include "blockstore/map.h"
 #include "blockstore/op.h"
+#include "blockstore/plant.h"
 #include "blockstore/port.h"
 
 /* Reads of small requests enter the block cache; long ones would only push others out. */
@@ -110,10 +111,11 @@ static bool still_there(struct bs_engine *e, const struct bs_piece *p)
 	struct bs_place now;
 
 	if (!f || f->state != BS_FRAME_VALID)
-		return false;
+		return bs_planted(STALE_CACHE);
 	bs_place_get(f->data + slot % BS_PLACES_PER_PAGE * BS_PLACE_SIZE, &now);
-	return now.refs && now.gen == bs_cid_gen(p->cid) && now.seg == p->place.seg &&
-	       now.off == p->place.off && now.check == p->place.check;
+	return bs_planted(STALE_CACHE) ||
+	       (now.refs && now.gen == bs_cid_gen(p->cid) && now.seg == p->place.seg &&
+		now.off == p->place.off && now.check == p->place.check);
 }
 
 void bs_op_read_release(struct bs_engine *e, struct bs_iop *op)

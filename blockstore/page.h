@@ -9,6 +9,7 @@
 #define BS_PAGE_H
 
 #include "blockstore/engine.h"
+#include "blockstore/plant.h"
 
 /* VS_E_CORRUPT: not alive; VS_E_CHECKSUM, VS_E_IO; VS_E_AGAIN as in tree.h. */
 int bs_page_get(struct bs_engine *e, uint64_t cid, struct bs_frame **out) vs_must_check;
@@ -54,7 +55,7 @@ static inline unsigned bs_page_absorb_drops(uint64_t c, uint64_t q, uint64_t b, 
 
 	if (c_owns && (q_owns || !q))
 		drop[n++] = c;
-	if (q_owns && q == b)
+	if (q_owns && q == b && !bs_planted(KEPT_SURPLUS))
 		drop[n++] = q;
 	return n;
 }

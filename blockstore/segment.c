@@ -1,6 +1,7 @@
 #include "blockstore/segment.h"
 
 #include "blockstore/engine.h"
+#include "blockstore/plant.h"
 
 #include <stdlib.h>
 
@@ -79,7 +80,8 @@ uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need 
 		uint32_t i = s->hint;
 
 		s->hint = (s->hint + 1) % s->count;
-		if (s->seg[i].ent.state != BS_SEG_FREE || s->seg[i].readers || s->seg[i].writers)
+		if (s->seg[i].ent.state != BS_SEG_FREE || s->seg[i].writers ||
+		    (s->seg[i].readers && !bs_planted(REUSE_UNDER_READ)))
 			continue;
 		if (s->seg[i].ent.live) {
 			bs_engine_damaged(e, "segment %u is free and holds %u bytes", i,
@@ -154,14 +156,9 @@ void bs_segs_reuse(struct bs_engine *e, uint64_t n)
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct bs_segent *ent = &s->seg[i].ent;
 
-#if defined(BS_PLANT) && BS_PLANT == 3
-		/* planted bug: a segment is reused one checkpoint too early */
-		if (ent->state != BS_SEG_FREEING || ent->stamp > n || s->seg[i].readers)
+		if (ent->state != BS_SEG_FREEING || ent->stamp >= n + bs_planted(EARLY_REUSE) ||
+		    (s->seg[i].readers && !bs_planted(REUSE_UNDER_READ)))
 			continue;
-#else
-		if (ent->state != BS_SEG_FREEING || ent->stamp >= n || s->seg[i].readers)
-			continue;
-#endif
 		bs_seg_set_state(e, i, BS_SEG_FREE, 0);
 	}
 }

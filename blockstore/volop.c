@@ -1,5 +1,6 @@
 #include "blockstore/volop.h"
 
+#include "blockstore/plant.h"
 #include "blockstore/work.h"
 
 #include <stdlib.h>
@@ -162,7 +163,7 @@ static void apply_rollback(struct bs_engine *e, struct bs_volop *op)
 	v->ent.root = snap->ent.root;
 	v->ent.height = snap->ent.height;
 	v->ent.size = snap->ent.size;
-	v->ent.frozen = e->era;
+	v->ent.frozen = bs_planted(THAWED_ROLLBACK) ? 0 : e->era;
 	bs_vol_changed(e, v);
 	if (old)
 		bs_page_unref(e, old);

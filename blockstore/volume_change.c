@@ -1,6 +1,7 @@
 #include "blockstore/feature.h"
 #include "blockstore/map.h"
 #include "blockstore/op.h"
+#include "blockstore/plant.h"
 #include "blockstore/port.h"
 #include "blockstore/volume_int.h"
 
@@ -61,7 +62,7 @@ static int any_mapped(struct bs_engine *e, struct bs_vol *v, uint64_t first, uin
 static int cut_off(struct bs_engine *e, struct bs_vol *v, uint64_t size, uint64_t end,
 		   struct vs_error *err)
 {
-	int rc = bs_trim_blocks(e, v, size / BS_BLOCK, end);
+	int rc = bs_planted(UNCUT_SHRINK) ? 0 : bs_trim_blocks(e, v, size / BS_BLOCK, end);
 
 	return rc ? vs_fail(err, rc, "cannot shrink %s: %s", v->ent.name, vs_err_text(rc)) : 0;
 }

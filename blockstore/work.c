@@ -2,6 +2,7 @@
 
 #include "blockstore/content.h"
 #include "blockstore/page.h"
+#include "blockstore/plant.h"
 
 int bs_work_ready(struct bs_engine *e, unsigned pushes)
 {
@@ -138,7 +139,8 @@ static void apply_release(struct bs_engine *e, struct bs_frame *f)
 	if (base) {
 		struct bs_mapent b = bs_page_ent_now(e, base);
 
-		b.xors ^= cid;
+		if (!bs_planted(STALE_XORS))
+			b.xors ^= cid;
 		bs_page_ent_put(e, base, &b);
 		bs_page_unref(e, base);
 	}

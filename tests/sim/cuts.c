@@ -5,23 +5,6 @@
 #include "tests/sim/scenarios.h"
 #include "tests/sim/workload.h"
 
-#include <stdio.h>
-
-static void start(struct world *w)
-{
-	world_format(w);
-	world_open(w);
-}
-
-static struct model_image *volume(struct world *w, uint32_t blocks)
-{
-	char name[64];
-
-	(void)snprintf(name, sizeof(name), "v%u", ++w->names);
-	sim_require(world_create(w, name, blocks) == 0, "create %s failed", name);
-	return model_find(&w->model, name, "");
-}
-
 /* Which copies can be read, and each slot's checkpoint. */
 struct supers {
 	bool there[2][2];
@@ -79,7 +62,7 @@ static void busy_with_checkpoints(struct world *w)
 
 	w->cfg.checkpoint_bytes = 262144;
 	w->cfg.gen_mask = 3;
-	start(w);
+	sim_start(w);
 	workload_default(w, &l);
 	l.depth = 12;
 	l.admin_one_in = 12;
@@ -174,10 +157,10 @@ void sim_newest_rots(struct world *w)
 	unsigned full = sim_below(&w->rng, 4);
 
 	w->cfg.checkpoint_bytes = UINT64_C(65536) * sim_between(&w->rng, 4, 120);
-	start(w);
+	sim_start(w);
 	for (unsigned i = 0; i < full; i++)
-		fill_up(w, volume(w, 600));
-	(void)volume(w, 300);
+		fill_up(w, sim_volume(w, 600));
+	(void)sim_volume(w, 300);
 	for (unsigned i = 0; i < 3; i++) {
 		bool power = sim_one_in(&w->rng, 2);
 

@@ -5,39 +5,19 @@
 #include "tests/sim/scenarios.h"
 #include "tests/sim/workload.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define PAGE 4096u
 
-static void start(struct world *w)
-{
-	world_format(w);
-	world_open(w);
-}
-
-static struct model_image *volume(struct world *w, uint32_t blocks)
-{
-	char name[64];
-
-	(void)snprintf(name, sizeof(name), "v%u", ++w->names);
-	sim_require(world_create(w, name, blocks) == 0, "create %s failed", name);
-	return model_find(&w->model, name, "");
-}
-
-/* A page with something in it, outside the superblocks' areas; 0 when none is found. */
+/* A page that was written, outside the superblocks' areas; 0 when none is found. */
 static uint64_t find_used_page(struct world *w, uint64_t size)
 {
-	unsigned char page[PAGE];
-
 	for (unsigned tries = 0; tries < 1000; tries++) {
 		uint64_t first = BS_HEAD_AREA / PAGE, end = (size - BS_TAIL_AREA) / PAGE;
 		uint64_t at = PAGE * (first + sim_below(&w->rng, (uint32_t)(end - first)));
 
-		sim_disk_peek(w->disk, at, page, PAGE);
-		for (unsigned i = 0; i < PAGE; i += 8)
-			if (vs_get_le64(page + i) != 0)
-				return at;
+		if (sim_disk_written(w->disk, at))
+			return at;
 	}
 	return 0;
 }
@@ -59,26 +39,45 @@ static unsigned read_tolerantly(struct world *w, struct model_image *img, uint32
 	return errors;
 }
 
+unsigned sim_read_all(struct world *w)
+{
+	unsigned errors = 0;
+
+	for (unsigned i = 0; i < MODEL_IMAGES; i++)
+		if (w->model.images[i].live)
+			errors += read_tolerantly(w, &w->model.images[i], 0);
+	return errors;
+}
+
+bool sim_says_older(struct world *w)
+{
+	struct bs_store_info info;
+
+	sim_host_info(w->host, &info);
+	sim_require(!info.read_only || sim_host_complaints(w->host) > 0,
+		    "read-only without a word");
+	return info.read_only;
+}
+
 /* 3: damage below what was flushed is an error where it is met, and never an older state. */
 void sim_rot(struct world *w)
 {
 	struct vs_error err = {0};
 	struct bs_check_result res = {0};
-	struct bs_store_info info;
 	struct model_image *v;
 	struct workload l;
 	unsigned errors = 0;
 	uint64_t at;
 
 	w->cfg.checkpoint_bytes = sim_one_in(&w->rng, 2) ? 8u << 20 : 256u << 10;
-	start(w);
+	sim_start(w);
 	workload_default(w, &l);
 	l.depth = 6;
 	l.admin_one_in = 60;
 	l.images = 4;
 	l.max_blocks = 64;
 	l.no_delete = true;
-	v = volume(w, 64);
+	v = sim_volume(w, 64);
 	workload_run(w, &l, 120);
 	world_settle(w);
 	world_pin_all(w);
@@ -101,11 +100,8 @@ void sim_rot(struct world *w)
 			    "damage at %llu: open says %s", (unsigned long long)at, err.text);
 		return;
 	}
-	sim_host_info(w->host, &info);
-	if (info.read_only) { /* an earlier state, and it says so */
-		sim_require(sim_host_complaints(w->host) > 0, "read-only without a word");
+	if (sim_says_older(w))
 		return;
-	}
 	for (unsigned i = 0; i < MODEL_IMAGES; i++)
 		if (w->model.images[i].live)
 			errors += read_tolerantly(w, &w->model.images[i],
@@ -140,13 +136,13 @@ void sim_stalled_reads(struct world *w)
 	w->cfg.max_contents = 4096;
 	w->may_nospc = true;
 	w->trims_may_drop = true;
-	start(w);
+	sim_start(w);
 	workload_default(w, &l);
 	l.admin_one_in = 0; /* would wait for the reads */
 	l.depth = 16;
 	l.largest_write = 512;
 	l.weight[WORK_READ] = 5;
-	v = volume(w, sim_between(&w->rng, 40, 128));
+	v = sim_volume(w, sim_between(&w->rng, 40, 128));
 	sim_write_much(w, v, v->sectors / 8);
 	for (unsigned i = 0; i < 4; i++) {
 		world_settle(w);
@@ -238,7 +234,7 @@ void sim_bad_disk(struct world *w)
 {
 	struct workload l;
 
-	start(w);
+	sim_start(w);
 	workload_default(w, &l);
 	l.images = 5;
 	l.max_blocks = 64;

@@ -109,6 +109,11 @@ void sim_image_write(struct sim_image *m, uint64_t offset, const void *data, uin
 	}
 }
 
+bool sim_image_holds(const struct sim_image *m, uint64_t offset)
+{
+	return m->pages[offset / PAGE] != NULL;
+}
+
 void sim_image_flip(struct sim_image *m, uint64_t offset, unsigned bit)
 {
 	own(m, offset / PAGE)[offset % PAGE] ^= (unsigned char)(1u << bit % 8);

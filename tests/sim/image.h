@@ -5,6 +5,7 @@
 #ifndef SIM_IMAGE_H
 #define SIM_IMAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct sim_page;
@@ -22,6 +23,7 @@ void sim_image_read(const struct sim_image *m, uint64_t offset, void *buf, uint6
 /* data NULL: zeros. */
 void sim_image_write(struct sim_image *m, uint64_t offset, const void *data, uint64_t length);
 void sim_image_flip(struct sim_image *m, uint64_t offset, unsigned bit);
+bool sim_image_holds(const struct sim_image *m, uint64_t offset); /* the page there */
 uint64_t sim_image_sum(const struct sim_image *m);
 /* Bytes of the pages held if this range were written. */
 uint64_t sim_image_would_hold(const struct sim_image *m, uint64_t offset, uint64_t length);

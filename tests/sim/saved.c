@@ -88,8 +88,7 @@ void sim_saved_index(struct world *w)
 	struct workload l;
 	unsigned saved = 0;
 
-	world_format(w);
-	world_open(w);
+	sim_start(w);
 	workload_default(w, &l);
 	l.alphabet = 40;
 	for (unsigned i = 0; i < 4; i++) {
@@ -106,4 +105,5 @@ void sim_saved_index(struct world *w)
 	}
 	sim_require(saved > 0, "no stop saved an index");
 	workload_run(w, &l, 40);
+	sim_end_empty(w);
 }

@@ -13,10 +13,22 @@ void sim_newest_rots(struct world *w);
 void sim_stalled_reads(struct world *w);
 void sim_bad_disk(struct world *w);
 void sim_saved_index(struct world *w);
+void sim_cut_administration(struct world *w);
+void sim_lying_reads(struct world *w);
 void sim_exact_space(struct world *w);
 void sim_crafted(struct world *w);
 void sim_late_drops(struct world *w);
 
+/* Formats and opens. */
+void sim_start(struct world *w);
+/* A new volume of so many blocks. */
+struct model_image *sim_volume(struct world *w, uint32_t blocks);
+/* Verifies everything, deletes everything: neither references nor space may be left. */
+void sim_end_empty(struct world *w);
+/* Every block of every image reads right or gives an error; returns how many gave one. */
+unsigned sim_read_all(struct world *w);
+/* Whether it opened read-only, which shows an earlier state and must be said. */
+bool sim_says_older(struct world *w);
 /* Several compare-and-writes that expect the same: exactly one may succeed. */
 void sim_compare_race(struct world *w, struct model_image *v);
 /* A snapshot of some volume, or a clone of some snapshot. */

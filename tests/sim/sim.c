@@ -1,38 +1,41 @@
 /*
  * sim: runs the store's engine on simulated disks, from seeds.
  *
- * sim [--seeds A-B] [--case N] [--expect-failure] [--verbose]. Each case runs in a process of its
- * own, so that a crash or an endless loop is that case's failure; on failure the line says which
- * seed, and the command that replays it.
+ * sim [--total N] [--first S] [--jobs J]     every case's share of N seeds, from S on
+ * sim --seeds A-B [--case C]                 these seeds of every case, or of one
+ * sim-plant [--plant P] ...                  with a planted bug (all of them in turn): it must be
+ *                                            caught
+ *
+ * On failure the line says which seed, and the command that replays it. The last line but TAP says
+ * how many seeds ran.
  */
+#include "common/bytes.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "tests/sim/cases.h"
+#include "tests/sim/plants.h"
 #include "tests/sim/report.h"
+#include "tests/sim/schedule.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <malloc.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct options {
-	uint64_t first, last;
-	int only; /* case, or -1 */
-	bool expect_failure;
-};
-
-struct shared {
-	uint64_t seed, done;
+	uint64_t first, last; /* of --seeds; last 0: shares of total from first on */
+	uint64_t total;
+	uint64_t only; /* case, or UINT64_MAX */
+	uint64_t plant, jobs;
 };
 
 static int usage(const char *text)
 {
 	fprintf(stderr,
-		"sim: %s\nusage: sim [--seeds A-B] [--case N] [--expect-failure] [--verbose]\n",
+		"sim: %s\nusage: sim [--seeds A-B | --total N [--first S]] [--case C] [--jobs J] "
+		"[--plant P] [--verbose]\n",
 		text);
 	return 2;
 }
@@ -44,34 +47,39 @@ static int parse_seeds(char *text, struct options *o)
 	if (dash)
 		*dash = 0;
 	if (vs_parse_u64(text, UINT64_MAX, &o->first) < 0 ||
-	    vs_parse_u64(dash ? dash + 1 : text, UINT64_MAX, &o->last) < 0)
+	    vs_parse_u64(dash ? dash + 1 : text, UINT64_MAX - 1, &o->last) < 0)
 		return -1;
-	return o->first <= o->last ? 0 : -1;
+	return o->first && o->first <= o->last ? 0 : -1;
 }
 
 static int parse(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {{"seeds", required_argument, NULL, 's'},
-					      {"case", required_argument, NULL, 'c'},
-					      {"expect-failure", no_argument, NULL, 'x'},
-					      {"verbose", no_argument, NULL, 'v'},
-					      {NULL, 0, NULL, 0}};
-	uint64_t n;
-	int c;
+	static const struct option longs[] = {
+	    {"seeds", required_argument, NULL, 's'}, {"total", required_argument, NULL, 't'},
+	    {"first", required_argument, NULL, 'f'}, {"case", required_argument, NULL, 'c'},
+	    {"jobs", required_argument, NULL, 'j'},  {"plant", required_argument, NULL, 'p'},
+	    {"verbose", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0}};
+	int c, rc = 0;
 
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
+	while (rc == 0 && (c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
 		switch (c) {
 		case 's':
-			if (parse_seeds(optarg, o) < 0)
-				return usage("--seeds takes A-B or one number");
+			rc = parse_seeds(optarg, o);
+			break;
+		case 't':
+			rc = vs_parse_u64(optarg, UINT64_C(1) << 40, &o->total);
+			break;
+		case 'f':
+			rc = vs_parse_u64(optarg, UINT64_C(1) << 60, &o->first);
 			break;
 		case 'c':
-			if (vs_parse_u64(optarg, sim_case_count - 1, &n) < 0)
-				return usage("--case takes the number of a case");
-			o->only = (int)n;
+			rc = vs_parse_u64(optarg, sim_case_count - 1, &o->only);
 			break;
-		case 'x':
-			o->expect_failure = true;
+		case 'j':
+			rc = vs_parse_u64(optarg, 1024, &o->jobs);
+			break;
+		case 'p':
+			rc = vs_parse_u64(optarg, plants_count(), &o->plant);
 			break;
 		case 'v':
 			sim_verbose++;
@@ -79,84 +87,117 @@ static int parse(int argc, char **argv, struct options *o)
 		default:
 			return usage("unknown option");
 		}
+		if (rc < 0)
+			return usage("an option's value is not what it takes");
 	}
 	return optind == argc ? 0 : usage("takes no arguments");
 }
 
-static void run_seeds(const struct sim_case *c, const struct options *o, struct shared *s)
+static void share_out(const struct options *o, struct schedule_share *share)
 {
-	for (uint64_t seed = o->first;; seed++) {
-		struct world w;
+	uint64_t shares = 0;
 
-		s->seed = seed;
-		world_init(&w, seed, c->disk_size);
-		c->run(&w);
-		world_free(&w);
-		s->done++;
-		if (seed == o->last)
-			return;
+	for (unsigned i = 0; i < sim_case_count; i++)
+		shares += sim_cases[i].share;
+	for (unsigned i = 0; i < sim_case_count; i++) {
+		uint64_t n = VS_DIV_UP(o->total * sim_cases[i].share, shares);
+
+		if (o->only < sim_case_count && o->only != i)
+			n = 0;
+		else if (o->last)
+			n = o->last - o->first + 1;
+		share[i] = (struct schedule_share){.first = o->first, .count = n};
 	}
 }
 
-/* Whether all seeds passed. */
-static bool run_case(const char *self, unsigned i, const struct options *o, struct shared *s)
+static void print_replay(const char *self, const struct options *o, unsigned i, uint64_t seed)
 {
-	const struct sim_case *c = &sim_cases[i];
-	int status = 0;
-	pid_t pid;
+	printf("# replay: %s --case %u --seeds %llu", self, i, (unsigned long long)seed);
+	if (o->plant)
+		printf(" --plant %llu", (unsigned long long)o->plant);
+	printf(" --verbose\n");
+}
 
-	memset(s, 0, sizeof(*s));
-	fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
-		run_seeds(c, o, s);
-		fflush(stdout);
-		_exit(0);
+static bool run_honest(const char *self, const struct options *o,
+		       const struct schedule_share *share, struct schedule_result *r)
+{
+	bool good = schedule_run(share, (unsigned)o->jobs, false, r);
+	uint64_t done = 0;
+
+	if (!good)
+		printf("not ok sim # cannot start processes\n");
+	for (unsigned i = 0; i < sim_case_count; i++) {
+		if (!share[i].count)
+			continue;
+		done += r[i].done;
+		good &= !r[i].bad;
+		printf("%s sim case %u %s (%llu seeds)\n", r[i].bad ? "not ok" : "ok", i,
+		       sim_cases[i].name, (unsigned long long)r[i].done);
+		if (r[i].bad)
+			print_replay(self, o, i, r[i].failed);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-		printf("not ok sim case %u %s # cannot start a process\n", i, c->name);
+	printf("# %llu seeds ran\n", (unsigned long long)done);
+	return good;
+}
+
+/* One planted bug: it must be caught by some seed. */
+static bool run_planted(const char *self, const struct options *o,
+			const struct schedule_share *share, struct schedule_result *r)
+{
+	uint64_t done = 0;
+	bool caught = false;
+
+	plants_set((unsigned)o->plant);
+	if (!schedule_run(share, (unsigned)o->jobs, true, r)) {
+		printf("not ok sim # cannot start processes\n");
 		return false;
 	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-		printf("ok sim case %u %s (%llu seeds)\n", i, c->name, (unsigned long long)s->done);
-		return true;
+	for (unsigned i = 0; i < sim_case_count; i++)
+		done += r[i].done;
+	for (unsigned i = 0; i < sim_case_count && !caught; i++) {
+		caught = r[i].bad;
+		if (caught)
+			print_replay(self, o, i, r[i].failed);
 	}
-	if (WIFSIGNALED(status))
-		printf("# died of signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
-	printf("%s sim case %u %s\n# replay: %s --case %u --seeds %llu --verbose\n",
-	       o->expect_failure ? "# caught:" : "not ok", i, c->name, self, i,
-	       (unsigned long long)s->seed);
-	return false;
+	printf("%s planted %llu, %s: %s after %llu seeds\n", caught ? "ok" : "not ok",
+	       (unsigned long long)o->plant, plants_text((unsigned)o->plant),
+	       caught ? "caught" : "not caught", (unsigned long long)done);
+	return caught;
+}
+
+static bool run(const char *self, struct options *o)
+{
+	struct schedule_share *share = calloc(sim_case_count, sizeof(*share));
+	struct schedule_result *result = calloc(sim_case_count, sizeof(*result));
+	bool good = share && result;
+
+	if (good)
+		share_out(o, share);
+	if (good && o->plant) {
+		good = run_planted(self, o, share, result);
+	} else if (good && plants_count()) {
+		for (o->plant = 1; o->plant <= plants_count(); o->plant++)
+			good &= run_planted(self, o, share, result);
+	} else if (good) {
+		good = run_honest(self, o, share, result);
+	}
+	free(share);
+	free(result);
+	return good;
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = {.first = 1, .last = 200, .only = -1};
-	struct shared *s;
-	unsigned failed = 0;
+	struct options o = {.first = 1, .total = SIM_TOTAL, .only = UINT64_MAX};
 	int rc = parse(argc, argv, &o);
 
 	if (rc)
 		return rc;
+	if (!o.jobs)
+		o.jobs = (uint64_t)VS_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	vs_log_set_level(sim_verbose ? VS_LOG_DEBUG : VS_LOG_ERROR);
 	/* a store is opened many times: keep what it frees instead of faulting it in anew */
 	(void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
 	(void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
-	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (s == MAP_FAILED) {
-		perror("sim: mmap");
-		return 1;
-	}
-	for (unsigned i = 0; i < sim_case_count; i++) {
-		if (o.only >= 0 && (unsigned)o.only != i)
-			continue;
-		failed += !run_case(argv[0], i, &o, s);
-		if (o.expect_failure && failed) {
-			printf("ok planted bug is caught\n");
-			return 0;
-		}
-	}
-	if (o.expect_failure)
-		printf("not ok planted bug is not caught\n");
-	return o.expect_failure || failed ? 1 : 0;
+	return run(argv[0], &o) ? 0 : 1;
 }

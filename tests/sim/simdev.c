@@ -141,6 +141,13 @@ static int finish_read(struct sim_disk *d, struct bs_devio *io)
 		sim_image_read(&d->now, at, io->iov[i].iov_base, io->iov[i].iov_len);
 		at += io->iov[i].iov_len;
 	}
+	if (sim_slot_of(io)->fate == SIM_FATE_FLIP) {
+		const struct iovec *v = &io->iov[sim_below(&d->rng, (uint32_t)io->iovcnt)];
+		unsigned char *byte = v->iov_base;
+
+		byte += sim_below(&d->rng, (uint32_t)v->iov_len);
+		*byte ^= (unsigned char)(1u << sim_below(&d->rng, 8));
+	}
 	return 0;
 }
 
@@ -273,7 +280,8 @@ static void dev_wait(struct bs_device *dev)
 		return;
 	}
 	sim_require(s->running, "waiting for a device that has nothing to do");
-	sim_require(!sim_slot_of(s->running)->stalled, "waiting for a stalled request");
+	if (sim_slot_of(s->running)->stalled) /* a slow device, not a dead one */
+		sim_disk_release(s->disk);
 	s->clock->ns = VS_MAX(s->clock->ns, sim_slot_of(s->running)->due);
 }
 

@@ -53,7 +53,8 @@ bool sim_disk_silent(const struct sim_disk *d);
 
 enum sim_fate {
 	SIM_FATE_ERROR, /* VS_E_IO; a write may have happened in part; a flush loses what it had */
-	SIM_FATE_LIE, /* flush: success, nothing became durable; write: success, nothing written */
+	SIM_FATE_LIE,  /* flush: success, nothing became durable; write: success, nothing written */
+	SIM_FATE_FLIP, /* read: success, but one bit is wrong */
 	SIM_FATE_STALL, /* held back until sim_disk_release */
 };
 
@@ -77,6 +78,8 @@ void sim_disk_limit(struct sim_disk *d, uint64_t bytes);
 
 /* Flips one bit of what is stored, in the cache and below it. */
 void sim_disk_rot(struct sim_disk *d, uint64_t offset, unsigned bit);
+/* Whether the page of 4 KiB at offset was ever written. */
+bool sim_disk_written(const struct sim_disk *d, uint64_t offset);
 /* A direct look at what the disk reads as now. */
 void sim_disk_peek(const struct sim_disk *d, uint64_t offset, void *buf, uint64_t length);
 

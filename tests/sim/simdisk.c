@@ -182,6 +182,11 @@ void sim_disk_rot(struct sim_disk *d, uint64_t offset, unsigned bit)
 	sim_image_flip(&d->stable, offset, bit);
 }
 
+bool sim_disk_written(const struct sim_disk *d, uint64_t offset)
+{
+	return sim_image_holds(&d->now, offset);
+}
+
 void sim_disk_peek(const struct sim_disk *d, uint64_t offset, void *buf, uint64_t length)
 {
 	sim_image_read(&d->now, offset, buf, length);

@@ -250,7 +250,7 @@ static void create_one(struct world *w, const struct workload *l)
 	(void)world_create(w, name, sim_between(&w->rng, l->min_blocks, l->max_blocks));
 }
 
-static void administer(struct world *w, const struct workload *l)
+void workload_administer(struct world *w, const struct workload *l)
 {
 	unsigned n = model_count(&w->model, false) + model_count(&w->model, true);
 	struct model_image *vol = workload_pick(w, false), *snap = workload_pick(w, true);
@@ -296,7 +296,7 @@ void workload_step(struct world *w, const struct workload *l)
 		return;
 	if (l->admin_one_in && !w->admin_busy && !w->admin_unsure &&
 	    sim_one_in(&w->rng, l->admin_one_in))
-		administer(w, l);
+		workload_administer(w, l);
 	else if (!w->admin_busy && sim_one_in(&w->rng, 40))
 		world_pin_all(w);
 	else if (w->in_flight < VS_MIN(l->depth, DEPTH_MAX))

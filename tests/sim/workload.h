@@ -34,6 +34,8 @@ struct workload {
 void workload_default(struct world *w, struct workload *l);
 /* Starts something or lets something happen. */
 void workload_step(struct world *w, const struct workload *l);
+/* Creates, resizes, renames, snapshots, clones, rolls back or deletes something. */
+void workload_administer(struct world *w, const struct workload *l);
 void workload_run(struct world *w, const struct workload *l, unsigned steps);
 /* A random live image; NULL when there is none. */
 struct model_image *workload_pick(struct world *w, bool snapshots);

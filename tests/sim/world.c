@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Virtual I/O completions and time steps without any request getting done: a deadlock. */
+/* Turns without any request getting done: what the device holds back it gives now. */
+#define STALL_TURNS 2000u
+/* And without any after that: a deadlock. */
 #define IDLE_TURNS 50000u
 
 void world_init(struct world *w, uint64_t seed, uint64_t disk_size)
@@ -26,6 +28,15 @@ void world_init(struct world *w, uint64_t seed, uint64_t disk_size)
 	world_default_config(w);
 	if (sim_one_in(&w->rng, 4)) /* maps of two and three levels instead of one and two */
 		w->shift = 512 * 512 - 256;
+}
+
+void world_end(const struct world *w)
+{
+	struct sim_rng rng = w->rng;
+
+	sim_trace("end: %llu turns, %llu completions, %llu I/O events, chance %016llx",
+		  (unsigned long long)w->turns, (unsigned long long)w->completions,
+		  (unsigned long long)sim_disk_events(w->disk), (unsigned long long)sim_u64(&rng));
 }
 
 void world_free(struct world *w)
@@ -113,6 +124,8 @@ bool world_turn(struct world *w)
 		sim_require(++w->idle_turns < IDLE_TURNS,
 			    "deadlock: %u requests in flight, administration %s, nothing gets done",
 			    w->in_flight, w->admin_busy ? "too" : "idle");
+	if (w->idle_turns % STALL_TURNS == STALL_TURNS - 1)
+		sim_disk_release(w->disk);
 	if (sim_one_in(&w->rng, 8))
 		advance(w, w->clock.ns + sim_below(&w->rng, 100000));
 	for (unsigned i = 0; i < parts; i++)
@@ -181,7 +194,8 @@ static bool cut_inside_recovery(struct world *w)
 {
 	struct vs_error err = {0};
 
-	sim_disk_silence_at(w->disk, sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 60));
+	sim_disk_silence_at(w->disk, sim_disk_events(w->disk) + 1 +
+					 sim_below(&w->rng, sim_one_in(&w->rng, 4) ? 400 : 60));
 	if (sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err) == 0) {
 		world_turns(w, 20);
 		if (!sim_disk_silent(w->disk)) {

@@ -74,6 +74,7 @@ struct world {
 };
 
 void world_init(struct world *w, uint64_t seed, uint64_t disk_size);
+void world_end(const struct world *w); /* the trace's last line: what a replay must come to again */
 void world_free(struct world *w);
 /* Small everything, seed-chosen. */
 void world_default_config(struct world *w);
