@@ -368,26 +368,49 @@ static bool enter_next(struct bs_engine *e, struct bs_replay *r)
 	return false;
 }
 
-/* A later unit that says that the missing one was durable: then this is damage, not the end. */
-static bool damaged_in(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uint32_t off)
+/*
+ * A later unit that says that the missing one was durable: then this is damage, not the end. ahead:
+ * what a later unit at the segment's start names, else as it was.
+ */
+static bool damaged_in(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uint32_t off,
+		       uint32_t ahead[BS_LOG_AHEAD])
 {
-	for (; seg < e->segs.count && off + BS_PAGE <= e->segs.size; off += BS_PAGE) {
+	if (seg >= e->segs.count || off + BS_PAGE > e->segs.size ||
+	    read_log(e, seg, off, r->buf, e->segs.size - off))
+		return false;
+	for (uint32_t at = 0; at < e->segs.size - off; at += BS_PAGE) {
 		struct bs_unit_head h;
-		uint32_t len;
-		int rc;
+		int rc =
+		    bs_unit_decode(r->buf + at, e->segs.size - off - at, e->segs.size, e->tag, &h);
 
-		if (read_log(e, seg, off, r->buf, BS_PAGE))
+		if (rc || h.kind != BS_UNIT_LOG || h.epoch != e->sb.epoch || h.seq <= r->seq)
 			continue;
-		rc = bs_unit_decode(r->buf, BS_PAGE, e->segs.size, e->tag, &h);
-		if (rc == VS_E_RANGE) {
-			len = VS_MIN(h.head_len, e->segs.size - off);
-			if (read_log(e, seg, off, r->buf, len))
-				continue;
-			rc = bs_unit_decode(r->buf, len, e->segs.size, e->tag, &h);
-		}
-		if (rc == 0 && h.kind == BS_UNIT_LOG && h.epoch == e->sb.epoch && h.seq > r->seq &&
-		    h.durable_seq >= r->seq)
+		if (h.durable_seq >= r->seq)
 			return true;
+		if (h.first)
+			memcpy(ahead, h.ahead, sizeof(h.ahead));
+	}
+	return false;
+}
+
+/*
+ * Looks along the log behind the gap as far as it goes on: the flush that covered the missing unit
+ * may have been many segments later.
+ */
+static bool damaged_later(struct bs_engine *e, struct bs_replay *r)
+{
+	uint32_t ahead[BS_LOG_AHEAD], next[BS_LOG_AHEAD];
+
+	memcpy(next, r->ahead, sizeof(next));
+	if (damaged_in(e, r, r->seg, r->off, next))
+		return true;
+	for (uint32_t n = 0; n < e->segs.count; n++) {
+		memcpy(ahead, next, sizeof(ahead));
+		for (unsigned i = 0; i < BS_LOG_AHEAD && !memcmp(ahead, next, sizeof(ahead)); i++)
+			if (ahead[i] < e->segs.count && damaged_in(e, r, ahead[i], 0, next))
+				return true;
+		if (!memcmp(ahead, next, sizeof(ahead)))
+			return false;
 	}
 	return false;
 }
@@ -401,12 +424,7 @@ static bool damaged(struct bs_engine *e, struct bs_replay *r)
 	if (e->env.witness_get && e->env.witness_get(e->env.arg, &epoch, &seq) &&
 	    epoch == e->sb.epoch && seq >= r->seq)
 		return true;
-	if (damaged_in(e, r, r->seg, r->off))
-		return true;
-	for (unsigned i = 0; i < BS_LOG_AHEAD; i++)
-		if (r->ahead[i] < e->segs.count && damaged_in(e, r, r->ahead[i], 0))
-			return true;
-	return false;
+	return damaged_later(e, r);
 }
 
 static void make_read_only(struct bs_engine *e, const char *why)
