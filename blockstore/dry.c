@@ -303,7 +303,7 @@ static int position(struct bs_dry *d, unsigned level, const struct drop *lost, u
 	for (unsigned i = 0; i < n && rc == 0; i++)
 		rc = lose_page(d, l, lost[i].cid);
 	bs_frames_unkeep(d->e);
-	if (rc == 0 && level)
+	if (rc == 0 && level && l->n)
 		qsort(l->drop, l->n, sizeof(*l->drop), by_place);
 	for (unsigned i = 0, k; i < l->n && rc == 0; i = k) {
 		for (k = i + 1; level && k < l->n && l->drop[k].at == l->drop[i].at; k++)
