@@ -1,5 +1,6 @@
 #include "blockstore/volop.h"
 
+#include "blockstore/drop.h"
 #include "blockstore/plant.h"
 #include "blockstore/work.h"
 
@@ -242,6 +243,92 @@ int bs_volops_run(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_n
 	for (size_t i = 0; i < n; i++) {
 		free(ops[i].fresh);
 		ops[i].fresh = NULL;
+	}
+	bs_frames_unkeep(e);
+	return rc;
+}
+
+/* Roots and their entries stay resident together, and all records lie in one unit. */
+size_t bs_volops_most(const struct bs_engine *e)
+{
+	uint32_t room = e->log.head_large - BS_UNIT_HEAD - 64;
+
+	return VS_MIN(e->frames.count / 16, room / BS_REC_RELEASE_SIZE);
+}
+
+/* What lies behind a volume's new end: at most one range of entries for each level of its map. */
+struct cut {
+	uint64_t first[BS_MAP_LEVELS], end[BS_MAP_LEVELS];
+	unsigned n, pages, drops;
+};
+
+static int prepare_cut(struct bs_engine *e, struct bs_vol *v, uint64_t first, struct cut *c)
+{
+	uint64_t limit = bs_map_span(v->ent.height - 1u), end;
+
+	for (c->n = c->pages = c->drops = 0; first < limit; first = end) {
+		struct bs_map_need need;
+		bool nothing;
+		int rc = bs_map_trim_prepare(e, v, first, limit, &end, &nothing, &need);
+
+		if (rc)
+			return rc;
+		if (nothing)
+			continue;
+		VS_ASSERT(c->n < BS_MAP_LEVELS);
+		c->first[c->n] = first;
+		c->end[c->n++] = end;
+		c->pages += need.pages;
+		c->drops += need.drops;
+	}
+	return 0;
+}
+
+static int prepare_shrink(struct bs_engine *e, struct bs_vol *v, struct bs_volop *op, struct cut *c)
+{
+	uint32_t bytes = bs_volop_size(op);
+	int rc = bs_frames_reserve(e, BS_MAP_LEVELS * (2 * BS_MAP_LEVELS + 8));
+
+	if (rc == 0)
+		rc = bs_volop_prepare(e, op);
+	if (rc == 0)
+		rc = prepare_cut(e, v, op->rec.vol.size / BS_BLOCK, c);
+	if (rc == 0)
+		rc = bs_work_ready(e, c->n * (BS_MAP_FAN + BS_MAP_LEVELS + 1) + 4);
+	if (rc == 0)
+		rc = bs_ids_prepare(e, &e->mappages, c->pages);
+	if (rc == 0)
+		rc = bs_drop_ready(e, c->drops);
+	if (rc == 0)
+		rc = bs_frames_room(e, c->n * (BS_MAP_FAN + 16) + 4 * c->pages + 16);
+	if (rc == 0)
+		rc = bs_log_room(e, BS_NEED_DELETE, bytes + c->n * BS_REC_TRIM_SIZE, 0, c->pages);
+	return rc;
+}
+
+int bs_volops_shrink(struct bs_engine *e, struct bs_vol *v, const struct bs_volent *ent)
+{
+	struct bs_volop op = {.rec = {.type = BS_REC_VOL_PUT, .vol = *ent}};
+	uint64_t blocks;
+	struct cut c;
+	int rc;
+
+	do {
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = prepare_shrink(e, v, &op, &c);
+	} while (rc == 0 && blocks != bs_fiber_blocks(e->fibers));
+	if (rc == 0) {
+		bs_rec_put(bs_log_record(e, bs_volop_size(&op)), &op.rec);
+		bs_volop_apply(e, &op);
+	}
+	for (unsigned i = 0; rc == 0 && i < c.n && !bs_planted(UNCUT_SHRINK); i++) {
+		struct bs_rec r = {.type = BS_REC_TRIM,
+				   .volume = ent->id,
+				   .block = c.first[i],
+				   .count = c.end[i] - c.first[i]};
+
+		bs_rec_put(bs_log_record(e, BS_REC_TRIM_SIZE), &r);
+		bs_map_trim_apply(e, v, c.first[i], c.end[i]);
 	}
 	bs_frames_unkeep(e);
 	return rc;

@@ -23,5 +23,10 @@ uint32_t bs_volop_size(const struct bs_volop *op);	       /* bytes of its record
  */
 int bs_volops_run(struct bs_engine *e, struct bs_volop *ops, size_t n,
 		  enum bs_need need) vs_must_check;
+/* How many deletions one such step may hold. */
+size_t bs_volops_most(const struct bs_engine *e);
+/* The same for v's new entry, with a smaller size, and all that is mapped behind its end. */
+int bs_volops_shrink(struct bs_engine *e, struct bs_vol *v,
+		     const struct bs_volent *ent) vs_must_check;
 
 #endif

@@ -1,9 +1,10 @@
 #include "blockstore/feature.h"
 #include "blockstore/map.h"
 #include "blockstore/op.h"
-#include "blockstore/plant.h"
 #include "blockstore/port.h"
 #include "blockstore/volume_int.h"
+
+#include <stdlib.h>
 
 static int put_changed(struct bs_engine *e, struct bs_vol *v, const struct bs_volent *ent,
 		       struct vs_error *err)
@@ -59,28 +60,21 @@ static int any_mapped(struct bs_engine *e, struct bs_vol *v, uint64_t first, uin
 	return 0;
 }
 
-static int cut_off(struct bs_engine *e, struct bs_vol *v, uint64_t size, uint64_t end,
-		   struct vs_error *err)
-{
-	int rc = bs_planted(UNCUT_SHRINK) ? 0 : bs_trim_blocks(e, v, size / BS_BLOCK, end);
-
-	return rc ? vs_fail(err, rc, "cannot shrink %s: %s", v->ent.name, vs_err_text(rc)) : 0;
-}
-
-static int shrink(struct bs_engine *e, struct bs_vol *v, const struct bs_volume_change *a,
-		  struct vs_error *err)
+/* Refuses to cut data off that nobody said may go. */
+static int may_shrink(struct bs_engine *e, struct bs_vol *v, const struct bs_volume_change *a,
+		      struct vs_error *err)
 {
 	uint64_t first = a->size / BS_BLOCK, end = v->ent.size / BS_BLOCK;
 	bool any;
-	int rc = any_mapped(e, v, first, end, &any);
+	int rc = a->force ? 0 : any_mapped(e, v, first, end, &any);
 
 	if (rc)
 		return vs_fail(err, rc, "cannot shrink %s: %s", a->name, vs_err_text(rc));
-	if (any && !a->force)
+	if (!a->force && any)
 		return vs_fail(err, VS_E_INVAL,
 			       "%s has data beyond the new size: add --force to cut it off",
 			       a->name);
-	return any ? cut_off(e, v, a->size, v->ent.size / BS_BLOCK, err) : 0;
+	return 0;
 }
 
 static int do_resize(struct bs_engine *e, struct bs_call *c)
@@ -88,7 +82,6 @@ static int do_resize(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	bool shrinks;
 	int rc = bs_volume_writable(e, c->err);
 
 	if (rc == 0)
@@ -96,17 +89,20 @@ static int do_resize(struct bs_engine *e, struct bs_call *c)
 	if (rc == 0)
 		rc = bs_volume_size_ok(a->size, c->err);
 	if (rc == 0 && a->size < v->ent.size)
-		rc = shrink(e, v, a, c->err);
+		rc = may_shrink(e, v, a, c->err);
 	if (rc)
 		return rc;
 	ent = v->ent;
 	ent.size = a->size;
 	ent.height = VS_MAX(ent.height, bs_map_height(a->size / BS_BLOCK));
-	shrinks = ent.size < v->ent.size;
-	rc = put_changed(e, v, &ent, c->err);
-	/* what was written behind the new end before the size changed */
-	return rc == 0 && shrinks ? cut_off(e, v, a->size, bs_map_span(v->ent.height - 1u), c->err)
-				  : rc;
+	if (ent.size >= v->ent.size)
+		return put_changed(e, v, &ent, c->err);
+	rc = bs_volops_shrink(e, v, &ent);
+	if (rc == 0)
+		rc = bs_log_commit(e);
+	return rc ? vs_fail(c->err, rc, "cannot shrink %s: %s", a->name,
+			    rc == VS_E_FAILED ? e->why : vs_err_text(rc))
+		  : 0;
 }
 
 int bs_volume_resize(struct bs_store *s, const char *name, uint64_t size, bool force,
@@ -170,31 +166,46 @@ int bs_volume_set_dedup(struct bs_store *s, const char *name, bool on, struct vs
 	return bs_store_call(s, true, do_dedup, &a, err);
 }
 
-/* All snapshots of v go before it does, each with a record of its own. */
-static int delete_snapshots(struct bs_engine *e, struct bs_vol *v, const char *name,
-			    struct vs_error *err)
+/* Deletions of up to max snapshots of v, then, where that was all of them, of v. */
+static int plan_delete(struct bs_engine *e, const struct bs_vol *v, const char *name,
+		       struct bs_volop *ops, size_t max, size_t *n, struct vs_error *err)
 {
-	uint64_t id = v->ent.id, at = id;
+	uint64_t id = v->ent.id;
 
-	for (struct bs_vol *s = bs_vol_next(e, at); s; s = bs_vol_next(e, at)) {
-		at = s->ent.id;
-		if (s->ent.kind == BS_VOL_SNAPSHOT && s->ent.parent == id && s->handles)
-			return vs_fail(err, VS_E_BUSY, "%s@%s is in use", name, s->ent.name);
-	}
-	at = id;
-	for (struct bs_vol *s = bs_vol_next(e, at); s; s = bs_vol_next(e, at)) {
-		struct bs_volop op = {.rec = {.type = BS_REC_VOL_DELETE, .volume = s->ent.id}};
-		int rc;
-
-		at = s->ent.id;
+	*n = 0;
+	for (struct bs_vol *s = bs_vol_next(e, id); s; s = bs_vol_next(e, s->ent.id)) {
 		if (s->ent.kind != BS_VOL_SNAPSHOT || s->ent.parent != id)
 			continue;
-		rc = bs_volops_run(e, &op, 1, BS_NEED_DELETE);
-		if (rc)
-			return vs_fail(err, rc, "cannot delete a snapshot of %s: %s", name,
-				       vs_err_text(rc));
+		if (s->handles)
+			return vs_fail(err, VS_E_BUSY, "%s@%s is in use", name, s->ent.name);
+		if (*n < max)
+			ops[(*n)++].rec =
+			    (struct bs_rec){.type = BS_REC_VOL_DELETE, .volume = s->ent.id};
 	}
+	if (*n < max && *n == v->snapshots)
+		ops[(*n)++].rec = (struct bs_rec){.type = BS_REC_VOL_DELETE, .volume = id};
 	return 0;
+}
+
+/*
+ * In one step, so that a crash leaves all or nothing. Where there are very many snapshots, steps of
+ * as many as fit; the volume goes with the last, so that the same call can be made again.
+ */
+static int delete_with_snapshots(struct bs_engine *e, struct bs_vol *v, const char *name,
+				 struct vs_error *err)
+{
+	size_t max = bs_volops_most(e), n;
+	struct bs_volop *ops = calloc(max, sizeof(*ops));
+	uint64_t id = v->ent.id;
+	int rc = ops ? 0 : vs_fail(err, VS_E_NOMEM, "cannot delete %s: out of memory", name);
+
+	while (rc == 0 && (v = bs_vol_by_id(e, id))) {
+		rc = plan_delete(e, v, name, ops, max, &n, err);
+		if (rc == 0)
+			rc = bs_volume_run(e, ops, n, BS_NEED_DELETE, err);
+	}
+	free(ops);
+	return rc;
 }
 
 static int do_delete(struct bs_engine *e, struct bs_call *c)
@@ -214,11 +225,8 @@ static int do_delete(struct bs_engine *e, struct bs_call *c)
 		return vs_fail(c->err, VS_E_BUSY,
 			       "%s has %u snapshots: add --with-snapshots or --keep-snapshots",
 			       a->name, v->snapshots);
-	if (v->snapshots && a->mode == BS_DELETE_WITH_SNAPSHOTS) {
-		rc = delete_snapshots(e, v, a->name, c->err);
-		if (rc)
-			return rc;
-	}
+	if (v->snapshots && a->mode == BS_DELETE_WITH_SNAPSHOTS)
+		return delete_with_snapshots(e, v, a->name, c->err);
 	op.rec.volume = v->ent.id;
 	return bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
 }

@@ -157,27 +157,6 @@ static int happened(struct world *w, size_t n, const struct sim_admin *a)
 	}
 }
 
-/* Snapshots go one by one before their volume. */
-static void drop_unlisted(struct world *w, size_t n, const char *name)
-{
-	for (unsigned i = 0; i < MODEL_IMAGES; i++) {
-		struct model_image *img = &w->model.images[i];
-
-		if (img->live && img->snapshot && strcmp(img->name, name) == 0 &&
-		    !listed(w, n, world_full_name(img)))
-			model_remove(&w->model, img);
-	}
-}
-
-/* A shrink cuts blocks off before the size changes: some may be gone. */
-static void undo_op(struct world *w, const struct sim_admin *a)
-{
-	struct model_op *op = model_op(&w->model, w->admin_op);
-
-	op->optional = a->kind == SIM_RESIZE;
-	op->dropped = !op->optional;
-}
-
 void world_admin_resolve(struct world *w, size_t n)
 {
 	const struct sim_admin *a = &w->admin;
@@ -193,8 +172,6 @@ void world_admin_resolve(struct world *w, size_t n)
 			    : "the data will tell");
 	if (rc > 0)
 		world_admin_apply(w, a);
-	else if (rc == 0 && a->kind == SIM_DELETE && a->mode == BS_DELETE_WITH_SNAPSHOTS)
-		drop_unlisted(w, n, a->name);
 	else if (rc == 0 && w->admin_op)
-		undo_op(w, a);
+		model_op(&w->model, w->admin_op)->dropped = true;
 }
