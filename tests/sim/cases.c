@@ -231,7 +231,7 @@ const struct sim_case sim_cases[] = {
     {"deletions free what was said before", 24 * MIB, 900, sim_exact_space},
     {"tables that cannot be", 24 * MIB, 1000, sim_crafted},
     {"references dropped late", 24 * MIB, 800, sim_late_drops},
-    {"a saved index that is damaged or lies", 24 * MIB, 800, sim_saved_index},
+    {"a saved dedup index that is damaged or lies", 24 * MIB, 800, sim_saved_index},
     {"administration cut off", 24 * MIB, 800, sim_cut_administration},
     {"reads that lie, damage that must not spread", 24 * MIB, 800, sim_lying_reads},
 };
