@@ -100,45 +100,10 @@ static int move_map_page(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32
 	return 0;
 }
 
-static int page_ptr(struct bs_engine *e, const struct bs_rec *r, struct bs_ptr *ptr)
-{
-	struct bs_tree *t = &e->trees[r->tree];
-	struct bs_frame *p;
-	int rc;
-
-	*ptr = (struct bs_ptr){.seg = {BS_SEG_NONE, BS_SEG_NONE}};
-	if (r->level >= t->root.height)
-		return 0;
-	if (r->level + 1u == t->root.height) {
-		if (r->block == 0)
-			*ptr = t->root.ptr;
-		return 0;
-	}
-	rc = bs_tree_get(e, r->tree, r->level + 1u, r->block / BS_PTRS_PER_PAGE, true, &p);
-	if (rc == 0 && p)
-		bs_ptr_get(p->data + r->block % BS_PTRS_PER_PAGE * BS_PTR_SIZE, ptr);
-	return rc;
-}
-
 static bool ptr_at(const struct bs_ptr *ptr, uint32_t seg, uint32_t off)
 {
 	return (ptr->seg[0] == seg && ptr->off[0] == off) ||
 	       (ptr->seg[1] == seg && ptr->off[1] == off);
-}
-
-/* The page and all above it are resident, as bs_frame_touch wants. */
-static int ready_chain(struct bs_engine *e, const struct bs_rec *r, struct bs_frame **out)
-{
-	uint64_t index = r->block;
-	struct bs_frame *f;
-	int rc = bs_tree_get(e, r->tree, r->level, index, false, out);
-
-	for (unsigned level = r->level + 1u; rc == 0 && level < e->trees[r->tree].root.height;
-	     level++) {
-		index /= BS_PTRS_PER_PAGE;
-		rc = bs_tree_get(e, r->tree, level, index, false, &f);
-	}
-	return rc;
 }
 
 static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t seg, uint32_t off)
@@ -153,7 +118,7 @@ static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t
 		int rc;
 
 		blocks = bs_fiber_blocks(e->fibers);
-		rc = page_ptr(e, r, &ptr);
+		rc = bs_tree_ptr(e, r->tree, r->level, r->block, &ptr);
 		if (rc)
 			return rc;
 		if (!ptr_at(&ptr, seg, off))
@@ -164,7 +129,7 @@ static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t
 				e->segs.dirty[r->block] = 1;
 			return 0;
 		}
-		rc = ready_chain(e, r, &f);
+		rc = bs_tree_get_path(e, r->tree, r->level, r->block, &f);
 		if (rc == 0)
 			rc = bs_frames_room(e, 8);
 		if (rc)

@@ -155,6 +155,26 @@ void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n)
 	bs_place_put(f->data + place_at(slot), &place);
 }
 
+void bs_content_replace(struct bs_engine *e, uint64_t cid, const struct bs_place *to)
+{
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f = leaf_now(e, slot);
+	struct bs_place place;
+
+	bs_place_get(f->data + place_at(slot), &place);
+	if (!is_it(e, cid, &place, true))
+		return;
+	bs_seg_live(e, place.seg, -(int64_t)place.len);
+	e->stored_bytes += (uint64_t)to->len - place.len;
+	place.seg = to->seg;
+	place.off = to->off;
+	place.len = to->len;
+	place.coding = to->coding;
+	place.check = to->check;
+	bs_seg_live(e, place.seg, (int64_t)place.len);
+	bs_place_put(f->data + place_at(slot), &place);
+}
+
 void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off)
 {
 	uint64_t slot = bs_cid_slot(cid);

@@ -22,6 +22,8 @@ void bs_content_ref(struct bs_engine *e, uint64_t cid); /* (step) */
 void bs_content_unref(struct bs_engine *e, uint64_t cid);
 /* (step) Takes n drops off its count; frees at zero. */
 void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n);
+/* (step) cid now lies elsewhere, in another stored form. */
+void bs_content_replace(struct bs_engine *e, uint64_t cid, const struct bs_place *to);
 /* (step) cid now lies at seg, off. */
 void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off);
 

@@ -377,6 +377,7 @@ void bs_engine_abandon(struct bs_engine *e)
 	bs_vols_destroy(&e->vols);
 	bs_drops_destroy(&e->drops);
 	bs_cache_destroy(&e->cache);
+	bs_marks_destroy(&e->marks);
 	bs_frames_destroy(&e->frames);
 	bs_segs_destroy(&e->segs);
 	bs_index_destroy(e);

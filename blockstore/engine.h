@@ -17,6 +17,7 @@
 #include "blockstore/frame.h"
 #include "blockstore/index.h"
 #include "blockstore/log.h"
+#include "blockstore/marks.h"
 #include "blockstore/pool.h"
 #include "blockstore/segment.h"
 #include "blockstore/super_format.h"
@@ -113,6 +114,7 @@ struct bs_engine {
 	struct bs_drops drops;
 	struct bs_cache cache;
 	struct bs_index index;
+	struct bs_marks marks;
 	struct bs_counters count;
 
 	uint64_t features; /* incompatible ones taken into use since open (feature.h) */

@@ -40,7 +40,8 @@ static int verify(struct bs_engine *e, const struct dd_digest *d, uint64_t slot,
 	*cid = bs_cid(slot, place.gen);
 	rc = bs_content_digest(e, *cid, &have);
 	if (rc == 0 &&
-	    (place.private || !dd_digest_equal(d, &have) || place.refs >= e->cfg.ref_cap))
+	    (place.private || !dd_digest_equal(d, &have) || place.refs >= e->cfg.ref_cap ||
+	     bs_marks_has(&e->marks, *cid)))
 		rc = VS_E_NOENT;
 	return rc;
 }

@@ -8,12 +8,13 @@ blockstore_SRCS := \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
 	blockstore/log.c blockstore/log_format.c blockstore/map.c blockstore/map_diff.c \
-	blockstore/mem.c blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
+	blockstore/marks.c blockstore/mem.c blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
 	blockstore/open.c blockstore/page.c blockstore/pool.c blockstore/pool_format.c \
 	blockstore/pool_open.c blockstore/pool_super.c blockstore/port.c blockstore/port_cut.c \
 	blockstore/port_data.c blockstore/recount.c blockstore/replay.c blockstore/segment.c \
-	blockstore/snapshot.c blockstore/store.c blockstore/super_format.c \
+	blockstore/scrub.c blockstore/scrub_name.c blockstore/scrub_page.c \
+	blockstore/snapshot.c blockstore/store.c blockstore/stored.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
 	blockstore/volume.c blockstore/volume_change.c blockstore/work.c
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
-	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_upgrade.c
+	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_scrub.c tests/unit/test_store_upgrade.c

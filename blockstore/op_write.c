@@ -70,6 +70,7 @@ static bool usable(const struct bs_engine *e, const struct bs_iop *op, unsigned 
 		   const struct bs_place *place, const struct dd_digest *have)
 {
 	return !private(op) && !place->private && place->refs < e->cfg.ref_cap &&
+	       !bs_marks_has(&e->marks, op->cid[i]) &&
 	       dd_digest_equal(have, &op->digest[i]);
 }
 

@@ -140,6 +140,8 @@ static int alloc_all(struct bs_engine *e)
 	if (rc == 0)
 		rc = bs_cache_init(&e->cache, c->cache_blocks);
 	if (rc == 0)
+		rc = bs_marks_init(&e->marks);
+	if (rc == 0)
 		rc = bs_arena_new(c->read_pages, &e->read_arena);
 	if (rc == 0)
 		rc = bs_log_init(e);

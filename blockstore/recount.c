@@ -2,12 +2,11 @@
 
 #include "blockstore/content.h"
 #include "blockstore/page.h"
+#include "blockstore/stored.h"
 
-#include <lz4.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <zstd.h>
 
 #define MAX_LINES 1000u
 
@@ -188,7 +187,6 @@ static int read_content(struct count *c, uint64_t cid, const struct bs_place *p)
 {
 	uint32_t from = VS_ALIGN_DOWN(p->off, BS_PAGE), to = VS_ALIGN_UP(p->off + p->len, BS_PAGE);
 	uint8_t *buf = aligned_alloc(BS_PAGE, to - from), plain[BS_BLOCK];
-	const uint8_t *stored = buf + (p->off - from), *data = plain;
 	struct dd_digest want, have;
 	struct dd_hasher *h = NULL;
 	bool ok = true;
@@ -199,18 +197,9 @@ static int read_content(struct count *c, uint64_t cid, const struct bs_place *p)
 	if (rc == 0)
 		rc = bs_engine_read(c->e, p->seg, from, buf, to - from);
 	if (rc == 0) {
-		ok = (bs_checksum(stored, p->len) & BS_CHECK56) == p->check;
-		if (p->coding == BS_CODING_PLAIN)
-			data = stored;
-		else if (p->coding == BS_CODING_LZ4)
-			ok = ok && LZ4_decompress_safe((const char *)stored, (char *)plain,
-						       (int)p->len, BS_BLOCK) == BS_BLOCK;
-		else
-			ok = ok && ZSTD_decompress(plain, BS_BLOCK, stored, p->len) == BS_BLOCK;
-		if (ok && p->coding == BS_CODING_PLAIN)
-			ok = p->len == BS_BLOCK;
+		ok = bs_stored_decode(buf + (p->off - from), p, plain) == 0;
 		if (ok)
-			dd_hash(h, data, BS_BLOCK, &have);
+			dd_hash(h, plain, BS_BLOCK, &have);
 		ok = ok && dd_digest_equal(&want, &have);
 	}
 	if (rc && rc != VS_E_NOMEM) {

@@ -1,6 +1,7 @@
 #include "blockstore/replay.h"
 
 #include "blockstore/content.h"
+#include "blockstore/feature.h"
 #include "blockstore/plant.h"
 #include "blockstore/volop.h"
 #include "blockstore/work.h"
@@ -125,9 +126,19 @@ static int replay_move(struct bs_engine *e, const struct bs_rec *rec, uint32_t s
 		rc = bs_content_look(e, rec->cid, &place);
 	if (rc)
 		return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
-	if (place.len != rec->len || place.coding != rec->coding || place.check != rec->check)
+	if (place.len == rec->len && place.coding == rec->coding && place.check == rec->check) {
+		bs_content_move(e, rec->cid, seg, off);
+		return 0;
+	}
+	if (!bs_feature_used(e, BS_INCOMPAT_REPLACED) || rec->len == 0 || rec->len > BS_BLOCK ||
+	    rec->coding > BS_CODING_ZSTD)
 		return VS_E_CORRUPT;
-	bs_content_move(e, rec->cid, seg, off);
+	place.seg = seg;
+	place.off = off;
+	place.len = rec->len;
+	place.coding = rec->coding;
+	place.check = rec->check;
+	bs_content_replace(e, rec->cid, &place);
 	return 0;
 }
 

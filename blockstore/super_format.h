@@ -23,10 +23,12 @@
 /* Features this code knows, per class. */
 #define BS_KNOWN_COMPAT UINT64_C(0)
 #define BS_KNOWN_RO_COMPAT UINT64_C(0)
-#define BS_INCOMPAT_DROPS UINT64_C(1)	       /* the drop table and its records */
-#define BS_INCOMPAT_DEVICES (UINT64_C(1) << 4) /* the superblock has a device table */
-#define BS_INCOMPAT_PRIVATE (UINT64_C(1) << 8) /* content that is not deduplicated */
-#define BS_KNOWN_INCOMPAT (BS_INCOMPAT_DROPS | BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE)
+#define BS_INCOMPAT_DROPS UINT64_C(1)		/* the drop table and its records */
+#define BS_INCOMPAT_DEVICES (UINT64_C(1) << 4)	/* the superblock has a device table */
+#define BS_INCOMPAT_PRIVATE (UINT64_C(1) << 8)	/* content that is not deduplicated */
+#define BS_INCOMPAT_REPLACED (UINT64_C(1) << 9) /* content healed in another stored form */
+#define BS_KNOWN_INCOMPAT \
+	(BS_INCOMPAT_DROPS | BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE | BS_INCOMPAT_REPLACED)
 
 /* No run of drops is longer. */
 #define BS_DROPS_MAX (UINT64_C(1) << 26)

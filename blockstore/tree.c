@@ -214,3 +214,39 @@ struct bs_frame *bs_tree_now(struct bs_engine *e, unsigned tree, uint64_t index)
 	VS_ASSERT(f && f->state == BS_FRAME_VALID);
 	return f;
 }
+
+int bs_tree_ptr(struct bs_engine *e, unsigned tree, unsigned level, uint64_t index,
+		struct bs_ptr *out)
+{
+	const struct bs_tree *t = &e->trees[tree];
+	struct bs_frame *parent;
+	int rc;
+
+	*out = (struct bs_ptr){.seg = {BS_SEG_NONE, BS_SEG_NONE}};
+	if (level >= t->root.height)
+		return 0;
+	if (level + 1u == t->root.height) {
+		if (index == 0)
+			*out = t->root.ptr;
+		return 0;
+	}
+	rc = bs_tree_get(e, tree, level + 1u, index / BS_PTRS_PER_PAGE, true, &parent);
+	if (rc == 0 && parent)
+		bs_ptr_get(parent->data + index % BS_PTRS_PER_PAGE * BS_PTR_SIZE, out);
+	return rc;
+}
+
+int bs_tree_get_path(struct bs_engine *e, unsigned tree, unsigned level, uint64_t index,
+		     struct bs_frame **out)
+{
+	struct bs_frame *f;
+	int rc = bs_tree_get(e, tree, level, index, true, out);
+
+	if (rc == 0 && !*out)
+		return VS_E_NOENT;
+	for (level++; rc == 0 && level < e->trees[tree].root.height; level++) {
+		index /= BS_PTRS_PER_PAGE;
+		rc = bs_tree_get(e, tree, level, index, false, &f);
+	}
+	return rc;
+}

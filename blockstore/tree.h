@@ -23,6 +23,12 @@ int bs_tree_get(struct bs_engine *e, unsigned tree, unsigned level, uint64_t ind
 int bs_tree_get_w(struct bs_engine *e, unsigned tree, uint64_t index,
 		  struct bs_frame **out) vs_must_check;
 /* In a step, after bs_tree_get*: there. */
+/* Where a page lies, of both copies absent when there is none. In a fiber it may wait. */
+int bs_tree_ptr(struct bs_engine *e, unsigned tree, unsigned level, uint64_t index,
+		struct bs_ptr *out) vs_must_check;
+/* A page of any level that is there and will be touched: it and its parents are resident. */
+int bs_tree_get_path(struct bs_engine *e, unsigned tree, unsigned level, uint64_t index,
+		     struct bs_frame **out) vs_must_check;
 struct bs_frame *bs_tree_now(struct bs_engine *e, unsigned tree, uint64_t index);
 bool bs_tree_twice(unsigned tree, unsigned level); /* kept in two places */
 

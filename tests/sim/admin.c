@@ -8,7 +8,8 @@
 
 const char *const world_admin_names[SIM_ADMIN_KINDS] = {
     "create", "resize", "rename", "delete", "snapshot", "delete snapshot", "rollback",	 "clone",
-    "open",   "close",	"list",	  "diff",   "sync",	"drain",	   "exact space"};
+    "open",   "close",	"list",	  "diff",   "sync",	"drain",	   "exact space",
+    "scrub"};
 
 static void side_done(struct sim_admin *a)
 {

@@ -234,5 +234,6 @@ const struct sim_case sim_cases[] = {
     {"a saved dedup index that is damaged or lies", 24 * MIB, 800, sim_saved_index},
     {"administration cut off", 24 * MIB, 800, sim_cut_administration},
     {"reads that lie, damage that must not spread", 24 * MIB, 800, sim_lying_reads},
+    {"scrubs beside everything else", 24 * MIB, 300, sim_scrubbed},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

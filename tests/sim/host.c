@@ -106,6 +106,7 @@ int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct s
 		h->nports++;
 	}
 	VS_ASSERT(bs_fiber_pool_new(8, &h->tasks) == 0);
+	VS_ASSERT(bs_scrub_new((struct bs_store *)h, &h->scrub) == 0);
 	*out = h;
 	return 0;
 }
@@ -116,6 +117,7 @@ static void free_users(struct sim_host *h)
 		bs_port_free(h->ports[i]);
 	h->engine->nports = 0;
 	bs_fiber_pool_free(h->tasks);
+	bs_scrub_free(h->scrub);
 }
 
 /* All requests are done; what the engine pinned for the last reads is given back now. */

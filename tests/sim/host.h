@@ -60,6 +60,12 @@ enum sim_admin_kind {
 	SIM_SYNC,     /* as bs_store_flush */
 	SIM_DRAIN,    /* as bs_store_drain */
 	SIM_EXACT,    /* name; exact, out */
+	/*
+	 * A whole pass; found, out. rewrite: one content in so many gets its bytes again; rot: one
+	 * bit of one content of each step is flipped before it, rotten says how many; heal: those
+	 * get their bytes back and are found no more (rewritten).
+	 */
+	SIM_SCRUB,
 	SIM_ADMIN_KINDS
 };
 
@@ -79,6 +85,8 @@ struct sim_admin {
 	size_t ninfos;
 	struct bs_diff_entry *diff;
 	size_t ndiff;
+	unsigned rewrite, found, rotten, rewritten;
+	bool rot, heal;
 	struct bs_exact_info exact;
 
 	void (*done)(struct sim_admin *a); /* inside sim_host_poll */

@@ -118,8 +118,10 @@ static int run_exact(struct sim_host *h, struct sim_admin *a)
 
 static int run(struct sim_host *h, struct sim_admin *a)
 {
-	const struct bs_volume_spec spec = {
-	    .name = a->name, .size = a->size, .compression = -1, .no_dedup = a->no_dedup};
+	const struct bs_volume_spec spec = {.name = a->name,
+					    .size = a->size,
+					    .compression = (int)(a->size / BS_BLOCK % 4) - 1,
+					    .no_dedup = a->no_dedup};
 	struct bs_store *s = as_store(h);
 
 	switch (a->kind) {
@@ -152,6 +154,8 @@ static int run(struct sim_host *h, struct sim_admin *a)
 		return __wrap_bs_store_call(s, false, sync_call, NULL, &a->err);
 	case SIM_DRAIN:
 		return __wrap_bs_store_call(s, false, drain_call, NULL, &a->err);
+	case SIM_SCRUB:
+		return sim_host_scrub(h, a);
 	case SIM_EXACT:
 		return run_exact(h, a);
 	case SIM_ADMIN_KINDS:

@@ -6,7 +6,10 @@
 
 #include "blockstore/engine.h"
 #include "blockstore/fiber.h"
+#include "blockstore/scrub_int.h"
 #include "tests/sim/host.h"
+
+#define SIM_ROTTEN 64u
 
 struct sim_host {
 	struct sim_disk *disk;
@@ -15,9 +18,15 @@ struct sim_host {
 	struct bs_engine *engine;
 	struct bs_port *ports[SIM_PORTS];
 	unsigned nports, complaints;
+	struct bs_scrub *scrub;		/* outlives what a cut leaves in the middle */
+	uint64_t rotten[SIM_ROTTEN][2]; /* CID; where the bit is */
+	unsigned nrotten;
 	struct bs_fiber_pool *tasks; /* administration: threads that wait for the engine */
 	struct sim_rng rng;
 	uint64_t wake;
 };
+
+/* In a task: a->kind SIM_SCRUB (hostscrub.c). */
+int sim_host_scrub(struct sim_host *h, struct sim_admin *a);
 
 #endif

@@ -17,6 +17,7 @@ void sim_cut_administration(struct world *w);
 void sim_lying_reads(struct world *w);
 void sim_exact_space(struct world *w);
 void sim_crafted(struct world *w);
+void sim_scrubbed(struct world *w);
 void sim_late_drops(struct world *w);
 
 /* Formats and opens. */
