@@ -3,6 +3,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/content.h"
 #include "blockstore/drop.h"
+#include "blockstore/mend.h"
 #include "blockstore/page.h"
 #include "blockstore/plant.h"
 
@@ -33,9 +34,30 @@ static bool lies_at(const struct bs_place *p, uint32_t seg, uint32_t off, uint32
 	return p->seg == seg && p->off == off && p->len == len;
 }
 
+/* The bytes from a mirror's other side, which also heals this one. */
+static int mend_content(struct bs_engine *e, const struct bs_place *place, uint8_t *bytes)
+{
+	struct bs_mend m = {.seg = place->seg,
+			    .off = place->off,
+			    .len = place->len,
+			    .check = place->check,
+			    .mask = BS_CHECK56};
+	uint32_t skip = m.off % BS_PAGE;
+	uint8_t *pages = aligned_alloc(BS_PAGE, VS_ALIGN_UP(skip + m.len, BS_PAGE));
+	int rc = pages ? bs_mend_read(e, &m, pages) : VS_E_NOMEM;
+
+	if (rc == 0)
+		memcpy(bytes, pages + skip, m.len);
+	else
+		bs_engine_event(e, BS_ERROR, "damage", "content in segment %u at %u is damaged",
+				m.seg, m.off);
+	free(pages);
+	return rc;
+}
+
 /* Appends one content that still lies at seg, off; passes over one that does not. */
 static int move_content(struct bs_engine *e, const struct bs_rec *rec, uint32_t seg, uint32_t off,
-			const uint8_t *bytes)
+			uint8_t *bytes)
 {
 	struct bs_rec move = {.type = BS_REC_MOVE, .cid = rec->cid, .len = rec->len};
 	struct bs_place place, to;
@@ -57,13 +79,13 @@ static int move_content(struct bs_engine *e, const struct bs_rec *rec, uint32_t 
 			rc = bs_log_room(e, BS_NEED_CLEAN, BS_REC_MOVE_SIZE, rec->len, 0);
 		if (rc)
 			return rc;
+		if ((bs_checksum(bytes, rec->len) & BS_CHECK56) != place.check &&
+		    !bs_planted(UNCHECKED_MOVE)) {
+			rc = mend_content(e, &place, bytes);
+			if (rc)
+				return rc;
+		}
 	} while (blocks != bs_fiber_blocks(e->fibers));
-	if ((bs_checksum(bytes, rec->len) & BS_CHECK56) != place.check &&
-	    !bs_planted(UNCHECKED_MOVE)) {
-		bs_engine_event(e, BS_ERROR, "damage", "content in segment %u at %u is damaged",
-				seg, off);
-		return VS_E_CHECKSUM;
-	}
 	move.coding = place.coding;
 	move.check = place.check;
 	bs_rec_put(bs_log_record(e, BS_REC_MOVE_SIZE), &move);
@@ -139,8 +161,8 @@ static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t
 	return 0;
 }
 
-static int clean_unit(struct bs_engine *e, const uint8_t *buf, const struct bs_unit_head *h,
-		      uint32_t seg, uint32_t off)
+static int clean_unit(struct bs_engine *e, uint8_t *buf, const struct bs_unit_head *h, uint32_t seg,
+		      uint32_t off)
 {
 	uint32_t pos = 0, at = h->head_len;
 	int worst = 0;
@@ -180,11 +202,14 @@ static int clean_unit(struct bs_engine *e, const uint8_t *buf, const struct bs_u
 }
 
 /* Reads the segment unit by unit; where none is recognised it looks at the next page. */
-static int clean_segment(struct bs_engine *e, uint32_t seg, uint8_t *buf)
+static int clean_segment(struct bs_engine *e, uint32_t seg, uint16_t side, uint8_t *buf)
 {
-	int worst = 0, rc = 0;
+	int worst = 0, rc;
 
-	rc = bs_engine_read(e, seg, 0, buf, e->segs.size);
+	e->segs.seg[seg].readers++;
+	rc = bs_engine_dev_sides(e, BS_DEV_READ, bs_engine_where(e, seg, 0), buf, e->segs.size,
+				 side, NULL);
+	e->segs.seg[seg].readers--;
 	if (rc)
 		return rc;
 	for (uint32_t off = 0; off + BS_PAGE <= e->segs.size;) {
@@ -203,6 +228,23 @@ static int clean_segment(struct bs_engine *e, uint32_t seg, uint8_t *buf)
 		off += h.unit_len;
 	}
 	return worst;
+}
+
+/* What one side of a mirror hides behind a damaged header another may show. */
+static int clean_sides(struct bs_engine *e, uint32_t seg, uint8_t *buf)
+{
+	uint16_t sides = bs_pool_in_sync(e->pool, seg);
+	int rc = clean_segment(e, seg, 0, buf);
+
+	if ((sides & (sides - 1)) == 0)
+		return rc;
+	for (; sides && e->segs.seg[seg].ent.live && e->segs.seg[seg].ent.state == BS_SEG_LOG;
+	     sides &= (uint16_t)(sides - 1)) {
+		if (rc == VS_E_FAILED || rc == VS_E_NOSPC || rc == VS_E_ROFS)
+			break;
+		rc = clean_segment(e, seg, (uint16_t)(sides & -sides), buf);
+	}
+	return rc;
 }
 
 static bool only_pages_left(const struct bs_engine *e, uint32_t seg)
@@ -237,7 +279,7 @@ static void clean_fiber(void *arg)
 			break;
 		}
 		e->clean_stuck = false;
-		rc = clean_segment(e, seg, buf);
+		rc = clean_sides(e, seg, buf);
 		if (rc == VS_E_FAILED || rc == VS_E_ROFS)
 			break;
 		if (rc == VS_E_NOSPC) {

@@ -2,10 +2,13 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/clean.h"
+#include "blockstore/discard.h"
 #include "blockstore/exact_int.h"
 #include "blockstore/index_save.h"
+#include "blockstore/mend.h"
 #include "blockstore/open.h"
 #include "blockstore/port.h"
+#include "blockstore/resilver.h"
 #include "blockstore/work.h"
 
 #include <stdarg.h>
@@ -36,12 +39,19 @@ static void dev_done(struct bs_devio *io)
 
 int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *buf, uint64_t len)
 {
+	return bs_engine_dev_sides(e, op, offset, buf, len, 0, NULL);
+}
+
+int bs_engine_dev_sides(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *buf,
+			uint64_t len, uint16_t sides, uint16_t *served)
+{
 	struct dev_wait w = {.e = e};
 	struct bs_devio io = {.op = op,
 			      .offset = offset,
 			      .length = len,
 			      .iov = {{buf, len}},
 			      .iovcnt = buf ? 1 : 0,
+			      .sides = sides,
 			      .done = dev_done,
 			      .arg = &w};
 
@@ -58,6 +68,8 @@ int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *
 	bs_device_submit(e->dev, &io);
 	while (!w.done)
 		bs_fiber_block(e->fibers, &w.q);
+	if (served)
+		*served = io.served;
 	return io.status;
 }
 
@@ -248,6 +260,9 @@ static void background(struct bs_engine *e)
 	bs_checkpoint_start(e);
 	bs_work_start(e);
 	bs_drops_start(e);
+	bs_mend_start(e);
+	bs_resilver_start(e);
+	bs_discard_start(e);
 	bs_clean_start(e);
 	bs_index_start(e);
 	bs_open_heartbeat(e);
@@ -304,7 +319,8 @@ static bool busy(const struct bs_engine *e)
 {
 	return bs_exact_busy(e) || bs_index_busy(e) || e->checkpointing || e->cleaning ||
 	       e->working || e->drops.busy || e->owner_busy || e->op_fibers || e->calls_running ||
-	       e->calls_first || e->reads_in_flight;
+	       e->calls_first || e->reads_in_flight || e->remending || e->resilvering ||
+	       e->discarding;
 }
 
 int bs_engine_stop(struct bs_engine *e, struct vs_error *err)

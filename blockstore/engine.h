@@ -54,6 +54,7 @@ struct bs_engine_config {
 	uint64_t max_contents;	   /* slots of the place table */
 	uint64_t drops;		   /* entries that a run of drops gathers; 0: by frames and store */
 	bool read_only;		   /* never writes to the device */
+	bool discard;		   /* gives back what is free */
 	unsigned exact_slots;	   /* contents that a dry run counts in one pass; 0: 65536 */
 	bool no_owner;		   /* neither checks nor writes the owner block */
 };
@@ -83,7 +84,7 @@ struct bs_call {
 
 struct bs_counters {
 	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, flushes;
-	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, cleaned;
+	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, cleaned, discarded;
 	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner;
 };
 
@@ -138,6 +139,9 @@ struct bs_engine {
 	struct bs_rio *rios, *rio_mem; /* free; all */
 	struct bs_waitq read_wait;
 	unsigned reads_in_flight;
+	bool mending, remending, resilvering, discarding;
+	uint32_t resilver_at, discard_at; /* where the search goes on */
+	struct bs_waitq mend_wait;
 	unsigned waits_in_flight; /* device requests of fibers */
 
 	/* background */
@@ -207,6 +211,9 @@ int bs_engine_read(struct bs_engine *e, uint32_t seg, uint32_t off, void *buf,
 		   uint32_t len) vs_must_check;
 int bs_engine_dev(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *buf,
 		  uint64_t len) vs_must_check;
+/* The same on some devices of a mirror; served (may be NULL): which one answered a read. */
+int bs_engine_dev_sides(struct bs_engine *e, enum bs_devop op, uint64_t offset, void *buf,
+			uint64_t len, uint16_t sides, uint16_t *served) vs_must_check;
 /* In a fiber: a checkpoint's superblock on all devices, durably. */
 int bs_engine_super(struct bs_engine *e, const struct bs_super *sb) vs_must_check;
 /* Where the pool has a byte of a segment. */

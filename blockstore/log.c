@@ -73,6 +73,11 @@ static bool next_segment(struct bs_engine *e, enum bs_need need)
 	return true;
 }
 
+bool bs_log_leave(struct bs_engine *e)
+{
+	return !e->log.open && !e->log.drain && !e->log.retrying && next_segment(e, BS_NEED_SYSTEM);
+}
+
 static void place_unit(struct bs_log *l, struct bs_unit *u)
 {
 	u->seg = l->seg;

@@ -95,6 +95,8 @@ int bs_log_commit(struct bs_engine *e) vs_must_check;
 
 /* Seals and submits what is due; called at the end of every poll. Whether it did anything. */
 bool bs_log_pump(struct bs_engine *e);
+/* The log goes on in a fresh segment; false when it cannot do so now. */
+bool bs_log_leave(struct bs_engine *e);
 void bs_log_drop_open(struct bs_engine *e); /* the open unit, when nothing is in it */
 bool bs_log_quiet(const struct bs_log *l);  /* nothing open, nothing in flight */
 /* Bytes of a place that is still in memory, else NULL. The unit must be released afterwards. */

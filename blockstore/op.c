@@ -2,6 +2,7 @@
 
 #include "blockstore/exact_int.h"
 #include "blockstore/mem.h"
+#include "blockstore/mend.h"
 #include "blockstore/plant.h"
 #include "blockstore/port.h"
 
@@ -173,6 +174,8 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 		if (!op->locked)
 			bs_op_lock(e, op);
 		return bs_op_read(e, op);
+	case BS_OP_MEND:
+		return bs_op_mend(e, op);
 	case BS_OP_LOOKUP:
 		bs_op_read_release(e, op);
 		return bs_op_lookup(e, op);

@@ -25,6 +25,7 @@ enum bs_stage {
 	BS_OP_FLUSH,
 	BS_OP_LINK,
 	BS_OP_STATUS,
+	BS_OP_MEND, /* what a read brought is damaged */
 	/* to the port */
 	BS_OP_COMPRESS, /* what is BS_BLOCK_NEW must get its stored form */
 	BS_OP_FILLED,	/* pieces can be read */
@@ -62,6 +63,7 @@ struct bs_iop {
 	enum bs_stage stage, then; /* then: what LOCK is for, kept by the port */
 	int status;
 	bool fua, locked, running;
+	uint8_t mended; /* how often its damage was looked at; UINT8_MAX: in vain */
 	bool near_waited;    /* for neighbours of what it found (near.h) */
 	uint64_t near_until; /* the load that it waits for; 0: none */
 	uint64_t seq;	     /* unit that carries it */
@@ -116,6 +118,8 @@ void bs_op_lock(struct bs_engine *e, struct bs_iop *op);
 
 /* Stages. VS_E_AGAIN: must run in a fiber; else the operation has gone on or is done. */
 int bs_op_read(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+/* Gives back what was read, and reads once more. */
+int bs_op_read_again(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 void bs_op_read_release(struct bs_engine *e, struct bs_iop *op);
 int bs_op_status(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_lookup(struct bs_engine *e, struct bs_iop *op) vs_must_check;

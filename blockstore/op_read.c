@@ -279,6 +279,13 @@ int bs_op_read(struct bs_engine *e, struct bs_iop *op)
 	return 0;
 }
 
+int bs_op_read_again(struct bs_engine *e, struct bs_iop *op)
+{
+	drop(e, op);
+	bs_fiber_wake_all(e->fibers, &e->read_wait);
+	return bs_op_read(e, op);
+}
+
 int bs_op_status(struct bs_engine *e, struct bs_iop *op)
 {
 	uint64_t leaf_of = UINT64_MAX;

@@ -6,6 +6,7 @@
 #include "blockstore/op.h"
 #include "blockstore/pool_open.h"
 #include "blockstore/replay.h"
+#include "blockstore/resilver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +214,9 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 
 	if (rc == 0)
 		bs_index_open(e);
+	for (unsigned i = 0; rc == 0 && i < e->pool->tab.ndevs; i++)
+		if (e->pool->tab.dev[i].state == BS_MEMBER_RESILVER)
+			bs_resilver_mark(e, i);
 	if (rc == 0 && !e->read_only)
 		rc = bs_log_begin(e);
 	if (rc == VS_E_NOSPC)

@@ -1,5 +1,6 @@
 #include "blockstore/page.h"
 
+#include "blockstore/mend.h"
 #include "blockstore/replay.h"
 #include "blockstore/work.h"
 
@@ -28,15 +29,13 @@ int bs_page_ent(struct bs_engine *e, uint64_t cid, struct bs_mapent *out)
 
 static int read_page(struct bs_engine *e, const struct bs_place *p, uint8_t *data)
 {
-	int rc;
+	struct bs_mend m = {
+	    .seg = p->seg, .off = p->off, .len = BS_PAGE, .check = p->check, .mask = BS_CHECK56};
 
 	if (p->seg >= e->segs.count || p->off % BS_PAGE || p->len != BS_PAGE ||
 	    !vs_range_ok(p->off, BS_PAGE, e->segs.size))
 		return VS_E_CORRUPT;
-	rc = bs_engine_read(e, p->seg, p->off, data, BS_PAGE);
-	if (rc == 0 && (bs_checksum(data, BS_PAGE) & BS_CHECK56) != p->check)
-		rc = VS_E_CHECKSUM;
-	return rc;
+	return bs_mend_read(e, &m, data);
 }
 
 static int load(struct bs_engine *e, uint64_t cid, struct bs_frame **out)

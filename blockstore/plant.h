@@ -31,7 +31,10 @@
 	X(KEPT_SURPLUS, "an absorbed base whose copy keeps a surplus reference")        \
 	X(THAWED_ROLLBACK, "a rollback after which the snapshot's pages are changed")   \
 	X(UNCUT_SHRINK, "a shrink that leaves data behind the end")                     \
-	X(NO_LOCKS, "parts of blocks merged without a lock")
+	X(NO_LOCKS, "parts of blocks merged without a lock")                            \
+	X(STALE_SIDE, "a mirror's side that was absent taken as in sync")               \
+	X(UNCOPIED, "a resilver that copies nothing")                                   \
+	X(ONE_SIDED, "a replay that leaves a unit on one side of a mirror")
 
 enum bs_plant {
 	BS_PLANT_NONE,

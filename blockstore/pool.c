@@ -70,13 +70,10 @@ const struct bs_range *bs_pool_range(const struct bs_pool *p, uint32_t seg)
 
 void bs_pool_place(const struct bs_pool *p, uint32_t seg, struct bs_segent *ent)
 {
-	*ent = (struct bs_segent){.copies = 1, .slot = {seg}};
-	if (!p->plain) {
-		const struct bs_range *r = bs_pool_range(p, seg);
+	const struct bs_range *r = bs_pool_range(p, seg);
 
-		ent->dev[0] = r->group;
-		ent->slot[0] = r->slot + (seg - r->first);
-	}
+	*ent = (struct bs_segent){
+	    .copies = 1, .dev = {r->group}, .slot = {r->slot + (seg - r->first)}};
 }
 
 static uint16_t members(const struct bs_pool *p, uint16_t group, bool in_sync)
@@ -105,17 +102,17 @@ static uint16_t everyone(const struct bs_pool *p)
 
 uint16_t bs_pool_in_sync(const struct bs_pool *p, uint32_t seg)
 {
-	return p->plain ? 1 : members(p, bs_pool_range(p, seg)->group, true);
+	return members(p, bs_pool_range(p, seg)->group, true);
 }
 
 uint16_t bs_pool_written(const struct bs_pool *p, uint32_t seg)
 {
-	return p->plain ? 1 : members(p, bs_pool_range(p, seg)->group, false);
+	return members(p, bs_pool_range(p, seg)->group, false);
 }
 
 bool bs_pool_can_drop(const struct bs_pool *p, unsigned i)
 {
-	return !p->plain && (members(p, p->tab.dev[i].group, true) & ~(1u << i)) != 0;
+	return (members(p, p->tab.dev[i].group, true) & ~(1u << i)) != 0;
 }
 
 void bs_pool_drop(struct bs_pool *p, unsigned i, const char *why)
@@ -225,12 +222,7 @@ static void pool_submit(struct bs_device *dev, struct bs_devio *io)
 {
 	struct bs_pool *p = pool_of(dev);
 
-	if (p->plain) {
-		io->served = 1;
-		bs_device_submit(p->side[0].dev, io);
-		return;
-	}
-	if (p->waiting || p->nfree < p->tab.ndevs) {
+	if (p->paused || p->waiting || p->nfree < p->tab.ndevs) {
 		io->next = NULL;
 		*p->waiting_tail = io;
 		p->waiting_tail = &io->next;
@@ -241,7 +233,7 @@ static void pool_submit(struct bs_device *dev, struct bs_devio *io)
 
 static void start_waiting(struct bs_pool *p)
 {
-	while (p->waiting && p->nfree >= p->tab.ndevs) {
+	while (p->waiting && !p->paused && p->nfree >= p->tab.ndevs) {
 		struct bs_devio *io = p->waiting;
 
 		p->waiting = io->next;
@@ -356,9 +348,14 @@ bool bs_pool_pending(const struct bs_pool *p)
 {
 	const struct bs_pool_supers *s = &p->supers;
 
-	return p->refused || (p->waiting && p->nfree >= p->tab.ndevs) ||
+	return p->refused || (p->waiting && !p->paused && p->nfree >= p->tab.ndevs) ||
 	       (!p->settling && p->held) || (s->busy && !s->pending) ||
 	       (!s->busy && !p->failed && (p->settling || s->done));
+}
+
+bool bs_pool_idle(const struct bs_pool *p)
+{
+	return p->nfree == CHILDREN && !p->supers.busy && !p->settling;
 }
 
 static unsigned answer_list(struct bs_devio *list, int status)
@@ -387,8 +384,6 @@ static unsigned pool_poll(struct bs_device *dev)
 		if (p->side[i].dev)
 			n += bs_device_poll(p->side[i].dev);
 	bs_pool_supers_poll(p);
-	if (p->plain)
-		return n;
 	start_waiting(p);
 	list = p->refused;
 	p->refused = NULL;
@@ -409,10 +404,6 @@ static void pool_wait(struct bs_device *dev)
 	struct pollfd fds[BS_POOL_DEVICES];
 	nfds_t n = 0;
 
-	if (p->plain) {
-		p->side[0].dev->ops->wait(p->side[0].dev);
-		return;
-	}
 	if (bs_pool_pending(p))
 		return;
 	for (unsigned i = 0; i < p->tab.ndevs; i++) {
@@ -428,6 +419,8 @@ static void pool_wait(struct bs_device *dev)
 	}
 	if (n)
 		(void)poll(fds, n, -1);
+	else if (p->tab.ndevs == 1)
+		p->side[0].dev->ops->wait(p->side[0].dev);
 }
 
 /* The devices are their owner's. */
@@ -472,7 +465,8 @@ int bs_pool_new(const struct bs_devtab *tab, struct bs_device *const devs[BS_POO
 	p->segment_size = segment_size;
 	p->waiting_tail = &p->waiting;
 	if (p->plain) {
-		p->tab.ndevs = 1;
+		p->tab.ndevs = p->tab.nranges = 1;
+		p->tab.range[0] = (struct bs_range){.count = UINT32_MAX};
 		p->tab.dev[0] = (struct bs_devent){.size = devs[0]->size, .state = BS_MEMBER_SYNC};
 	}
 	for (unsigned i = 0; i < p->tab.ndevs; i++) {
@@ -483,7 +477,7 @@ int bs_pool_new(const struct bs_devtab *tab, struct bs_device *const devs[BS_POO
 		p->dev.read_only |= devs[i] && devs[i]->read_only;
 	}
 	p->supers.buf = aligned_alloc(BS_PAGE, (size_t)BS_POOL_DEVICES * BS_PAGE);
-	if (!p->supers.buf || (!p->plain && alloc_children(p))) {
+	if (!p->supers.buf || alloc_children(p)) {
 		bs_pool_free(p);
 		return VS_E_NOMEM;
 	}

@@ -60,10 +60,11 @@ struct bs_pool {
 	struct bs_devtab tab; /* one device without a table: ndevs 1, and plain */
 	struct bs_pool_side side[BS_POOL_DEVICES];
 	uint32_t segment_size;
-	bool plain;	/* no table is written; requests pass through */
+	bool plain;	/* one device: no table is written */
 	bool read_only; /* nothing is written, not even that a device is missing */
 	bool settling;	/* the table has changed and is not on the devices yet */
 	bool failed;	/* it could not be written */
+	bool paused;	/* nothing new is started: the table is about to change */
 
 	struct bs_pool_child *children, *free_children;
 	unsigned nfree;
@@ -84,6 +85,7 @@ int bs_pool_new(const struct bs_devtab *tab, struct bs_device *const devs[BS_POO
 		uint32_t segment_size, struct bs_pool **out) vs_must_check;
 void bs_pool_free(struct bs_pool *p);
 
+bool bs_pool_idle(const struct bs_pool *p); /* nothing is in flight on any device */
 /* Whether a poll would do something that no device's event announces. */
 bool bs_pool_pending(const struct bs_pool *p);
 /*

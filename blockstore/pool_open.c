@@ -1,5 +1,7 @@
 #include "blockstore/pool_open.h"
 
+#include "blockstore/plant.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,7 +261,7 @@ static int judge_states(struct opening *o, struct vs_error *err)
 
 		vs_uuid_format(&d->uuid, uuid);
 		if (was.dev[i].state == BS_MEMBER_MISSING && o->by[i]) {
-			d->state = BS_MEMBER_RESILVER;
+			d->state = bs_planted(STALE_SIDE) ? BS_MEMBER_SYNC : BS_MEMBER_RESILVER;
 			d->resilver = 0;
 			o->found->changed = true;
 			note(o->found, BS_WARNING,

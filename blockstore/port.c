@@ -128,6 +128,8 @@ static void read_done(struct bs_port *p, struct bs_iop *op)
 	int status;
 
 	bs_port_deliver(p, op);
+	if (bs_port_mend(p, op))
+		return;
 	status = op->status;
 	op->req = NULL;
 	op->stage = BS_OP_RELEASE;

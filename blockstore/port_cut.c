@@ -145,6 +145,7 @@ static bool start_one(struct bs_port *p)
 	op->req = req;
 	op->vol = req->volume ? req->volume->vol : NULL;
 	op->status = 0;
+	op->mended = 0;
 	op->near_waited = false;
 	op->near_until = 0;
 	op->locked = false;

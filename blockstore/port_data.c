@@ -4,6 +4,7 @@
 #include <lz4.h>
 
 #define ZSTD_LEVEL 3
+#define MENDS_MAX 3u
 
 static const uint8_t zero_block[BS_BLOCK];
 
@@ -145,6 +146,17 @@ static int piece_bytes(struct bs_port *p, struct bs_piece *c, uint8_t scratch[BS
 	return rc;
 }
 
+/* Damaged bytes go back to the engine, which may have them on another device, but not for ever. */
+bool bs_port_mend(struct bs_port *p, struct bs_iop *op)
+{
+	if (op->status != VS_E_CHECKSUM || op->mended >= MENDS_MAX)
+		return false;
+	op->mended++;
+	op->stage = BS_OP_MEND;
+	bs_port_send(p, op);
+	return true;
+}
+
 void bs_port_deliver(struct bs_port *p, struct bs_iop *op)
 {
 	uint64_t rel = op->rel;
@@ -209,6 +221,8 @@ void bs_port_merge(struct bs_port *p, struct bs_iop *op)
 
 	if (op->status == 0)
 		op->status = stage_old(p, op);
+	if (bs_port_mend(p, op))
+		return;
 	if (op->status == 0 && req->op == BS_COMPARE_WRITE)
 		op->status = compare(op);
 	if (op->status) {

@@ -48,5 +48,7 @@ void bs_port_hash(struct bs_port *p, struct bs_iop *op);     /* zeros found, the
 void bs_port_compress(struct bs_port *p, struct bs_iop *op); /* stored form of new blocks */
 void bs_port_deliver(struct bs_port *p, struct bs_iop *op);  /* a read has arrived */
 void bs_port_merge(struct bs_port *p, struct bs_iop *op);    /* a locked read has arrived */
+/* What arrived is damaged: whether the engine is asked for it once more. */
+bool bs_port_mend(struct bs_port *p, struct bs_iop *op);
 
 #endif

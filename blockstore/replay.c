@@ -13,7 +13,7 @@
 #define REWRITTEN_MAX 64u
 
 struct bs_replay {
-	uint8_t *buf;
+	uint8_t *buf, *other; /* other: what a mirror's other side has */
 	uint32_t seg, off;
 	uint32_t ahead[BS_LOG_AHEAD];
 	uint64_t seq, chain; /* of the unit that comes next */
@@ -31,9 +31,12 @@ uint64_t bs_replay_page(struct bs_engine *e)
 	return vs_get_le64(r->pages + 8 * r->page_at++);
 }
 
-static int read_log(struct bs_engine *e, uint32_t seg, uint32_t off, uint8_t *buf, uint32_t len)
+/* sides: of a mirror, the device to read from; 0: any. */
+static int read_log(struct bs_engine *e, uint16_t sides, uint32_t seg, uint32_t off, uint8_t *buf,
+		    uint32_t len)
 {
-	int rc = bs_engine_read(e, seg, off, buf, len);
+	int rc = bs_engine_dev_sides(e, BS_DEV_READ, bs_engine_where(e, seg, off), buf, len, sides,
+				     NULL);
 
 	if (rc)
 		e->replay->error = rc;
@@ -41,15 +44,15 @@ static int read_log(struct bs_engine *e, uint32_t seg, uint32_t off, uint8_t *bu
 }
 
 /* Reads and verifies a unit: header, records, and every content in it. */
-static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uint32_t off,
-		     struct bs_unit_head *h)
+static int read_side(struct bs_engine *e, struct bs_replay *r, uint16_t side, uint32_t seg,
+		     uint32_t off, struct bs_unit_head *h)
 {
 	uint32_t pos = 0, at;
 	int rc;
 
 	if (off + BS_PAGE > e->segs.size)
 		return VS_E_NOENT;
-	rc = read_log(e, seg, off, r->buf, BS_PAGE);
+	rc = read_log(e, side, seg, off, r->buf, BS_PAGE);
 	if (rc == 0)
 		rc = bs_unit_decode(r->buf, BS_PAGE, e->segs.size, e->tag, h);
 	if (rc && rc != VS_E_RANGE)
@@ -58,7 +61,7 @@ static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uin
 	    h->durable_seq >= h->seq || (h->epoch != e->sb.epoch && !bs_planted(FORMER_EPOCH)))
 		return VS_E_NOENT;
 	if (h->unit_len > BS_PAGE) {
-		rc = read_log(e, seg, off, r->buf, h->unit_len);
+		rc = read_log(e, side, seg, off, r->buf, h->unit_len);
 		if (rc)
 			return rc;
 	}
@@ -81,6 +84,56 @@ static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uin
 		at += rec.len;
 	}
 	return 0;
+}
+
+/* A unit that not all sides of a mirror have when power is lost: from now on all have it. */
+static void spread(struct bs_engine *e, struct bs_replay *r, uint16_t from, uint32_t seg,
+		   uint32_t off, uint32_t len)
+{
+	uint16_t rest = bs_pool_written(e->pool, seg) & (uint16_t)~from;
+	uint64_t at = bs_engine_where(e, seg, off);
+
+	for (; rest && !e->read_only && !bs_planted(ONE_SIDED); rest &= (uint16_t)(rest - 1)) {
+		uint16_t bit = (uint16_t)(rest & -rest);
+		unsigned i = (unsigned)__builtin_ctz(bit);
+
+		if (bs_engine_dev_sides(e, BS_DEV_READ, at, r->other, len, bit, NULL) == 0 &&
+		    memcmp(r->buf, r->other, len) == 0)
+			continue;
+		if (bs_engine_dev_sides(e, BS_DEV_WRITE, at, r->buf, len, bit, NULL) &&
+		    bs_pool_can_drop(e->pool, i))
+			bs_pool_drop(e->pool, i, "failed a write");
+	}
+}
+
+/*
+ * Of the sides of a mirror the one that has the unit which comes next; else the one whose unit is
+ * latest, for what was left behind is older.
+ */
+static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uint32_t off,
+		     struct bs_unit_head *h)
+{
+	uint16_t sides = bs_pool_in_sync(e->pool, seg), best = 0;
+	int rc = VS_E_NOENT, error = r->error;
+	uint64_t latest = 0;
+
+	if (__builtin_popcount(bs_pool_written(e->pool, seg)) == 1)
+		return read_side(e, r, 0, seg, off, h);
+	for (; sides; sides &= (uint16_t)(sides - 1)) {
+		uint16_t bit = (uint16_t)(sides & -sides);
+
+		rc = read_side(e, r, bit, seg, off, h);
+		if (rc == 0 && h->seq == r->seq && h->chain == r->chain) {
+			r->error = error;
+			spread(e, r, bit, seg, off, h->unit_len);
+			return 0;
+		}
+		if (rc == 0 && (!best || h->seq > latest)) {
+			best = bit;
+			latest = h->seq;
+		}
+	}
+	return best ? read_side(e, r, best, seg, off, h) : rc;
 }
 
 static void use_segment(struct bs_engine *e, uint32_t seg)
@@ -349,6 +402,7 @@ static bool enter(struct bs_engine *e, struct bs_replay *r, uint32_t seg)
 		return false;
 	seq = h.seq;
 	for (to.chain = h.chain; seq < r->seq; seq++) {
+		to.seq = seq;
 		if (read_unit(e, &to, to.seg, to.off, &h) || h.seq != seq || h.chain != to.chain) {
 			memcpy(to.ahead, r->ahead, sizeof(to.ahead));
 			return false;
@@ -387,7 +441,7 @@ static bool damaged_in(struct bs_engine *e, struct bs_replay *r, uint32_t seg, u
 		       uint32_t ahead[BS_LOG_AHEAD])
 {
 	if (seg >= e->segs.count || off + BS_PAGE > e->segs.size ||
-	    read_log(e, seg, off, r->buf, e->segs.size - off))
+	    read_log(e, 0, seg, off, r->buf, e->segs.size - off))
 		return false;
 	for (uint32_t at = 0; at < e->segs.size - off; at += BS_PAGE) {
 		struct bs_unit_head h;
@@ -542,7 +596,8 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 	int rc;
 
 	memcpy(r.ahead, e->sb.ahead, sizeof(r.ahead));
-	r.buf = aligned_alloc(BS_PAGE, e->segs.size);
+	r.buf = aligned_alloc(BS_PAGE, 2 * (size_t)e->segs.size);
+	r.other = r.buf + e->segs.size;
 	if (!r.buf)
 		return vs_fail(err, VS_E_NOMEM, "cannot recover the store: out of memory");
 	e->replay = &r;

@@ -67,6 +67,13 @@ void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 	g->ent.stamp = stamp;
 	s->nfree += state == BS_SEG_FREE;
 	s->nfreeing += state == BS_SEG_FREEING;
+	if (state == BS_SEG_FREE) { /* all that is written to it from now on goes to all sides */
+		s->behind -= g->behind;
+		g->behind = false;
+	}
+	s->discards -= g->discard;
+	g->discard = state == BS_SEG_FREE && e->cfg.discard && !e->recovering;
+	s->discards += g->discard;
 	mark(s, seg);
 }
 

@@ -16,6 +16,8 @@ struct bs_seg {
 	uint32_t readers; /* device reads in flight */
 	uint16_t writers; /* units being written */
 	bool bad;	  /* the cleaner could not empty it */
+	bool behind;	  /* resilver.h */
+	bool discard;	  /* discard.h */
 };
 
 /* Percent of live bytes from which on emptying a segment gains too little: units have headers. */
@@ -31,6 +33,7 @@ struct bs_segs {
 	uint8_t *dirty; /* per leaf of the segment table */
 	uint32_t count, size;
 	uint32_t nfree, nfreeing;
+	uint32_t behind, discards; /* segments that are marked so */
 	uint32_t hint;
 	uint32_t emptied;    /* segments whose last live byte went since the last cut */
 	uint64_t live;	     /* of all segments */

@@ -248,6 +248,7 @@ int bs_store_open_all(struct bs_device *const *devs, unsigned ndevs,
 	if (opts->index.near_digests)
 		cfg.near_digests = opts->index.near_digests;
 	cfg.read_only = opts->read_only;
+	cfg.discard = !opts->keep_free;
 	bs_store_env(&env);
 	env.event = env_event;
 	env.wake = env_wake;

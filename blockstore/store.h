@@ -48,6 +48,7 @@ struct bs_open_options {
 	uint64_t memory; /* bytes for caches, tables and index, at least 256 MiB; 0: default */
 	struct bs_index_options index;
 	bool read_only;
+	bool keep_free;		  /* segments that are free are not discarded */
 	const char *witness_path; /* file that remembers the last durable unit; NULL: none */
 	/* Called on the engine's thread; must not block. */
 	void (*event)(void *arg, enum bs_severity severity, const char *kind, const char *message);

@@ -1,6 +1,6 @@
 #include "blockstore/tree.h"
 
-#include "blockstore/engine.h"
+#include "blockstore/mend.h"
 
 bool bs_tree_twice(unsigned tree, unsigned level)
 {
@@ -20,17 +20,18 @@ static uint64_t capacity(unsigned height)
 
 static int read_page(struct bs_engine *e, const struct bs_ptr *ptr, uint8_t *data)
 {
+	struct bs_mend m = {.len = BS_PAGE, .check = ptr->check, .mask = UINT64_MAX};
 	int rc = VS_E_CORRUPT;
 
 	for (unsigned i = 0; i < 2; i++) {
 		if (ptr->seg[i] >= e->segs.count || ptr->off[i] % BS_PAGE ||
 		    !vs_range_ok(ptr->off[i], BS_PAGE, e->segs.size))
 			continue;
-		rc = bs_engine_read(e, ptr->seg[i], ptr->off[i], data, BS_PAGE);
-		if (rc == 0 && bs_checksum(data, BS_PAGE) == ptr->check)
-			return 0;
+		m.seg = ptr->seg[i];
+		m.off = ptr->off[i];
+		rc = bs_mend_read(e, &m, data);
 		if (rc == 0)
-			rc = VS_E_CHECKSUM;
+			return 0;
 		bs_engine_event(e, BS_ERROR, "metadata", "table page in segment %u at %u: %s",
 				ptr->seg[i], ptr->off[i], vs_err_text(rc));
 	}

@@ -235,5 +235,6 @@ const struct sim_case sim_cases[] = {
     {"administration cut off", 24 * MIB, 800, sim_cut_administration},
     {"reads that lie, damage that must not spread", 24 * MIB, 800, sim_lying_reads},
     {"scrubs beside everything else", 24 * MIB, 300, sim_scrubbed},
+    {"a mirror with a bad side", 24 * MIB, 600, sim_mirror},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

@@ -42,15 +42,35 @@ static void env_wake(void *arg)
 	h->wake = 0;
 }
 
+static unsigned attach(struct sim_disk *disk, struct sim_clock *clock, struct bs_device *dev[2])
+{
+	struct sim_disk *partner = sim_disk_partner(disk);
+	unsigned n = 0;
+
+	if (!sim_disk_pulled(disk))
+		dev[n++] = sim_disk_attach(disk, clock);
+	if (partner && !sim_disk_pulled(partner))
+		dev[n++] = sim_disk_attach(partner, clock);
+	return n;
+}
+
+static void detach(struct bs_device *dev[2], unsigned n)
+{
+	while (n)
+		bs_device_close(dev[--n]);
+}
+
 int sim_host_format(struct sim_disk *disk, struct sim_clock *clock, uint64_t segment_size,
 		    struct vs_error *err)
 {
-	struct bs_device *dev = sim_disk_attach(disk, clock);
 	const struct bs_init_options opts = {.segment_size = segment_size,
-					     .compression = BS_CODING_LZ4};
-	int rc = bs_store_init(dev, &opts, err);
+					     .compression = BS_CODING_LZ4,
+					     .mirror = sim_disk_partner(disk) != NULL};
+	struct bs_device *dev[2];
+	unsigned n = attach(disk, clock, dev);
+	int rc = bs_store_init_all(dev, n, &opts, err);
 
-	bs_device_close(dev);
+	detach(dev, n);
 	return rc;
 }
 
@@ -70,6 +90,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .ref_cap = cfg->ref_cap,
 	    .gen_mask = cfg->gen_mask,
 	    .max_contents = cfg->max_contents,
+	    .discard = true,
 	    .exact_slots = cfg->exact_slots,
 	    .drops = cfg->drops,
 	};
@@ -80,7 +101,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 				   .wake = env_wake,
 				   .arg = h};
 
-	return bs_engine_open(&h->dev, 1, &config, &env, &h->engine, err);
+	return bs_engine_open(h->dev, h->ndevs, &config, &env, &h->engine, err);
 }
 
 int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct sim_host_config *cfg,
@@ -93,10 +114,10 @@ int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct s
 	h->disk = disk;
 	h->clock = clock;
 	h->rng = sim_rng_from(seed);
-	h->dev = sim_disk_attach(disk, clock);
+	h->ndevs = attach(disk, clock, h->dev);
 	rc = open_engine(h, cfg, err);
 	if (rc < 0) {
-		bs_device_close(h->dev);
+		detach(h->dev, h->ndevs);
 		free(h);
 		return rc;
 	}
@@ -138,7 +159,7 @@ int sim_host_close(struct sim_host *h, struct vs_error *err)
 	settle(h);
 	free_users(h);
 	rc = bs_engine_close(h->engine, err);
-	bs_device_close(h->dev);
+	detach(h->dev, h->ndevs);
 	free(h);
 	return rc;
 }
@@ -147,7 +168,7 @@ void sim_host_abandon(struct sim_host *h)
 {
 	free_users(h);
 	bs_engine_abandon(h->engine);
-	bs_device_close(h->dev);
+	detach(h->dev, h->ndevs);
 	free(h);
 }
 
@@ -180,6 +201,16 @@ void sim_host_info(struct sim_host *h, struct bs_store_info *out)
 	bs_engine_info(h->engine, out);
 }
 
+bool sim_host_in_sync(const struct sim_host *h)
+{
+	const struct bs_pool *p = h->engine->pool;
+
+	for (unsigned i = 0; i < p->tab.ndevs; i++)
+		if (p->tab.dev[i].state != BS_MEMBER_SYNC)
+			return false;
+	return !p->settling;
+}
+
 unsigned sim_host_complaints(const struct sim_host *h)
 {
 	return h->complaints;
@@ -201,10 +232,13 @@ int sim_host_check(const struct sim_disk *disk, bool read_data, struct bs_check_
 	struct sim_clock clock = {.ns = 1};
 	const struct bs_check_options opts = {
 	    .memory = UINT64_C(256) << 20, .read_data = read_data, .report = report_line};
+	struct bs_device *dev[2];
+	unsigned n;
 	int rc;
 
 	sim_forget_notes();
-	rc = bs_check_run(sim_disk_attach(copy, &clock), &opts, out, err);
+	n = attach(copy, &clock, dev);
+	rc = bs_check_run_all(dev, n, &opts, out, err);
 
 	sim_disk_free(copy);
 	return rc;

@@ -100,6 +100,8 @@ struct sim_admin {
 void sim_host_admin(struct sim_host *h, struct sim_admin *a);
 
 void sim_host_info(struct sim_host *h, struct bs_store_info *out);
+/* Every device of a mirror is there and holds everything. */
+bool sim_host_in_sync(const struct sim_host *h);
 /* Events of severity warning and error since open. */
 unsigned sim_host_complaints(const struct sim_host *h);
 

@@ -14,7 +14,8 @@
 struct sim_host {
 	struct sim_disk *disk;
 	struct sim_clock *clock;
-	struct bs_device *dev;
+	struct bs_device *dev[2];
+	unsigned ndevs;
 	struct bs_engine *engine;
 	struct bs_port *ports[SIM_PORTS];
 	unsigned nports, complaints;

@@ -68,6 +68,8 @@ void sim_disk_kill(struct sim_disk *d)
 	d->silence_at = 0;
 	d->refusing = false;
 	sim_disk_clear_rules(d);
+	if (d->partner)
+		sim_disk_kill(d->partner);
 }
 
 /* How a power cut treats the cache's writes, oldest first. */
@@ -122,4 +124,6 @@ void sim_disk_power_cut(struct sim_disk *d)
 	d->silence_at = 0;
 	d->refusing = false;
 	sim_disk_clear_rules(d);
+	if (d->partner)
+		sim_disk_power_cut(d->partner);
 }

@@ -69,12 +69,14 @@ static int fate_of(struct sim_disk *d, const struct bs_devio *io)
 
 static void count_event(struct sim_disk *d)
 {
-	d->events++;
+	d->first->events++;
 }
 
 bool sim_disk_silent(const struct sim_disk *d)
 {
-	return d->silence_at && d->events >= d->silence_at;
+	const struct sim_disk *f = d->first;
+
+	return f->silence_at && f->events >= f->silence_at;
 }
 
 static void dev_submit(struct bs_device *dev, struct bs_devio *io)
@@ -191,7 +193,7 @@ static int finish_flush(struct sim_disk *d, struct bs_devio *io)
 /* What was discarded reads as it was, as zeros or as anything; nobody may care. */
 static int finish_discard(struct sim_disk *d, struct bs_devio *io)
 {
-	unsigned char junk[BS_DEV_ALIGN];
+	unsigned char *junk;
 
 	switch (sim_below(&d->rng, 3)) {
 	case 0:
@@ -200,8 +202,11 @@ static int finish_discard(struct sim_disk *d, struct bs_devio *io)
 		sim_disk_put(d, io->offset, NULL, io->length);
 		return 0;
 	default:
-		memset(junk, (int)sim_below(&d->rng, 256), sizeof(junk));
-		sim_disk_put(d, io->offset, junk, sizeof(junk));
+		junk = malloc(io->length);
+		VS_ASSERT(junk);
+		memset(junk, (int)sim_below(&d->rng, 256), io->length);
+		sim_disk_put(d, io->offset, junk, io->length);
+		free(junk);
 		return 0;
 	}
 }
@@ -249,7 +254,7 @@ static unsigned dev_poll(struct bs_device *dev)
 	struct sim_device *s = sim_device(dev);
 	unsigned n = 0, most = s->disk ? 1 + sim_below(&s->disk->rng, 8) : 0;
 
-	if (s->disk && s->disk->refusing)
+	if (s->disk && s->disk->first->refusing)
 		return refuse_all(s);
 	while (n < most && s->disk && s->running && !sim_disk_silent(s->disk)) {
 		struct bs_devio *io = s->running;
@@ -276,7 +281,7 @@ static void dev_wait(struct bs_device *dev)
 
 	sim_require(s->disk, "waiting for a device that is gone");
 	if (sim_disk_silent(s->disk)) {
-		s->disk->refusing = true;
+		s->disk->first->refusing = true;
 		return;
 	}
 	sim_require(s->running, "waiting for a device that has nothing to do");
@@ -324,16 +329,21 @@ struct bs_device *sim_disk_attach(struct sim_disk *d, struct sim_clock *clock)
 bool sim_disk_due(const struct sim_disk *d, uint64_t *ns)
 {
 	const struct sim_device *s = d->device;
+	uint64_t other;
+	bool any = s && s->running && !sim_slot_of(s->running)->stalled && !sim_disk_silent(d);
 
-	if (!s || !s->running || sim_slot_of(s->running)->stalled || sim_disk_silent(d))
-		return false;
-	*ns = sim_slot_of(s->running)->due;
+	if (any)
+		*ns = sim_slot_of(s->running)->due;
+	if (!d->partner || !sim_disk_due(d->partner, &other))
+		return any;
+	*ns = any ? VS_MIN(*ns, other) : other;
 	return true;
 }
 
 unsigned sim_disk_in_flight(const struct sim_disk *d)
 {
-	return d->device ? d->device->in_flight : 0;
+	return (d->device ? d->device->in_flight : 0) +
+	       (d->partner ? sim_disk_in_flight(d->partner) : 0);
 }
 
 uint64_t sim_disk_events(const struct sim_disk *d)

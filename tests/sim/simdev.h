@@ -28,6 +28,15 @@ struct sim_disk *sim_disk_new(uint64_t size, uint64_t seed);
 void sim_disk_free(struct sim_disk *d);
 /* A second disk of the same content (cache included); pages are shared until written. */
 struct sim_disk *sim_disk_copy(const struct sim_disk *d);
+/*
+ * A second disk beside this one, for a mirror. Both share events and silence; what ends a run ends
+ * it for both; copies and frees take it along. Faults and rot are each disk's own.
+ */
+void sim_disk_pair(struct sim_disk *d, uint64_t seed);
+struct sim_disk *sim_disk_partner(const struct sim_disk *d); /* NULL: none */
+/* A pulled disk is not given to the node that is opened next. */
+void sim_disk_pull(struct sim_disk *d, bool pulled);
+bool sim_disk_pulled(const struct sim_disk *d);
 /* A sum over what the disk reads as now. */
 uint64_t sim_disk_sum(const struct sim_disk *d);
 

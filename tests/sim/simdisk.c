@@ -15,6 +15,7 @@ struct sim_disk *sim_disk_new(uint64_t size, uint64_t seed)
 	d->rng = sim_rng_from(seed);
 	d->spread = spreads[sim_below(&d->rng, VS_ARRAY_LEN(spreads))];
 	d->cache_tail = &d->cache;
+	d->first = d;
 	sim_image_init(&d->now, size);
 	sim_image_init(&d->stable, size);
 	return d;
@@ -42,7 +43,29 @@ void sim_disk_free(struct sim_disk *d)
 		sim_disk_drop_first(d);
 	sim_image_free(&d->now);
 	sim_image_free(&d->stable);
+	sim_disk_free(d->partner);
 	free(d);
+}
+
+void sim_disk_pair(struct sim_disk *d, uint64_t seed)
+{
+	d->partner = sim_disk_new(d->size, seed);
+	d->partner->first = d;
+}
+
+struct sim_disk *sim_disk_partner(const struct sim_disk *d)
+{
+	return d->partner;
+}
+
+void sim_disk_pull(struct sim_disk *d, bool pulled)
+{
+	d->pulled = pulled;
+}
+
+bool sim_disk_pulled(const struct sim_disk *d)
+{
+	return d->pulled;
 }
 
 static void cache_add(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
@@ -79,6 +102,12 @@ struct sim_disk *sim_disk_copy(const struct sim_disk *from)
 		d->completed = c->number;
 	}
 	d->completed = from->completed;
+	d->first = d;
+	d->pulled = from->pulled;
+	if (from->partner) {
+		d->partner = sim_disk_copy(from->partner);
+		d->partner->first = d;
+	}
 	return d;
 }
 

@@ -58,6 +58,9 @@ struct sim_disk {
 	unsigned spread; /* latencies differ by up to this factor, set by the seed */
 	struct sim_rule rules[SIM_RULES];
 	struct sim_device *device;
+	struct sim_disk *first;	  /* of the pair; itself */
+	struct sim_disk *partner; /* the first one's; NULL: none */
+	bool pulled;
 };
 
 /* The data of a request in one piece; the caller frees it. */

@@ -1,0 +1,140 @@
+#include "blockstore/super_format.h"
+#include "common/bytes.h"
+#include "tests/sim/report.h"
+#include "tests/sim/scenarios.h"
+#include "tests/sim/workload.h"
+
+#define FOR_GOOD (1u << 30)
+
+static struct sim_disk *side(struct world *w, unsigned i)
+{
+	return i ? sim_disk_partner(w->disk) : w->disk;
+}
+
+/* The disk fails everything from some request of each kind on. */
+static void kill_disk(struct world *w, struct sim_disk *d)
+{
+	static const enum bs_devop ops[] = {BS_DEV_READ, BS_DEV_WRITE, BS_DEV_FLUSH};
+
+	for (unsigned i = 0; i < VS_ARRAY_LEN(ops); i++) {
+		struct sim_rule rule = {
+		    .op = ops[i], .skip = sim_below(&w->rng, 30), .count = FOR_GOOD};
+
+		(void)sim_disk_add_rule(d, &rule);
+	}
+}
+
+static void hiccup(struct world *w, struct sim_disk *d)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		struct sim_rule rule = {.op = sim_one_in(&w->rng, 2) ? BS_DEV_READ : BS_DEV_WRITE,
+					.skip = sim_below(&w->rng, 60),
+					.count = sim_between(&w->rng, 1, 4)};
+
+		(void)sim_disk_add_rule(d, &rule);
+	}
+}
+
+static void rot(struct world *w, struct sim_disk *d)
+{
+	for (unsigned i = sim_between(&w->rng, 1, 40); i; i--)
+		sim_disk_rot(d, sim_below(&w->rng, (uint32_t)w->disk_size), sim_below(&w->rng, 8));
+}
+
+static void crash(struct world *w)
+{
+	world_crash(w, sim_one_in(&w->rng, 2), sim_one_in(&w->rng, 4));
+}
+
+/* The node runs without the disk for a while; the disk comes back as it was. */
+static void pull(struct world *w, struct workload *l, struct sim_disk *d)
+{
+	world_die(w, sim_one_in(&w->rng, 2));
+	sim_disk_pull(d, true);
+	world_recover(w, true, sim_one_in(&w->rng, 4));
+	for (unsigned i = sim_below(&w->rng, 3); i; i--) {
+		workload_run(w, l, 60);
+		crash(w);
+	}
+	workload_run(w, l, sim_below(&w->rng, 100));
+	world_die(w, sim_one_in(&w->rng, 2));
+	sim_disk_pull(d, false);
+	world_recover(w, true, sim_one_in(&w->rng, 4));
+}
+
+/* Until both sides hold everything, with load and cuts on the way. */
+static void bring_together(struct world *w, struct workload *l)
+{
+	for (unsigned i = sim_below(&w->rng, 4); i; i--) {
+		sim_disk_silence_at(w->disk,
+				    sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 300));
+		workload_run(w, l, 60);
+		crash(w);
+	}
+	sim_disk_silence_at(w->disk, 0);
+	for (unsigned i = 0; i < 200000 && !sim_host_in_sync(w->host); i++)
+		sim_require(world_turn(w), "nothing happens and the mirror is not in sync");
+	sim_require(sim_host_in_sync(w->host), "the mirror does not get in sync");
+}
+
+/* What is in sync has everything: the node runs with this disk alone. */
+static void alone(struct world *w, struct workload *l, unsigned i)
+{
+	bool power = sim_one_in(&w->rng, 2);
+
+	world_settle(w);
+	world_die(w, power);
+	sim_disk_pull(side(w, !i), true);
+	world_recover(w, power, false);
+	world_recount(w, true);
+	workload_run(w, l, 20);
+	world_die(w, power);
+	sim_disk_pull(side(w, !i), false);
+	world_recover(w, true, false);
+	bring_together(w, l);
+}
+
+/*
+ * One side of a mirror fails, rots, is pulled and comes back while guests work: they see no error,
+ * and nothing is lost. The other side's turn comes when both are in sync, unless one has rotted.
+ */
+void sim_mirror(struct world *w)
+{
+	bool rots = sim_one_in(&w->rng, 3);
+	unsigned bad = sim_below(&w->rng, 2), rounds = sim_between(&w->rng, 2, 4);
+	struct workload l;
+
+	sim_disk_pair(w->disk, sim_u64(&w->rng));
+	world_format(w);
+	world_open(w);
+	workload_default(w, &l);
+	workload_run(w, &l, 60);
+	for (unsigned i = 0; i < rounds; i++) {
+		unsigned what = sim_below(&w->rng, 4);
+
+		if (rots)
+			rot(w, side(w, bad));
+		if (what == 0)
+			kill_disk(w, side(w, bad));
+		else if (what == 1)
+			hiccup(w, side(w, bad));
+		else if (what == 2)
+			pull(w, &l, side(w, bad));
+		if (sim_one_in(&w->rng, 2))
+			sim_disk_silence_at(w->disk,
+					    sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 500));
+		workload_run(w, &l, sim_between(&w->rng, 20, 150));
+		crash(w);
+		bring_together(w, &l);
+		if (rots)
+			continue;
+		alone(w, &l, sim_below(&w->rng, 2));
+		bad = !bad;
+	}
+	world_settle(w);
+	world_pin_all(w);
+	world_verify(w, w->model.now, false);
+	if (!rots)
+		world_recount(w, true);
+	world_stop(w);
+}
