@@ -305,6 +305,7 @@ static void clean_fiber(void *arg)
 	}
 	bs_frames_unkeep(e);
 	e->cleaning = false;
+	bs_fiber_wake_all(e->fibers, &e->work_wait);
 }
 
 void bs_clean_start(struct bs_engine *e)

@@ -304,10 +304,8 @@ static int close_call(struct bs_engine *e, struct bs_call *c)
 	int rc;
 
 	(void)c;
-	while (e->working || e->drops.busy)
+	while (e->working || e->drops.busy || e->cleaning || (bs_index_busy(e) && !e->failed))
 		bs_fiber_block(e->fibers, &e->work_wait);
-	while (e->cleaning || (bs_index_busy(e) && !e->failed))
-		bs_fiber_yield(e->fibers);
 	bs_index_save(e);
 	rc = bs_checkpoint_run(e, true);
 	if (rc == 0)

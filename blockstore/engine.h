@@ -144,7 +144,7 @@ struct bs_engine {
 	struct bs_waitq mend_wait;
 	unsigned waits_in_flight; /* device requests of fibers */
 
-	/* background */
+	/* background; work_wait: something of it has ended */
 	bool checkpointing, checkpoint_wanted, cleaning, working, clean_stuck, work_stuck;
 	bool cutting; /* no change is applied until the cut is made */
 	struct bs_waitq checkpoint_wait, work_wait, drained_wait;

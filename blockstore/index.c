@@ -147,6 +147,7 @@ static void index_fiber(void *arg)
 		bs_fiber_yield(e->fibers);
 	}
 	e->index.running = false;
+	bs_fiber_wake_all(e->fibers, &e->work_wait);
 }
 
 void bs_index_start(struct bs_engine *e)

@@ -89,6 +89,7 @@ static void beat_done(struct bs_devio *io)
 	struct bs_engine *e = io->arg;
 
 	e->owner_busy = false; /* a lost beat is made good by the next */
+	bs_fiber_wake_all(e->fibers, &e->work_wait);
 }
 
 void bs_open_heartbeat(struct bs_engine *e)
@@ -119,7 +120,7 @@ int bs_open_disown(struct bs_engine *e)
 	if (e->cfg.no_owner)
 		return 0;
 	while (e->owner_busy)
-		bs_fiber_yield(e->fibers);
+		bs_fiber_block(e->fibers, &e->work_wait);
 	e->owner.held = false;
 	bs_owner_encode(e->owner_buf, &e->owner);
 	return bs_engine_dev(e, BS_DEV_WRITE, BS_OWNER_OFFSET, e->owner_buf, BS_SUPER_SIZE);
