@@ -1,5 +1,6 @@
 #include "blockstore/checkpoint_int.h"
 #include "blockstore/page.h"
+#include "blockstore/plant.h"
 
 /* The next free page of a stream, with room for its unit's header before the first. */
 void bs_checkpoint_place(struct bs_engine *e, unsigned si, struct bs_ck_entry n, uint32_t *seg,
@@ -169,7 +170,7 @@ static void cut_super(struct bs_engine *e, bool clean)
 	sb->references = e->references;
 	for (unsigned i = 0; i < 2; i++)
 		sb->drops[i] = e->drops.run[i].count;
-	sb->drop_cursor = e->drops.cursor;
+	sb->drop_cursor = e->drops.cursor + bs_planted(DRAINED_AHEAD);
 	sb->drop_side = (uint8_t)e->drops.side;
 	sb->place_hint = e->places.hint;
 	sb->map_hint = e->mappages.hint;

@@ -1,14 +1,16 @@
 #include "blockstore/drop.h"
 
 #include "blockstore/content.h"
+#include "blockstore/plant.h"
 
 #include <stdlib.h>
 
 /* Turns when nothing was let go for so long, or when the first has waited for so long. */
 #define IDLE_NS UINT64_C(500000000)
 #define AGE_NS UINT64_C(30000000000)
-#define COLLECT 4096u /* heap moves between two yields */
-#define BATCH 64u     /* leaves drained between two yields; fewer when the runs are short */
+#define AHEAD_EVERY 4u /* leaves drained between two looks ahead */
+#define COLLECT 4096u  /* heap moves between two yields */
+#define BATCH 64u      /* leaves drained between two yields; fewer when the runs are short */
 
 static uint64_t leaf_of(uint64_t cid)
 {
@@ -143,12 +145,24 @@ static int ready_pages(struct bs_engine *e, uint64_t n)
 	return 0;
 }
 
+/*
+ * How many may be gathered by now. Half of what a run holds goes at once; the other half keeps step
+ * with the draining of the other run, so that changes slow down instead of standing still.
+ */
+static uint64_t allowance(struct bs_engine *e)
+{
+	const struct bs_droprun *r = draining(e);
+	uint64_t half = e->drops.limit / 2;
+
+	return r->left ? half + half * (r->count - r->left) / r->count : e->drops.limit;
+}
+
 int bs_drop_ready(struct bs_engine *e, unsigned n)
 {
 	struct bs_drops *d = &e->drops;
 
 	VS_ASSERT(n <= BS_DROP_STEP);
-	while (!e->recovering && gathering(e)->left >= d->limit) {
+	while (!e->recovering && gathering(e)->left >= allowance(e)) {
 		if (e->failed)
 			return VS_E_FAILED;
 		if (e->read_only)
@@ -195,7 +209,7 @@ static int load_run(struct bs_engine *e, unsigned side)
 		if (rc || !f)
 			return rc ? rc : VS_E_CORRUPT;
 		cid = bs_map_entry(f->data, i % BS_DROPS_PER_PAGE);
-		if (leaf_of(cid) >= from)
+		if (leaf_of(cid) >= from || bs_planted(DRAINED_TWICE))
 			push(r, cid);
 	}
 	bs_frames_unkeep(e);
@@ -465,6 +479,24 @@ static void starve(struct bs_engine *e)
 	e->drops.starved = false;
 }
 
+/* Draining dirties pages faster than anybody else: it leaves room for them until it must not. */
+static bool yields_to_others(const struct bs_engine *e)
+{
+	const struct bs_drops *d = &e->drops;
+
+	return e->frames.ndirty >= e->frames.dirty_limit && !d->asked && !d->wait.head;
+}
+
+/* The next leaves are near the top of the heap, and all in it will be needed. */
+static void look_ahead(struct bs_engine *e)
+{
+	const struct bs_droprun *r = draining(e);
+
+	for (uint64_t i = 0; i < r->heap && i < 4 * BS_AHEAD_MAX; i++)
+		if (!bs_ahead_leaf(e, BS_TREE_PLACE, leaf_of(r->cid[i])))
+			break;
+}
+
 static void drop_fiber(void *arg)
 {
 	struct bs_engine *e = arg;
@@ -472,8 +504,15 @@ static void drop_fiber(void *arg)
 
 	while (!halted(e) && (draining(e)->left || turn_due(e))) {
 		bool turns = !draining(e)->left;
-		int rc = turns ? turn(e) : drain_next(e);
+		int rc;
 
+		if (!turns && yields_to_others(e)) {
+			bs_fiber_block(e->fibers, &e->room_wait);
+			continue;
+		}
+		if (n % AHEAD_EVERY == 0)
+			look_ahead(e);
+		rc = turns ? turn(e) : drain_next(e);
 		bs_frames_unkeep(e);
 		if (rc == VS_E_NOSPC && !halted(e)) {
 			starve(e);
@@ -481,10 +520,10 @@ static void drop_fiber(void *arg)
 		}
 		if (rc && rc != VS_E_AGAIN)
 			break;
-		if (turns)
-			bs_fiber_wake_all(e->fibers, &e->drops.wait); /* room to gather */
-		else if (!draining(e)->left)
+		if (!turns && !draining(e)->left)
 			drained(e);
+		else if (turns || n % batch == 0)
+			bs_fiber_wake_all(e->fibers, &e->drops.wait); /* more may be gathered */
 		if (rc || ++n % batch == 0)
 			bs_fiber_yield(e->fibers);
 	}

@@ -11,6 +11,7 @@
 #ifndef BS_ENGINE_H
 #define BS_ENGINE_H
 
+#include "blockstore/ahead.h"
 #include "blockstore/cache.h"
 #include "blockstore/drop.h"
 #include "blockstore/fiber.h"
@@ -113,6 +114,7 @@ struct bs_engine {
 	struct bs_log log;
 	struct bs_vols vols;
 	struct bs_drops drops;
+	struct bs_ahead ahead;
 	struct bs_cache cache;
 	struct bs_index index;
 	struct bs_marks marks;

@@ -1,5 +1,5 @@
 blockstore_SRCS := \
-	blockstore/cache.c blockstore/check.c blockstore/checkpoint.c \
+	blockstore/ahead.c blockstore/cache.c blockstore/check.c blockstore/checkpoint.c \
 	blockstore/checkpoint_cut.c blockstore/checkpoint_seg.c blockstore/clean.c \
 	blockstore/content.c blockstore/device.c blockstore/device_file.c \
 	blockstore/device_helper.c blockstore/device_open.c blockstore/discard.c blockstore/drop.c \

@@ -26,6 +26,8 @@
 	X(UNCHECKED_READ, "a read that does not compare checksums")                     \
 	X(UNCHECKED_MOVE, "a cleaner that does not look whether it still lies there")   \
 	X(FORGOTTEN_REF, "a reference on shared content that is not counted")           \
+	X(DRAINED_TWICE, "a recovery that drains again what was drained")               \
+	X(DRAINED_AHEAD, "a checkpoint that takes the next leaf for drained")           \
 	X(BORROWED_TRIM, "a trim that drops references which the page only borrows")    \
 	X(STALE_XORS, "a release that leaves its base's copies as they were")           \
 	X(KEPT_SURPLUS, "an absorbed base whose copy keeps a surplus reference")        \

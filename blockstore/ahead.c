@@ -1,0 +1,76 @@
+#include "blockstore/ahead.h"
+
+#include "blockstore/engine.h"
+
+static void done(struct bs_devio *io)
+{
+	struct bs_ahead_io *a = io->arg;
+	struct bs_engine *e = a->e;
+	struct bs_frame *f = a->f;
+
+	a->f = NULL;
+	e->ahead.busy--;
+	e->waits_in_flight--;
+	e->segs.seg[a->seg].readers--;
+	f->pins--;
+	f->state = BS_FRAME_VALID;
+	bs_fiber_wake_all(e->fibers, &f->waiters);
+	if (io->status || bs_checksum(f->data, BS_PAGE) != a->check)
+		bs_frame_drop(e, f);
+}
+
+static void submit(struct bs_engine *e, struct bs_ahead_io *a, struct bs_frame *f,
+		   const struct bs_ptr *ptr)
+{
+	*a = (struct bs_ahead_io){.e = e, .f = f, .check = ptr->check, .seg = ptr->seg[0]};
+	a->io = (struct bs_devio){.op = BS_DEV_READ,
+				  .offset = bs_engine_where(e, ptr->seg[0], ptr->off[0]),
+				  .length = BS_PAGE,
+				  .iov = {{f->data, BS_PAGE}},
+				  .iovcnt = 1,
+				  .done = done,
+				  .arg = a};
+	f->used = ptr->used;
+	f->pins++;
+	e->segs.seg[a->seg].readers++;
+	e->waits_in_flight++;
+	e->ahead.busy++;
+	e->count.device_reads++;
+	e->count.device_read_bytes += BS_PAGE;
+	bs_device_submit(e->dev, &a->io);
+}
+
+/* From the page above, which must be in memory. */
+static bool find_ptr(struct bs_engine *e, unsigned tree, uint64_t leaf, struct bs_ptr *ptr)
+{
+	struct bs_frame *above;
+
+	if (e->trees[tree].root.height < 2)
+		return false;
+	above = bs_frame_find(e, bs_key_tree(tree, 1, leaf / BS_PTRS_PER_PAGE));
+	if (!above || above->state != BS_FRAME_VALID)
+		return false;
+	bs_ptr_get(above->data + leaf % BS_PTRS_PER_PAGE * BS_PTR_SIZE, ptr);
+	return ptr->seg[0] < e->segs.count && ptr->off[0] % BS_PAGE == 0 &&
+	       vs_range_ok(ptr->off[0], BS_PAGE, e->segs.size);
+}
+
+bool bs_ahead_leaf(struct bs_engine *e, unsigned tree, uint64_t leaf)
+{
+	struct bs_ahead_io *a = e->ahead.ios;
+	uint64_t key = bs_key_tree(tree, 0, leaf);
+	struct bs_frame *f;
+	struct bs_ptr ptr;
+
+	if (bs_frame_find(e, key))
+		return true;
+	if (e->ahead.busy == BS_AHEAD_MAX || !find_ptr(e, tree, leaf, &ptr))
+		return false;
+	f = bs_frame_new(e, key);
+	if (!f)
+		return false;
+	while (a->f)
+		a++;
+	submit(e, a, f, &ptr);
+	return true;
+}
