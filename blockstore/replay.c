@@ -2,6 +2,7 @@
 
 #include "blockstore/content.h"
 #include "blockstore/feature.h"
+#include "blockstore/logread.h"
 #include "blockstore/plant.h"
 #include "blockstore/volop.h"
 #include "blockstore/work.h"
@@ -13,6 +14,7 @@
 #define REWRITTEN_MAX 64u
 
 struct bs_replay {
+	struct bs_logread *log;
 	uint8_t *buf, *other; /* other: what a mirror's other side has */
 	uint32_t seg, off;
 	uint32_t ahead[BS_LOG_AHEAD];
@@ -35,8 +37,7 @@ uint64_t bs_replay_page(struct bs_engine *e)
 static int read_log(struct bs_engine *e, uint16_t sides, uint32_t seg, uint32_t off, uint8_t *buf,
 		    uint32_t len)
 {
-	int rc = bs_engine_dev_sides(e, BS_DEV_READ, bs_engine_where(e, seg, off), buf, len, sides,
-				     NULL);
+	int rc = bs_logread(e, e->replay->log, sides, seg, off, buf, len);
 
 	if (rc)
 		e->replay->error = rc;
@@ -97,9 +98,10 @@ static void spread(struct bs_engine *e, struct bs_replay *r, uint16_t from, uint
 		uint16_t bit = (uint16_t)(rest & -rest);
 		unsigned i = (unsigned)__builtin_ctz(bit);
 
-		if (bs_engine_dev_sides(e, BS_DEV_READ, at, r->other, len, bit, NULL) == 0 &&
+		if (bs_logread(e, r->log, bit, seg, off, r->other, len) == 0 &&
 		    memcmp(r->buf, r->other, len) == 0)
 			continue;
+		bs_logread_forget(r->log, bit);
 		if (bs_engine_dev_sides(e, BS_DEV_WRITE, at, r->buf, len, bit, NULL) &&
 		    bs_pool_can_drop(e->pool, i))
 			bs_pool_drop(e->pool, i, "failed a write");
@@ -588,7 +590,9 @@ static int pin_segment_inner(struct bs_engine *e)
 
 int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 {
-	struct bs_replay r = {.seg = e->sb.log_seg,
+	struct bs_logread log;
+	struct bs_replay r = {.log = &log,
+			      .seg = e->sb.log_seg,
 			      .off = e->sb.log_off,
 			      .seq = e->sb.next_seq,
 			      .chain = e->sb.chain,
@@ -598,8 +602,10 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 	memcpy(r.ahead, e->sb.ahead, sizeof(r.ahead));
 	r.buf = aligned_alloc(BS_PAGE, 2 * (size_t)e->segs.size);
 	r.other = r.buf + e->segs.size;
-	if (!r.buf)
+	if (!r.buf || bs_logread_init(&log)) {
+		free(r.buf);
 		return vs_fail(err, VS_E_NOMEM, "cannot recover the store: out of memory");
+	}
 	e->replay = &r;
 	rc = load_segments(e);
 	if (rc == 0) /* as when it was written: the log from there on may lie in them */
@@ -619,6 +625,7 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 	e->log.chain = e->log.acked_chain = r.chain;
 	e->log.written_seq = r.seq - 1;
 	free(r.buf);
+	bs_logread_destroy(&log);
 	bs_frames_unkeep(e);
 	return rc ? vs_fail(err, rc, "cannot recover the store: %s", vs_err_text(rc)) : 0;
 }
