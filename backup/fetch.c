@@ -151,3 +151,27 @@ int bk_fetch_item(struct bk_fetch *f, const struct dd_digest *digest, enum bk_ki
 	}
 	return rc ? rc : bk_fetch_place(f, &place, digest, kind, data, err);
 }
+
+int bk_repo_refresh(struct bk_repo *r, struct vs_error *err)
+{
+	return bk_index_refresh(r->index, NULL, NULL, err);
+}
+
+int bk_repo_block(struct bk_repo *r, const struct dd_digest *digest, uint8_t out[4096],
+		  struct vs_error *err)
+{
+	struct bk_fetch *f = NULL;
+	struct bk_place place;
+	const uint8_t *data;
+	int rc = bk_index_find(r->index, digest, BK_KIND_BLOCK, &place, err);
+
+	if (rc == 0)
+		rc = bk_fetch_new(r, 1, &f, err);
+	if (rc)
+		return rc;
+	rc = bk_fetch_place(f, &place, digest, BK_KIND_BLOCK, &data, err);
+	if (rc == 0)
+		memcpy(out, data, 4096);
+	bk_fetch_free(f);
+	return rc;
+}

@@ -113,6 +113,15 @@ struct bk_gc_result {
 int bk_repo_gc(struct bk_repo *r, bool dry_run, const struct bk_watch *watch,
 	       struct bk_gc_result *out, struct vs_error *err) vs_must_check;
 
+/* Reads what was added to the repository's index since; before bk_repo_block. */
+int bk_repo_refresh(struct bk_repo *r, struct vs_error *err) vs_must_check;
+/*
+ * The block with this digest, hashed again before it is handed out. VS_E_NOENT: the repository has
+ * none.
+ */
+int bk_repo_block(struct bk_repo *r, const struct dd_digest *digest, uint8_t out[4096],
+		  struct vs_error *err) vs_must_check;
+
 struct bk_check_result {
 	uint64_t problems;
 	uint64_t backups, packs, pages, blocks, bytes_read;

@@ -1,3 +1,4 @@
+#include "blockstore/checkpoint.h"
 #include "blockstore/content.h"
 #include "blockstore/feature.h"
 #include "blockstore/scrub_int.h"
@@ -245,9 +246,9 @@ static int confirm(struct bs_engine *e, struct bs_call *c)
 			continue;
 		(void)bs_marks_add(&e->marks, t->cid);
 		bs_cache_forget(&e->cache, t->cid);
-		(void)snprintf(f.what, sizeof(f.what), "content %llx in segment %u at %u: %s",
-			       (unsigned long long)t->cid, now.seg, now.off,
-			       vs_err_text(t->status));
+		(void)snprintf(f.what, sizeof(f.what), "content %llx in segment %u at %u",
+			       (unsigned long long)t->cid, now.seg, now.off);
+		bs_checkpoint_want(e); /* recovery must not have to read it */
 		bs_scrub_add(sc->out, &f);
 	}
 	return 0;

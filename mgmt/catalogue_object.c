@@ -6,8 +6,8 @@
 #include <string.h>
 
 const char *const mg_kind_name[MG_KINDS] = {
-    [MG_TARGET] = "target", [MG_NBD] = "nbd", [MG_REPO] = "repo",
-    [MG_BASE] = "base",	    [MG_VM] = "vm",   [MG_DRAFT] = "draft",
+    [MG_TARGET] = "target", [MG_NBD] = "nbd",	  [MG_REPO] = "repo",	[MG_BASE] = "base",
+    [MG_VM] = "vm",	    [MG_DRAFT] = "draft", [MG_SCRUB] = "scrub",
 };
 
 /* Statement over (kind, name[, doc]). */

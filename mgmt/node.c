@@ -10,6 +10,7 @@
 #include "mgmt/http.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/nbd.h"
+#include "mgmt/scrub.h"
 #include "mgmt/space.h"
 #include "mgmt/vms.h"
 
@@ -162,6 +163,11 @@ static int open_space(struct mg_node *n, struct vs_error *err)
 	return mg_space_open(n, &n->space, err);
 }
 
+static int open_scrub(struct mg_node *n, struct vs_error *err)
+{
+	return mg_scrub_open(n, &n->scrub, err);
+}
+
 static int open_http(struct mg_node *n, struct vs_error *err)
 {
 	char path[PATH_MAX];
@@ -173,8 +179,9 @@ static int open_http(struct mg_node *n, struct vs_error *err)
 int mg_node_open(const struct mg_options *o, struct mg_node **out, struct vs_error *err)
 {
 	static int (*const steps[])(struct mg_node * n, struct vs_error * err) = {
-	    take_state, make_run,	  open_catalogue, open_events, open_store, open_tasks,
-	    open_vms,	open_attachments, open_iscsi,	  open_nbd,    open_space, open_http,
+	    take_state, make_run,   open_catalogue, open_events,      open_store,
+	    open_tasks, open_scrub, open_vms,	    open_attachments, open_iscsi,
+	    open_nbd,	open_space, open_http,
 	};
 	struct mg_node *n = calloc(1, sizeof(*n));
 	int rc = 0;
@@ -200,6 +207,7 @@ void mg_node_close(struct mg_node *n)
 {
 	struct vs_error err;
 
+	mg_scrub_leave(n->scrub);
 	if (n->tasks)
 		mg_tasks_stop(n->tasks);
 	if (n->events)
@@ -213,6 +221,7 @@ void mg_node_close(struct mg_node *n)
 	mg_attachments_close(n->attachments);
 	mg_vms_close(n->vms);
 	mg_tasks_close(n->tasks);
+	mg_scrub_close(n->scrub);
 	if (n->store && bs_store_close(n->store, &err) != 0)
 		vs_err("the store was not closed cleanly: %s", err.text);
 	mg_events_close(n->events);

@@ -18,6 +18,7 @@
 struct mg_attachments;
 struct mg_iscsi;
 struct mg_nbd;
+struct mg_scrub;
 struct mg_space;
 struct mg_vms;
 struct mg_http;
@@ -38,6 +39,7 @@ struct mg_node {
 	struct mg_attachments *attachments;
 	struct mg_vms *vms;
 	struct mg_space *space;
+	struct mg_scrub *scrub;
 	struct mg_http *http;
 };
 

@@ -111,15 +111,23 @@ static uint64_t any_offset(struct user *u, uint64_t size, uint32_t *length)
 	return first % (blocks - *length / BS_BLOCK + 1) * BS_BLOCK;
 }
 
+static const char *full_name(const struct bs_volume_info *info, char full[BS_FULL_NAME_MAX])
+{
+	(void)snprintf(full, BS_FULL_NAME_MAX, info->snapshot ? "%s@%s" : "%s", info->name,
+		       info->snap);
+	return full;
+}
+
 static void use_volume(struct user *u, const struct bs_volume_info *info)
 {
 	static const enum bs_op ops[] = {BS_READ, BS_READ, BS_WRITE,  BS_WRITE,
 					 BS_TRIM, BS_ZERO, BS_STATUS, BS_FLUSH};
 	struct sim_admin a = {0}, diff = {0};
 	struct bs_diff_entry entries[256];
+	char full[BS_FULL_NAME_MAX];
 	uint32_t length;
 
-	if (admin(u, SIM_OPEN, info->name, "", &a))
+	if (admin(u, SIM_OPEN, full_name(info, full), "", &a))
 		return;
 	for (uint64_t at = 0; at < VS_MIN(info->size, 96u * BS_BLOCK); at += length) {
 		length = (uint32_t)VS_MIN(info->size - at, BLOCKS * BS_BLOCK);
@@ -144,20 +152,21 @@ static void use_volume(struct user *u, const struct bs_volume_info *info)
 static void change_volume(struct user *u, const struct bs_volume_info *info, unsigned i)
 {
 	struct sim_admin a = {.size = (i + 1) * BS_BLOCK, .force = true};
-	bool snapshot = strchr(info->name, '@') != NULL;
-	char to[BS_NAME_MAX];
+	bool snapshot = info->snapshot;
+	char full[BS_FULL_NAME_MAX], to[BS_NAME_MAX];
 
+	(void)full_name(info, full);
 	(void)snprintf(to, sizeof(to), "made%u", i);
 	switch (sim_below(&u->w->rng, snapshot ? 3 : 4)) {
 	case 0:
 		a.mode = (enum bs_delete_mode)sim_below(&u->w->rng, 3);
-		(void)admin(u, snapshot ? SIM_UNSNAP : SIM_DELETE, info->name, "", &a);
+		(void)admin(u, snapshot ? SIM_UNSNAP : SIM_DELETE, full, "", &a);
 		break;
 	case 1:
-		(void)admin(u, snapshot ? SIM_ROLLBACK : SIM_RESIZE, info->name, "", &a);
+		(void)admin(u, snapshot ? SIM_ROLLBACK : SIM_RESIZE, full, "", &a);
 		break;
 	case 2:
-		(void)admin(u, snapshot ? SIM_CLONE : SIM_RENAME, info->name, to, &a);
+		(void)admin(u, snapshot ? SIM_CLONE : SIM_RENAME, full, to, &a);
 		break;
 	default:
 		a.nfulls = 1;
