@@ -154,6 +154,7 @@ static void cut_super(struct bs_engine *e, bool clean)
 	*sb = e->sb;
 	sb->incompat |= e->features;
 	sb->checkpoint++;
+	sb->segments = e->segs.count;
 	sb->written = e->env.unix_ns(e->env.arg);
 	sb->epoch = l->epoch;
 	sb->next_seq = l->next_seq;

@@ -48,6 +48,8 @@ struct bs_device_ops {
 	/* Blocks until something may have completed (used at open, check and close only). */
 	void (*wait)(struct bs_device *dev);
 	void (*close)(struct bs_device *dev);
+	/* Looks how large it is now; NULL: it does not change. */
+	void (*measure)(struct bs_device *dev);
 };
 
 struct bs_device {
@@ -79,6 +81,12 @@ static inline void bs_device_kick(struct bs_device *dev)
 static inline unsigned bs_device_poll(struct bs_device *dev)
 {
 	return dev->ops->poll(dev);
+}
+/* The device may have grown: size is what it is now. It does not become smaller. */
+static inline void bs_device_measure(struct bs_device *dev)
+{
+	if (dev->ops->measure)
+		dev->ops->measure(dev);
 }
 static inline void bs_device_close(struct bs_device *dev)
 {

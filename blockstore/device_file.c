@@ -6,11 +6,14 @@
 
 #include <errno.h>
 #include <libaio.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEPTH 256u
@@ -30,6 +33,7 @@ _Static_assert(sizeof(struct slot) <= sizeof(((struct bs_devio *)0)->priv), "slo
 struct file_device {
 	struct bs_device dev;
 	int fd;
+	bool block;
 	io_context_t aio;
 	struct bs_device_helper *helper;
 	struct bs_devio *queue, **queue_tail;
@@ -337,12 +341,28 @@ static void file_close(struct bs_device *dev)
 	close(fd);
 }
 
+static void file_measure(struct bs_device *dev)
+{
+	struct file_device *d = file_device(dev);
+	uint64_t size = 0;
+	struct stat st;
+
+	if (d->block ? ioctl(d->fd, BLKGETSIZE64, &size) < 0 : fstat(d->fd, &st) < 0) {
+		vs_warn("%s: cannot look how large it is: %s", dev->name, strerrordesc_np(errno));
+		return;
+	}
+	if (!d->block)
+		size = (uint64_t)st.st_size;
+	dev->size = VS_MAX(dev->size, VS_ALIGN_DOWN(size, BS_DEV_ALIGN));
+}
+
 static const struct bs_device_ops file_ops = {
     .submit = file_submit,
     .kick = file_kick,
     .poll = file_poll,
     .wait = file_wait,
     .close = file_close,
+    .measure = file_measure,
 };
 
 int bs_device_file_new(const struct bs_device_file_spec *spec, struct bs_device **out,
@@ -358,6 +378,7 @@ int bs_device_file_new(const struct bs_device_file_spec *spec, struct bs_device 
 	d->dev.read_only = spec->read_only;
 	(void)snprintf(d->dev.name, sizeof(d->dev.name), "%s", spec->name);
 	d->fd = spec->fd;
+	d->block = spec->block;
 	d->queue_tail = &d->queue;
 	d->finished_tail = &d->finished;
 	d->dev.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -21,15 +21,13 @@ static void discard_fiber(void *arg)
 	uint32_t seg;
 
 	while (!e->stopping && !e->failed && (seg = next(e)) != BS_SEG_NONE) {
-		struct bs_seg *g = &e->segs.seg[seg];
-
-		g->discard = false;
+		e->segs.seg[seg].discard = false;
 		e->segs.discards--;
-		g->writers++; /* nobody takes it meanwhile */
+		e->segs.seg[seg].writers++; /* nobody takes it meanwhile */
 		if (bs_engine_dev(e, BS_DEV_DISCARD, bs_engine_where(e, seg, 0), NULL,
 				  e->segs.size) == 0)
 			e->count.discarded += e->segs.size;
-		g->writers--;
+		e->segs.seg[seg].writers--;
 		bs_engine_room(e);
 	}
 	e->discarding = false;

@@ -1,4 +1,5 @@
 #include "blockstore/pool.h"
+#include "blockstore/store_int.h"
 
 #include "common/secret.h"
 #include "common/text.h"
@@ -21,7 +22,7 @@ struct table {
 	uint32_t next_seg;
 };
 
-static int holds_data(struct bs_device *dev, bool *data)
+int bs_init_holds_data(struct bs_device *dev, bool *data)
 {
 	uint8_t *buf = aligned_alloc(BS_PAGE, PROBE);
 	uint64_t len = VS_MIN((uint64_t)PROBE, dev->size), at[2] = {0, dev->size - len};
@@ -310,7 +311,7 @@ static int refuse_data(struct bs_device *const *devs, unsigned ndevs, bool force
 {
 	for (unsigned i = 0; i < ndevs; i++) {
 		bool data = false;
-		int rc = holds_data(devs[i], &data);
+		int rc = bs_init_holds_data(devs[i], &data);
 
 		if (rc)
 			return vs_fail(err, rc, "cannot read %s: %s", devs[i]->name,

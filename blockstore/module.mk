@@ -2,16 +2,16 @@ blockstore_SRCS := \
 	blockstore/ahead.c blockstore/cache.c blockstore/check.c blockstore/checkpoint.c \
 	blockstore/checkpoint_cut.c blockstore/checkpoint_seg.c blockstore/clean.c \
 	blockstore/content.c blockstore/device.c blockstore/device_file.c \
-	blockstore/device_helper.c blockstore/device_open.c blockstore/discard.c blockstore/drop.c \
+	blockstore/device_helper.c blockstore/device_open.c blockstore/devices.c blockstore/discard.c blockstore/drop.c \
 	blockstore/dry.c blockstore/exact.c \
 	blockstore/engine.c \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
 	blockstore/log.c blockstore/log_format.c blockstore/logread.c blockstore/map.c blockstore/map_diff.c \
 	blockstore/marks.c blockstore/mem.c blockstore/mend.c blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
-	blockstore/open.c blockstore/page.c blockstore/pool.c blockstore/pool_format.c \
+	blockstore/open.c blockstore/page.c blockstore/pool.c blockstore/pool_change.c blockstore/pool_format.c \
 	blockstore/pool_open.c blockstore/pool_super.c blockstore/port.c blockstore/port_cut.c \
-	blockstore/port_data.c blockstore/recount.c blockstore/replay.c blockstore/resilver.c blockstore/segment.c \
+	blockstore/port_data.c blockstore/recount.c blockstore/replay.c blockstore/resilver.c blockstore/segment_grow.c blockstore/segment.c \
 	blockstore/scrub.c blockstore/scrub_name.c blockstore/scrub_page.c \
 	blockstore/snapshot.c blockstore/store.c blockstore/stored.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \

@@ -76,6 +76,20 @@ void bs_pool_place(const struct bs_pool *p, uint32_t seg, struct bs_segent *ent)
 	    .copies = 1, .dev = {r->group}, .slot = {r->slot + (seg - r->first)}};
 }
 
+bool bs_pool_live(const struct bs_pool *p, unsigned i)
+{
+	return p->side[i].dev && p->tab.dev[i].state != BS_MEMBER_MISSING &&
+	       p->tab.dev[i].state != BS_MEMBER_NONE;
+}
+
+bool bs_pool_has(const struct bs_pool *p, const struct bs_device *dev)
+{
+	for (unsigned i = 0; i < p->tab.ndevs; i++)
+		if (p->side[i].dev == dev)
+			return true;
+	return false;
+}
+
 static uint16_t members(const struct bs_pool *p, uint16_t group, bool in_sync)
 {
 	uint16_t bits = 0;
@@ -84,7 +98,7 @@ static uint16_t members(const struct bs_pool *p, uint16_t group, bool in_sync)
 		const struct bs_devent *d = &p->tab.dev[i];
 
 		if (d->group == group && p->side[i].dev &&
-		    (d->state == BS_MEMBER_SYNC || (!in_sync && d->state == BS_MEMBER_RESILVER)))
+		    (bs_member_whole(d->state) || (!in_sync && d->state == BS_MEMBER_RESILVER)))
 			bits |= (uint16_t)(1u << i);
 	}
 	return bits;
@@ -95,7 +109,7 @@ static uint16_t everyone(const struct bs_pool *p)
 	uint16_t bits = 0;
 
 	for (unsigned i = 0; i < p->tab.ndevs; i++)
-		if (p->side[i].dev && p->tab.dev[i].state != BS_MEMBER_MISSING)
+		if (bs_pool_live(p, i))
 			bits |= (uint16_t)(1u << i);
 	return bits;
 }
@@ -117,12 +131,11 @@ bool bs_pool_can_drop(const struct bs_pool *p, unsigned i)
 
 void bs_pool_drop(struct bs_pool *p, unsigned i, const char *why)
 {
-	if (p->tab.dev[i].state == BS_MEMBER_MISSING)
+	if (!bs_pool_live(p, i))
 		return;
 	VS_ASSERT(bs_pool_can_drop(p, i));
 	p->tab.dev[i].state = BS_MEMBER_MISSING;
 	p->tab.dev[i].resilver = p->side[i].resilver = 0;
-	p->side[i].complete = false;
 	bs_pool_say(p, BS_ERROR, "device",
 		    "%s %s and is left out; its mirror goes on without it: replace it, or bring it "
 		    "back with vstore store add",
@@ -222,7 +235,7 @@ static void pool_submit(struct bs_device *dev, struct bs_devio *io)
 {
 	struct bs_pool *p = pool_of(dev);
 
-	if (p->paused || p->waiting || p->nfree < p->tab.ndevs) {
+	if (p->waiting || p->nfree < p->tab.ndevs) {
 		io->next = NULL;
 		*p->waiting_tail = io;
 		p->waiting_tail = &io->next;
@@ -233,7 +246,7 @@ static void pool_submit(struct bs_device *dev, struct bs_devio *io)
 
 static void start_waiting(struct bs_pool *p)
 {
-	while (p->waiting && !p->paused && p->nfree >= p->tab.ndevs) {
+	while (p->waiting && p->nfree >= p->tab.ndevs) {
 		struct bs_devio *io = p->waiting;
 
 		p->waiting = io->next;
@@ -292,7 +305,7 @@ static int judge(struct bs_pool *p, struct bs_devio *io)
 	for (unsigned i = 0; i < p->tab.ndevs; i++) {
 		const struct bs_devent *d = &p->tab.dev[i];
 
-		if (!(s->bad >> i & 1) || d->state == BS_MEMBER_MISSING)
+		if (!(s->bad >> i & 1) || !bs_pool_live(p, i))
 			continue;
 		if (!(members(p, d->group, true) & s->ok & ~(1u << i)))
 			return s->status;
@@ -348,14 +361,9 @@ bool bs_pool_pending(const struct bs_pool *p)
 {
 	const struct bs_pool_supers *s = &p->supers;
 
-	return p->refused || (p->waiting && !p->paused && p->nfree >= p->tab.ndevs) ||
+	return p->refused || (p->waiting && p->nfree >= p->tab.ndevs) ||
 	       (!p->settling && p->held) || (s->busy && !s->pending) ||
 	       (!s->busy && !p->failed && (p->settling || s->done));
-}
-
-bool bs_pool_idle(const struct bs_pool *p)
-{
-	return p->nfree == CHILDREN && !p->supers.busy && !p->settling;
 }
 
 static unsigned answer_list(struct bs_devio *list, int status)

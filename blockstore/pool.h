@@ -27,8 +27,7 @@ struct bs_pool_side {
 	struct bs_device *dev; /* NULL: not here */
 	unsigned in_flight;
 	uint64_t read_errors, write_errors, healed; /* since open */
-	uint32_t resilver; /* segments before this one are copied; the table's follows at a cut */
-	bool complete;	   /* nothing is left to copy: in sync from the next cut on */
+	uint32_t resilver;			    /* where copying went on when it was opened */
 };
 
 /* Writing superblocks: one program of writes and flushes at a time (pool_super.c). */
@@ -64,7 +63,6 @@ struct bs_pool {
 	bool read_only; /* nothing is written, not even that a device is missing */
 	bool settling;	/* the table has changed and is not on the devices yet */
 	bool failed;	/* it could not be written */
-	bool paused;	/* nothing new is started: the table is about to change */
 
 	struct bs_pool_child *children, *free_children;
 	unsigned nfree;
@@ -85,7 +83,6 @@ int bs_pool_new(const struct bs_devtab *tab, struct bs_device *const devs[BS_POO
 		uint32_t segment_size, struct bs_pool **out) vs_must_check;
 void bs_pool_free(struct bs_pool *p);
 
-bool bs_pool_idle(const struct bs_pool *p); /* nothing is in flight on any device */
 /* Whether a poll would do something that no device's event announces. */
 bool bs_pool_pending(const struct bs_pool *p);
 /*
@@ -106,6 +103,8 @@ uint16_t bs_pool_written(const struct bs_pool *p, uint32_t seg);
 /* Leaves device i out: its group goes on without it. */
 void bs_pool_drop(struct bs_pool *p, unsigned i, const char *why);
 bool bs_pool_can_drop(const struct bs_pool *p, unsigned i); /* another one is in sync */
+bool bs_pool_live(const struct bs_pool *p, unsigned i);	    /* here, and neither missing nor gone */
+bool bs_pool_has(const struct bs_pool *p, const struct bs_device *dev);
 /* Where a segment lies: group and slot. */
 const struct bs_range *bs_pool_range(const struct bs_pool *p, uint32_t seg);
 /* The device fields of a segment's entry. */

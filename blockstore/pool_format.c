@@ -43,10 +43,10 @@ void bs_devtab_put(uint8_t b[BS_DEVTAB_SIZE], const struct bs_devtab *t)
 	memset(b, 0, BS_DEVTAB_SIZE);
 	vs_put_le64(b + T_GENERATION, t->generation);
 	memcpy(b + T_SELF, t->self.b, 16);
-	b[T_NDEVS] = (uint8_t)t->ndevs;
 	b[T_NRANGES] = (uint8_t)t->nranges;
 	for (unsigned i = 0; i < t->ndevs; i++)
-		put_device(b + T_DEVICES + i * DEVENT_SIZE, &t->dev[i]);
+		if (t->dev[i].state != BS_MEMBER_NONE)
+			put_device(b + T_DEVICES + b[T_NDEVS]++ * DEVENT_SIZE, &t->dev[i]);
 	for (unsigned i = 0; i < t->nranges; i++) {
 		uint8_t *p = b + T_RANGES + i * RANGE_SIZE;
 
@@ -60,7 +60,7 @@ void bs_devtab_put(uint8_t b[BS_DEVTAB_SIZE], const struct bs_devtab *t)
 int bs_devtab_find(const struct bs_devtab *t, const struct vs_uuid *uuid)
 {
 	for (unsigned i = 0; i < t->ndevs; i++)
-		if (vs_uuid_equal(&t->dev[i].uuid, uuid))
+		if (t->dev[i].state != BS_MEMBER_NONE && vs_uuid_equal(&t->dev[i].uuid, uuid))
 			return (int)i;
 	return -1;
 }
@@ -72,7 +72,7 @@ static int check_devices(const struct bs_devtab *t)
 		unsigned members = 0;
 
 		if (d->group >= BS_POOL_DEVICES || d->state < BS_MEMBER_SYNC ||
-		    d->state > BS_MEMBER_MISSING || d->size % BS_PAGE ||
+		    d->state > BS_MEMBER_LEAVING || d->size % BS_PAGE ||
 		    d->size < BS_HEAD_AREA + BS_TAIL_AREA || d->size > INT64_MAX ||
 		    bs_devtab_find(t, &d->uuid) != (int)i)
 			return VS_E_CORRUPT;

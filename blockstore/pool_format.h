@@ -16,9 +16,11 @@
 #define BS_DEVTAB_SIZE 1016u
 
 enum bs_member_state {
-	BS_MEMBER_SYNC = 1, /* holds everything of its group */
+	BS_MEMBER_NONE,	    /* in memory only: the entry is not used */
+	BS_MEMBER_SYNC,	    /* holds everything of its group */
 	BS_MEMBER_RESILVER, /* gets all that is written; older segments are being copied to it */
 	BS_MEMBER_MISSING,  /* was absent, or failed, while others were written */
+	BS_MEMBER_LEAVING,  /* as SYNC; goes when another one of its group is in sync */
 };
 
 struct bs_devent {
@@ -48,6 +50,10 @@ void bs_devtab_put(uint8_t b[BS_DEVTAB_SIZE], const struct bs_devtab *t);
 /* VS_E_CORRUPT: a field is outside its range, or the ranges do not give `segments` places. */
 int bs_devtab_get(const uint8_t b[BS_DEVTAB_SIZE], uint32_t segments, uint32_t segment_size,
 		  struct bs_devtab *t) vs_must_check;
+static inline bool bs_member_whole(unsigned state)
+{
+	return state == BS_MEMBER_SYNC || state == BS_MEMBER_LEAVING;
+}
 /* Index of a device, or -1. */
 int bs_devtab_find(const struct bs_devtab *t, const struct vs_uuid *uuid);
 

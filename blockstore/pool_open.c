@@ -228,7 +228,7 @@ static int check_split(const struct opening *o, struct vs_error *err)
 			const struct bs_devtab *t = table_of(l);
 			int there = bs_devtab_find(t, &o->tab.dev[k].uuid);
 
-			if (!o->by[k] || o->tab.dev[k].state != BS_MEMBER_SYNC || there < 0 ||
+			if (!o->by[k] || !bs_member_whole(o->tab.dev[k].state) || there < 0 ||
 			    t->dev[there].state != BS_MEMBER_MISSING)
 				continue;
 			return vs_fail(err, VS_E_MISMATCH,
@@ -246,7 +246,7 @@ static bool replaced(const struct opening *o, unsigned i)
 {
 	for (unsigned k = 0; k < o->tab.ndevs; k++)
 		if (k != i && o->by[k] && o->tab.dev[k].group == o->tab.dev[i].group &&
-		    o->tab.dev[k].state == BS_MEMBER_SYNC)
+		    bs_member_whole(o->tab.dev[k].state))
 			return true;
 	return false;
 }

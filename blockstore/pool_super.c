@@ -52,13 +52,13 @@ static void begin_step(struct bs_pool *p)
 
 	s->pending = 0;
 	for (unsigned i = 0; i < p->tab.ndevs; i++)
-		s->pending += p->side[i].dev && p->tab.dev[i].state != BS_MEMBER_MISSING;
+		s->pending += bs_pool_live(p, i);
 	for (unsigned i = 0; i < p->tab.ndevs; i++) {
 		uint8_t *buf = s->buf + (size_t)i * BS_PAGE;
 		struct bs_devio *io = &s->io[i];
 		struct bs_super sb;
 
-		if (!p->side[i].dev || p->tab.dev[i].state == BS_MEMBER_MISSING)
+		if (!bs_pool_live(p, i))
 			continue;
 		*io = (struct bs_devio){.op = BS_DEV_FLUSH, .done = step_done, .arg = p};
 		if (!(step & STEP_FLUSH)) {
@@ -109,7 +109,7 @@ static void step_done(struct bs_devio *io)
 	if (io->status == 0)
 		return;
 	p->side[i].write_errors++;
-	if (p->tab.dev[i].state == BS_MEMBER_MISSING)
+	if (!bs_pool_live(p, i))
 		return;
 	if (bs_pool_can_drop(p, i))
 		bs_pool_drop(p, i, "failed to write its superblock");

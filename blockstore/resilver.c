@@ -1,6 +1,7 @@
 #include "blockstore/resilver.h"
 
 #include "blockstore/plant.h"
+#include "blockstore/pool_change.h"
 
 #include <stdlib.h>
 
@@ -96,13 +97,11 @@ static void copied(struct bs_engine *e, uint32_t seg)
 
 static void copy_segment(struct bs_engine *e, uint32_t seg, uint8_t *buf)
 {
-	struct bs_seg *g = &e->segs.seg[seg];
-
-	g->readers++;
+	e->segs.seg[seg].readers++;
 	for (uint32_t off = bs_planted(UNCOPIED) ? e->segs.size : 0;
-	     off < e->segs.size && g->behind && wanted(e); off += CHUNK)
+	     off < e->segs.size && e->segs.seg[seg].behind && wanted(e); off += CHUNK)
 		copy_chunk(e, seg, off, buf, CHUNK);
-	g->readers--;
+	e->segs.seg[seg].readers--;
 	if (wanted(e))
 		copied(e, seg);
 }
@@ -167,6 +166,7 @@ static void end(struct bs_engine *e)
 		bs_pool_settle(p);
 		bs_engine_event(e, BS_INFO, "device", "%s is in sync", bs_pool_name(p, i));
 	}
+	bs_pool_release(e);
 }
 
 /* Segments that are still being written are left, so that they can be copied. */

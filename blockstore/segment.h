@@ -42,6 +42,8 @@ struct bs_segs {
 };
 
 int bs_segs_init(struct bs_engine *e, uint32_t count, uint32_t size) vs_must_check;
+/* In a fiber: more segments, which become free when two checkpoints know them. VS_E_NOMEM. */
+int bs_segs_grow(struct bs_engine *e, uint32_t count) vs_must_check;
 void bs_segs_destroy(struct bs_segs *s);
 void bs_segs_reserves(struct bs_engine *e); /* from sizes and limits */
 /* BS_SEG_NONE when need may not have one. */

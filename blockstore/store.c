@@ -178,6 +178,37 @@ static int watch_device(struct bs_store *s, unsigned i)
 	return s->dev[i]->event_fd < 0 ? 0 : vs_loop_add(s->loop, &s->watch[i], EPOLLIN);
 }
 
+int bs_store_adopt(struct bs_store *s, struct bs_device *dev, struct vs_error *err)
+{
+	int rc;
+
+	if (s->ndevs == VS_ARRAY_LEN(s->dev))
+		return vs_fail(err, VS_E_LIMIT, "too many devices are open");
+	s->dev[s->ndevs] = dev;
+	rc = watch_device(s, s->ndevs);
+	if (rc)
+		return vs_fail(err, rc, "cannot watch %s", dev->name);
+	s->ndevs++;
+	return 0;
+}
+
+void bs_store_disown(struct bs_store *s, struct bs_device *dev)
+{
+	for (unsigned i = 0; i < s->ndevs; i++) {
+		if (s->dev[i] != dev)
+			continue;
+		vs_loop_remove(s->loop, &s->watch[i]);
+		s->ndevs--;
+		if (i == s->ndevs)
+			return;
+		vs_loop_remove(s->loop, &s->watch[s->ndevs]);
+		s->dev[i] = s->dev[s->ndevs];
+		if (watch_device(s, i))
+			vs_err("%s: cannot watch it", s->dev[i]->name);
+		return;
+	}
+}
+
 static int start_thread(struct bs_store *s, struct vs_error *err)
 {
 	int rc;

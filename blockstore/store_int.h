@@ -16,4 +16,10 @@ struct bs_engine *bs_store_engine(struct bs_store *s);
 void bs_store_budget(uint64_t memory, struct bs_engine_config *cfg);
 void bs_store_env(struct bs_env *env); /* clocks and random of the system */
 
+/* On the engine's thread: the store watches and closes dev; or no longer does. */
+int bs_store_adopt(struct bs_store *s, struct bs_device *dev, struct vs_error *err) vs_must_check;
+void bs_store_disown(struct bs_store *s, struct bs_device *dev);
+/* Whether the first or the last MiB has a byte that is not zero. */
+int bs_init_holds_data(struct bs_device *dev, bool *data) vs_must_check;
+
 #endif

@@ -206,7 +206,7 @@ bool sim_host_in_sync(const struct sim_host *h)
 	const struct bs_pool *p = h->engine->pool;
 
 	for (unsigned i = 0; i < p->tab.ndevs; i++)
-		if (p->tab.dev[i].state != BS_MEMBER_SYNC)
+		if (p->tab.dev[i].state != BS_MEMBER_NONE && p->tab.dev[i].state != BS_MEMBER_SYNC)
 			return false;
 	return !p->settling;
 }

@@ -1,5 +1,7 @@
 /* Stores of several devices: found in any order, refused when incomplete, mirrors with one side. */
 #include "blockstore/check.h"
+#include "blockstore/devices.h"
+#include "blockstore/io.h"
 #include "blockstore/super_format.h"
 #include "blockstore/volume.h"
 
@@ -220,6 +222,182 @@ static void test_init_refuses(void **state)
 	bs_device_close(dev);
 }
 
+/* The state of each device, in the order of the table, once nothing is being copied any more. */
+static unsigned settled(struct bs_store *s, struct bs_device_info *info)
+{
+	struct vs_error err = {0};
+	bool again = true;
+	size_t n = 0;
+
+	for (unsigned tries = 0; again && tries < 3000; tries++) {
+		again = false;
+		if (bs_devices_list(s, info, BS_POOL_DEVICES, &n, &err))
+			fail_msg("%s", err.text);
+		for (size_t i = 0; i < n; i++)
+			again |= info[i].state == BS_DEVICE_RESILVERING ||
+				 info[i].state == BS_DEVICE_LEAVING;
+		if (again)
+			usleep(10000);
+	}
+	assert_false(again);
+	return (unsigned)n;
+}
+
+static void add(struct bs_store *s, unsigned i, const struct bs_device_add *how)
+{
+	struct vs_error err = {0};
+
+	if (bs_devices_add(s, device(i, BS_DEVICE_CREATE), how, &err))
+		fail_msg("%s", err.text);
+}
+
+static void open_or_fail(const char *which, struct bs_store **s)
+{
+	struct vs_error err = {0};
+
+	if (open_store(which, s, &err))
+		fail_msg("%s", err.text);
+}
+
+static void close_or_fail(struct bs_store *s)
+{
+	struct vs_error err = {0};
+
+	if (bs_store_close(s, &err))
+		fail_msg("%s", err.text);
+}
+
+/* A store of one device gets a mirror while it runs; then either is enough. */
+static void test_add_mirror(void **state)
+{
+	struct bs_device_add how = {.mirror_of = paths[0]};
+	struct bs_device_info info[BS_POOL_DEVICES];
+	struct bs_store *s;
+
+	(void)state;
+	format(1, false);
+	create("0", "a");
+	open_or_fail("0", &s);
+	add(s, 1, &how);
+	assert_int_equal(settled(s, info), 2);
+	assert_int_equal(info[0].state, BS_DEVICE_SYNC);
+	assert_int_equal(info[1].state, BS_DEVICE_SYNC);
+	assert_int_equal(info[0].group, info[1].group);
+	close_or_fail(s);
+	sound("1");
+	sound("0");
+	assert_true(has("1", "a"));
+}
+
+/* A device is replaced by another one; the old one is no part of the store any more. */
+static void test_replace(void **state)
+{
+	struct bs_device_add how = {.replaces = paths[0]};
+	struct bs_device_info info[BS_POOL_DEVICES];
+	struct bs_store *s;
+
+	(void)state;
+	format(2, false);
+	create("01", "a");
+	open_or_fail("01", &s);
+	add(s, 2, &how);
+	assert_int_equal(settled(s, info), 2);
+	close_or_fail(s);
+	refused("0", VS_E_NOTSTORE, "not a vstore store");
+	sound("12");
+	assert_true(has("21", "a"));
+}
+
+static void test_remove(void **state)
+{
+	struct bs_device_info info[BS_POOL_DEVICES];
+	struct vs_error err = {0};
+	struct bs_store *s;
+
+	(void)state;
+	format(2, true);
+	create("01", "a");
+	open_or_fail("01", &s);
+	assert_int_equal(bs_devices_remove(s, paths[2], &err), VS_E_NOENT);
+	assert_int_equal(bs_devices_remove(s, paths[0], &err), 0);
+	assert_int_equal(settled(s, info), 1);
+	assert_int_equal(bs_devices_remove(s, paths[1], &err), VS_E_NOTSUP);
+	close_or_fail(s);
+	refused("0", VS_E_NOTSTORE, "not a vstore store");
+	assert_true(has("1", "a"));
+	sound("1");
+}
+
+/* Adding without saying whose mirror makes the store larger. */
+static void test_extend(void **state)
+{
+	struct bs_device_add how = {0};
+	struct bs_store_info was, now;
+	struct bs_store *s;
+
+	(void)state;
+	format(1, false);
+	create("0", "a");
+	open_or_fail("0", &s);
+	bs_store_info(s, &was);
+	add(s, 1, &how);
+	bs_store_info(s, &now);
+	assert_true(now.segments >= was.segments + 250 && now.free_segments > was.free_segments);
+	close_or_fail(s);
+	refused("0", VS_E_NOENT, "missing");
+	create("10", "b");
+	sound("01");
+}
+
+static void test_grow(void **state)
+{
+	struct bs_store_info was, now;
+	struct vs_error err = {0};
+	struct bs_store *s;
+	uint64_t bytes;
+
+	(void)state;
+	format(2, true);
+	open_or_fail("01", &s);
+	bs_store_info(s, &was);
+	assert_int_equal(bs_devices_grow(s, &bytes, &err), 0);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(truncate(paths[0], 8 * SIZE), 0);
+	assert_int_equal(bs_devices_grow(s, &bytes, &err), 0);
+	assert_int_equal(bytes, 0); /* the other side has not grown */
+	assert_int_equal(truncate(paths[1], 8 * SIZE), 0);
+	assert_int_equal(bs_devices_grow(s, &bytes, &err), 0);
+	assert_int_equal(bytes, 7 * SIZE);
+	bs_store_info(s, &now);
+	assert_int_equal(now.segments, was.segments + 7 * SIZE / (256 << 10));
+	close_or_fail(s);
+	create("01", "a");
+	sound("0");
+	sound("1");
+	assert_true(has("1", "a"));
+}
+
+static void test_add_refuses(void **state)
+{
+	struct bs_device_add mirror = {.mirror_of = paths[0]}, unknown = {.mirror_of = "sdz"};
+	struct vs_error err = {0};
+	struct bs_store *s;
+
+	(void)state;
+	format(1, false);
+	assert_int_equal(link(paths[0], paths[2]), 0);
+	unlink(paths[0]);
+	format(1, false);
+	open_or_fail("0", &s); /* 2 holds another store */
+	assert_int_equal(bs_devices_add(s, device(2, 0), &mirror, &err), VS_E_EXIST);
+	unlink(paths[2]);
+	assert_int_equal(bs_devices_add(s, device(2, BS_DEVICE_CREATE), &unknown, &err),
+			 VS_E_NOENT);
+	unlink(paths[2]);
+	close_or_fail(s);
+	assert_false(has("0", "a"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -231,6 +409,12 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_copy_of_a_side, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_init_refuses, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_add_mirror, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_replace, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_extend, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_grow, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_add_refuses, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
