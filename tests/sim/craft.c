@@ -299,3 +299,16 @@ void craft_something(struct sim_disk *d, struct sim_rng *rng)
 		if (change(&c))
 			return;
 }
+
+bool craft_rot_leaf(struct sim_disk *d, unsigned tree, uint64_t leaf)
+{
+	struct craft c = {.d = d};
+	struct path p;
+
+	if (!read_super(&c) || !find(&c, tree, 0, leaf, &p))
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		if (inside(&c, p.ptr[0].seg[i], p.ptr[0].off[i]))
+			sim_disk_rot(d, where(&c, p.ptr[0].seg[i], p.ptr[0].off[i]), 3);
+	return true;
+}

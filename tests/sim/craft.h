@@ -11,4 +11,7 @@
 /* Changes something of the newest checkpoint or of the log behind it, chosen by chance. */
 void craft_something(struct sim_disk *d, struct sim_rng *rng);
 
+/* Rots a leaf of a table; false when the newest checkpoint has none there. */
+bool craft_rot_leaf(struct sim_disk *d, unsigned tree, uint64_t leaf);
+
 #endif
