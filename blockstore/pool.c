@@ -1,5 +1,7 @@
 #include "blockstore/pool.h"
 
+#include "blockstore/plant.h"
+
 #include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -136,6 +138,7 @@ void bs_pool_drop(struct bs_pool *p, unsigned i, const char *why)
 	VS_ASSERT(bs_pool_can_drop(p, i));
 	p->tab.dev[i].state = BS_MEMBER_MISSING;
 	p->tab.dev[i].resilver = p->side[i].resilver = 0;
+	p->side[i].lost = false;
 	bs_pool_say(p, BS_ERROR, "device",
 		    "%s %s and is left out; its mirror goes on without it: replace it, or bring it "
 		    "back with vstore store add",
@@ -317,6 +320,15 @@ static int judge(struct bs_pool *p, struct bs_devio *io)
 	return s->ok ? 0 : s->status;
 }
 
+int bs_pool_flushed(struct bs_pool *p, unsigned i, int status)
+{
+	struct bs_pool_side *side = &p->side[i];
+
+	if (status && p->tab.dev[i].state != BS_MEMBER_MISSING && !bs_planted(FLUSH_AGAIN))
+		side->lost = true;
+	return status == 0 && side->lost ? VS_E_IO : status;
+}
+
 static void child_done(struct bs_devio *child)
 {
 	struct bs_pool_child *c = child->arg;
@@ -327,6 +339,8 @@ static void child_done(struct bs_devio *child)
 	uint16_t bit = (uint16_t)(1u << c->side);
 
 	side->in_flight--;
+	if (io->op == BS_DEV_FLUSH)
+		child->status = bs_pool_flushed(p, c->side, child->status);
 	if (child->status == 0)
 		s->ok |= bit;
 	else

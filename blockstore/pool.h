@@ -26,6 +26,7 @@ struct bs_pool_child;
 struct bs_pool_side {
 	struct bs_device *dev; /* NULL: not here */
 	unsigned in_flight;
+	bool lost; /* it failed a flush: what it has dropped no later flush of it brings back */
 	uint64_t read_errors, write_errors, healed; /* since open */
 	uint32_t resilver;			    /* where copying went on when it was opened */
 };
@@ -111,6 +112,11 @@ const struct bs_range *bs_pool_range(const struct bs_pool *p, uint32_t seg);
 void bs_pool_place(const struct bs_pool *p, uint32_t seg, struct bs_segent *ent);
 void bs_pool_say(struct bs_pool *p, enum bs_severity severity, const char *kind, const char *fmt,
 		 ...) __attribute__((format(printf, 4, 5)));
+/*
+ * What a flush of device i amounts to that ended with `status`. Once one has failed, others beside
+ * or behind it have too: the device may have dropped what they are about to call durable.
+ */
+int bs_pool_flushed(struct bs_pool *p, unsigned i, int status);
 const char *bs_pool_name(const struct bs_pool *p, unsigned i); /* for messages */
 
 static inline uint64_t bs_pool_offset(uint32_t segment_size, uint32_t seg, uint32_t off)

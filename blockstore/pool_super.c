@@ -106,6 +106,8 @@ static void step_done(struct bs_devio *io)
 
 	p->side[i].in_flight--;
 	s->pending--;
+	if (io->op == BS_DEV_FLUSH)
+		io->status = bs_pool_flushed(p, i, io->status);
 	if (io->status == 0)
 		return;
 	p->side[i].write_errors++;
