@@ -66,7 +66,7 @@ int bs_index_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid)
 	struct bs_index *ix = &e->index;
 	int rc = ix->all ? find_in(e, ix->all, d, cid) : VS_E_NOENT;
 
-	if (rc != VS_E_NOENT || !ix->near.table || dd_index_complete(ix->all))
+	if (rc != VS_E_NOENT || !ix->all || !ix->near.table || dd_index_complete(ix->all))
 		return rc;
 	rc = find_in(e, ix->near.table, d, cid);
 	ix->near.hits += rc == 0;
@@ -122,15 +122,15 @@ static void fill_next(struct bs_engine *e)
 		return;
 	}
 	ix->filled = true;
-	ix->fill_ns = e->env.now_ns(e->env.arg) - ix->fill_ns;
 }
 
 static bool has_work(const struct bs_engine *e)
 {
 	const struct bs_index *ix = &e->index;
 
-	return bs_near_busy(e) || (ix->loading && !e->failed) ||
-	       (ix->all && !ix->filled && !e->stopping && !e->failed && !e->read_only);
+	return bs_near_busy(e) || (ix->loading && !ix->changing && !e->failed) ||
+	       (ix->all && !ix->filled && !ix->changing && !e->stopping && !e->failed &&
+		!e->read_only);
 }
 
 static void index_fiber(void *arg)
@@ -150,14 +150,31 @@ static void index_fiber(void *arg)
 	bs_fiber_wake_all(e->fibers, &e->work_wait);
 }
 
+int bs_index_resize(struct bs_engine *e, uint64_t bytes)
+{
+	struct bs_index *ix = &e->index;
+	int rc = 0;
+
+	ix->changing = true;
+	while (ix->running)
+		bs_fiber_yield(e->fibers);
+	bs_index_drop_saved(e);
+	bs_near_clear(&ix->near);
+	dd_index_free(ix->all);
+	ix->all = NULL;
+	if (bytes)
+		rc = dd_index_new(&ix->all, bytes, DD_KEEP_SAMPLE, NULL);
+	ix->leaf = ix->fill_seen = 0;
+	ix->filled = ix->changing = false;
+	return rc;
+}
+
 void bs_index_start(struct bs_engine *e)
 {
 	struct bs_index *ix = &e->index;
 
 	if (ix->running || !has_work(e))
 		return;
-	if (!ix->filled && ix->leaf == 0)
-		ix->fill_ns = e->env.now_ns(e->env.arg);
 	ix->running = true;
 	if (!bs_fiber_start(e->fibers, index_fiber, e))
 		ix->running = false;

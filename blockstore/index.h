@@ -16,6 +16,7 @@ struct bs_index {
 	struct dd_index *all; /* NULL: no content is looked for */
 	struct bs_near near;
 	bool filled;		     /* or nothing is to be filled */
+	bool changing;		     /* about to be made anew: nothing is entered */
 	bool running;		     /* the background fiber */
 	struct bs_saved_index saved; /* named by the closing checkpoint */
 	uint32_t *chain; /* saved segments still to be loaded: the last `loading` first */
@@ -26,7 +27,6 @@ struct bs_index {
 	uint32_t word;
 	bool reading;
 	uint64_t leaf;	    /* of the place table, entered next */
-	uint64_t fill_ns;   /* when filling began; how long it took once filled */
 	uint64_t fill_seen; /* contents entered by it */
 };
 
@@ -39,6 +39,11 @@ int bs_index_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid)
 void bs_index_enter(struct bs_engine *e, const struct dd_digest *d, const struct dd_digest *old,
 		    uint64_t slot);
 
+/*
+ * In a fiber: frees the index and makes one of another size, filled in the background; 0: none.
+ * VS_E_NOMEM, VS_E_INVAL (too small): there is none from then on.
+ */
+int bs_index_resize(struct bs_engine *e, uint64_t bytes) vs_must_check;
 void bs_index_start(struct bs_engine *e); /* the background fiber, when there is work for it */
 void bs_index_info(const struct bs_engine *e, struct bs_store_info *out);
 bool bs_index_busy(const struct bs_engine *e);

@@ -179,6 +179,16 @@ void bs_index_close(struct bs_engine *e)
 	e->index.buf = NULL;
 }
 
+void bs_index_drop_saved(struct bs_engine *e)
+{
+	struct bs_index *ix = &e->index;
+
+	while (ix->loading)
+		let_go(e, ix->chain[--ix->loading]);
+	ix->reading = false;
+	bs_index_close(e);
+}
+
 static bool read_segment(struct bs_engine *e, uint32_t seg)
 {
 	struct bs_index *ix = &e->index;

@@ -20,6 +20,7 @@ void bs_index_save(struct bs_engine *e);
 void bs_index_open(struct bs_engine *e);
 /* One segment of index.loading. */
 void bs_index_load(struct bs_engine *e);
-void bs_index_close(struct bs_engine *e); /* frees what opening took */
+void bs_index_drop_saved(struct bs_engine *e); /* what was not loaded yet is of no use */
+void bs_index_close(struct bs_engine *e);      /* frees what opening took */
 
 #endif

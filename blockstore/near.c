@@ -70,7 +70,7 @@ void bs_near_hit(struct bs_engine *e, const struct bs_iop *op, uint64_t slot)
 	struct bs_near *n = &e->index.near;
 	uint64_t group, last;
 
-	if (!n->table || dd_index_complete(e->index.all))
+	if (!n->table || !e->index.all || dd_index_complete(e->index.all))
 		return;
 	group = group_of(n, slot);
 	last = op->vol->near_group;

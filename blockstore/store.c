@@ -364,6 +364,16 @@ void bs_store_info(struct bs_store *s, struct bs_store_info *out)
 		memset(out, 0, sizeof(*out));
 }
 
+static int set_index(struct bs_engine *e, struct bs_call *c)
+{
+	return bs_index_resize(e, *(const uint64_t *)c->arg);
+}
+
+int bs_store_set_index(struct bs_store *s, uint64_t bytes, struct vs_error *err)
+{
+	return bs_store_call(s, true, set_index, &bytes, err);
+}
+
 static int flush_call(struct bs_engine *e, struct bs_call *c)
 {
 	(void)c;

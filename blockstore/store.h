@@ -101,6 +101,12 @@ struct bs_store_info {
 };
 
 void bs_store_info(struct bs_store *s, struct bs_store_info *out);
+/*
+ * Frees the dedup index and makes one of another size, at least 4 KiB, that is filled from the
+ * tables in the background; 0: nothing is deduplicated any more. Until the store is closed.
+ * VS_E_INVAL, VS_E_NOMEM: there is no index then.
+ */
+int bs_store_set_index(struct bs_store *s, uint64_t bytes, struct vs_error *err) vs_must_check;
 /* Returns when everything acknowledged before the call survives power loss. */
 int bs_store_flush(struct bs_store *s, struct vs_error *err) vs_must_check;
 /* Waits until deletions and trims given before are worked off (tests, `df` after a deletion). */

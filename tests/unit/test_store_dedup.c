@@ -2,8 +2,10 @@
 #include "blockstore/io.h"
 #include "common/bytes.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -357,6 +359,55 @@ static void test_index_of_another_size_is_filled(void **state)
 	assert_int_equal(info.index_scanned, 2048);
 }
 
+struct writer {
+	struct fixture *f;
+	struct bs_volume *v;
+	atomic_bool stop;
+	uint64_t n;
+};
+
+static void *write_on(void *arg)
+{
+	struct writer *w = arg;
+
+	while (!atomic_load(&w->stop)) {
+		put(w->f, w->v, w->n % 8192, w->n % 3000, 32, 32);
+		w->n += 32;
+	}
+	return NULL;
+}
+
+/* The index goes and comes back in any size under writes, and finds everything in the end. */
+static void test_index_changes_size_under_load(void **state)
+{
+	static const uint64_t sizes[] = {65536, 0, 4096, 1 << 20, 8192, 262144};
+	struct fixture *f = *state;
+	struct bs_volume *a = create(f, "a"), *b = create(f, "b");
+	struct writer w = {.f = f, .v = b};
+	struct bs_store_info info;
+	struct vs_error err = {0};
+	pthread_t thread;
+
+	put(f, a, 0, 0, 4096, 32);
+	assert_int_equal(pthread_create(&thread, NULL, write_on, &w), 0);
+	for (unsigned i = 0; i < 60; i++)
+		assert_int_equal(bs_store_set_index(f->s, sizes[i % VS_ARRAY_LEN(sizes)], &err), 0);
+	atomic_store(&w.stop, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(bs_store_set_index(f->s, 100, &err), VS_E_INVAL);
+	put(f, b, 0, 0, 32, 32); /* without an index everything is new */
+	assert_int_equal(bs_store_set_index(f->s, 262144, &err), 0);
+	(void)ready(f);
+	assert_int_equal(bs_store_drain(f->s, &err), 0);
+	bs_store_info(f->s, &info);
+	assert_int_equal(info.index_bytes, 262144);
+	assert_true(info.index_scanned >= 4096);
+	put(f, b, 8192, 0, 4096, 32);
+	assert_int_equal(info.unique_content_bytes / BS_BLOCK, unique(f));
+	bs_volume_close(a);
+	bs_volume_close(b);
+}
+
 static void copy_file(const char *from, const char *to)
 {
 	char command[256];
@@ -444,6 +495,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_filled_again_after_opening, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_index_outlives_a_clean_stop, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_index_of_another_size_is_filled, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_index_changes_size_under_load, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_index_is_filled_after_a_kill, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_long_index_outlives_a_clean_stop, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_private_content_is_apart, setup, teardown),
