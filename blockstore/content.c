@@ -13,7 +13,7 @@ static unsigned place_at(uint64_t slot)
 	return (unsigned)(slot % BS_PLACES_PER_PAGE) * BS_PLACE_SIZE;
 }
 
-int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *out)
+int bs_content_raw(struct bs_engine *e, uint64_t slot, struct bs_place *out)
 {
 	struct bs_frame *f;
 	int rc = bs_tree_get(e, BS_TREE_PLACE, 0, place_leaf(slot), true, &f);
@@ -26,13 +26,38 @@ int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *ou
 	return out->refs ? 0 : VS_E_NOENT;
 }
 
+int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *out)
+{
+	int rc = bs_content_raw(e, slot, out);
+
+	return rc == 0 && out->alias ? VS_E_NOENT : rc;
+}
+
+/* Where an alias's bytes are; references and generation stay its own. */
+static int resolve(struct bs_engine *e, struct bs_place *place)
+{
+	struct bs_place to;
+	int rc = bs_content_look_slot(e, bs_cid_slot(place->alias), &to);
+
+	if (rc == VS_E_NOENT || (rc == 0 && to.gen != bs_cid_gen(place->alias)))
+		return VS_E_CORRUPT;
+	if (rc)
+		return rc;
+	to.alias = place->alias;
+	to.aliased = place->aliased;
+	to.gen = place->gen;
+	to.refs = place->refs;
+	*place = to;
+	return 0;
+}
+
 int bs_content_look(struct bs_engine *e, uint64_t cid, struct bs_place *out)
 {
-	int rc = bs_content_look_slot(e, bs_cid_slot(cid), out);
+	int rc = bs_content_raw(e, bs_cid_slot(cid), out);
 
 	if (rc == 0 && out->gen != bs_cid_gen(cid))
 		return VS_E_NOENT;
-	return rc;
+	return rc == 0 && out->alias ? resolve(e, out) : rc;
 }
 
 int bs_content_digest(struct bs_engine *e, uint64_t cid, struct dd_digest *out)
@@ -96,13 +121,19 @@ void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *wh
 	bs_index_enter(e, place.private ? NULL : digest, &old, slot);
 }
 
-/* Content counts while it has a reference. */
-static void count(struct bs_engine *e, struct bs_frame *f, const struct bs_place *place, int by)
+/* Content counts while it has a reference; what an alias stored is counted no more. */
+static void count_stored(struct bs_engine *e, const struct bs_place *place, int by)
 {
 	e->contents += (uint64_t)(int64_t)by;
 	e->stored_bytes += (uint64_t)((int64_t)by * place->len);
-	f->used += (uint32_t)by;
 	bs_seg_live(e, place->seg, (int64_t)by * place->len);
+}
+
+static void count(struct bs_engine *e, struct bs_frame *f, const struct bs_place *place, int by)
+{
+	f->used += (uint32_t)by;
+	if (!place->alias)
+		count_stored(e, place, by);
 }
 
 void bs_content_ref(struct bs_engine *e, uint64_t cid)
@@ -114,6 +145,11 @@ void bs_content_ref(struct bs_engine *e, uint64_t cid)
 	bs_place_get(f->data + place_at(slot), &place);
 	if (!is_it(e, cid, &place, false))
 		return;
+	if (place.alias) { /* whoever finds an alias takes what stores it */
+		bs_engine_damaged(e, "content %llx is an alias and gets a reference",
+				  (unsigned long long)cid);
+		return;
+	}
 	if (place.refs == UINT32_MAX) {
 		bs_engine_damaged(e, "content %llx has too many references",
 				  (unsigned long long)cid);
@@ -133,7 +169,8 @@ void bs_content_unref(struct bs_engine *e, uint64_t cid)
 	bs_drop_push(e, cid);
 }
 
-void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n)
+/* Of an alias: what stores it, which counts the references of its aliases too. */
+static uint64_t drop(struct bs_engine *e, uint64_t cid, uint32_t n)
 {
 	uint64_t slot = bs_cid_slot(cid);
 	struct bs_frame *f = leaf_now(e, slot);
@@ -141,11 +178,11 @@ void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n)
 
 	bs_place_get(f->data + place_at(slot), &place);
 	if (!is_it(e, cid, &place, true))
-		return;
+		return 0;
 	if (place.refs < n) {
 		bs_engine_damaged(e, "content %llx has fewer references than are dropped",
 				  (unsigned long long)cid);
-		return;
+		return 0;
 	}
 	place.refs -= n;
 	if (place.refs == 0) {
@@ -153,6 +190,33 @@ void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n)
 		bs_cache_forget(&e->cache, cid);
 	}
 	bs_place_put(f->data + place_at(slot), &place);
+	return place.alias;
+}
+
+void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n)
+{
+	uint64_t stored = drop(e, cid, n);
+
+	if (stored)
+		(void)drop(e, stored, n);
+}
+
+void bs_content_alias(struct bs_engine *e, uint64_t cid, uint64_t to)
+{
+	uint64_t slot = bs_cid_slot(cid), keeper = bs_cid_slot(to);
+	struct bs_frame *f = leaf_now(e, slot);
+	struct bs_place place, kept;
+
+	bs_place_get(f->data + place_at(slot), &place);
+	count_stored(e, &place, -1);
+	bs_cache_forget(&e->cache, cid);
+	place = (struct bs_place){.alias = to, .gen = place.gen, .refs = place.refs};
+	bs_place_put(f->data + place_at(slot), &place);
+	f = leaf_now(e, keeper);
+	bs_place_get(f->data + place_at(keeper), &kept);
+	kept.refs += bs_planted(LONE_ALIAS) ? 0 : place.refs;
+	kept.aliased = true;
+	bs_place_put(f->data + place_at(keeper), &kept);
 }
 
 void bs_content_replace(struct bs_engine *e, uint64_t cid, const struct bs_place *to)

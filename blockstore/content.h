@@ -7,9 +7,15 @@
 
 #include "blockstore/engine.h"
 
-/* VS_E_NOENT when cid is not (any longer) alive; VS_E_AGAIN as in tree.h. */
+/*
+ * VS_E_NOENT when cid is not (any longer) alive; VS_E_AGAIN as in tree.h. Of an alias the place is
+ * that of what stores it, references and generation are its own, and `alias` says so.
+ */
 int bs_content_look(struct bs_engine *e, uint64_t cid, struct bs_place *out) vs_must_check;
+/* What is stored under this slot: VS_E_NOENT also for an alias. */
 int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *out) vs_must_check;
+/* The entry as it is. */
+int bs_content_raw(struct bs_engine *e, uint64_t slot, struct bs_place *out) vs_must_check;
 int bs_content_digest(struct bs_engine *e, uint64_t cid, struct dd_digest *out) vs_must_check;
 /* Prepares that cid's references may change. VS_E_CORRUPT: its slot does not exist. */
 int bs_content_ready(struct bs_engine *e, uint64_t cid) vs_must_check;
@@ -26,5 +32,10 @@ void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n);
 void bs_content_replace(struct bs_engine *e, uint64_t cid, const struct bs_place *to);
 /* (step) cid now lies at seg, off. */
 void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off);
+/*
+ * (step) cid, which has no aliases, becomes an alias of `to`, which is none: the same bytes. It
+ * keeps its references; `to` counts them as well, so it lives as long as its aliases.
+ */
+void bs_content_alias(struct bs_engine *e, uint64_t cid, uint64_t to);
 
 #endif

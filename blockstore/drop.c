@@ -273,6 +273,8 @@ static int ready_leaf(struct bs_engine *e, const struct bs_droprun *r)
 
 		n = same(r, i);
 		rc = bs_content_look(e, r->cid[i], &place);
+		if (rc == 0 && place.alias)
+			rc = bs_content_ready(e, place.alias);
 		if (rc || place.refs < n)
 			return rc == VS_E_AGAIN ? rc : VS_E_CORRUPT;
 	}
@@ -283,6 +285,9 @@ static bool unreadable(int rc)
 {
 	return rc == VS_E_IO || rc == VS_E_CHECKSUM || rc == VS_E_CORRUPT;
 }
+
+/* Leaves of what stores the aliases of one leaf. */
+#define ALIASES BS_PLACES_PER_PAGE
 
 /* keep: in, whether the entries are to be gathered once more. */
 static int ready_drain(struct bs_engine *e, const struct bs_droprun *r, bool keep)
@@ -296,7 +301,7 @@ static int ready_drain(struct bs_engine *e, const struct bs_droprun *r, bool kee
 		rc = VS_E_NOMEM;
 	else
 		rc = ready_pages(e, n);
-	return rc ? rc : bs_frames_room(e, (unsigned)VS_MIN(pages, 1u << 16) + 4);
+	return rc ? rc : bs_frames_room(e, (unsigned)VS_MIN(pages, 1u << 16) + 4 + ALIASES);
 }
 
 static int drain_leaf(struct bs_engine *e, bool keep)

@@ -111,6 +111,10 @@ static int lose_content(struct bs_dry *d, uint64_t cid)
 	struct tally *t;
 	int rc = bs_content_look(d->e, cid, &place);
 
+	if (rc == 0 && place.alias) { /* what stores it counts its references */
+		slot = bs_cid_slot(place.alias);
+		rc = bs_content_look(d->e, place.alias, &place);
+	}
 	if (rc)
 		return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
 	if (place.refs == 1) {

@@ -6,6 +6,7 @@
 #include "blockstore/exact_int.h"
 #include "blockstore/index_save.h"
 #include "blockstore/mend.h"
+#include "blockstore/merge.h"
 #include "blockstore/open.h"
 #include "blockstore/port.h"
 #include "blockstore/resilver.h"
@@ -395,6 +396,7 @@ void bs_engine_abandon(struct bs_engine *e)
 	bs_frames_destroy(&e->frames);
 	bs_segs_destroy(&e->segs);
 	bs_index_destroy(e);
+	bs_merge_end(e);
 	bs_arena_free(e->read_arena);
 	free(e->rio_mem);
 	free(e->clean_buf);

@@ -45,6 +45,7 @@ struct bs_engine_config {
 	unsigned read_pages;	   /* 4 KiB pages for reads in flight; at least 256 */
 	uint64_t index_bytes;	   /* dedup index; 0: nothing is deduplicated */
 	uint64_t near_bytes;	   /* locality cache; 0: none */
+	uint64_t merge_bytes;	   /* while duplicates are merged */
 	unsigned near_digests;	   /* loaded around a hit: 256 to 1024 */
 	unsigned fibers;	   /* at least 8 */
 	unsigned units;		   /* log units in memory; at least 3 */
@@ -118,6 +119,7 @@ struct bs_engine {
 	struct bs_cache cache;
 	struct bs_index index;
 	struct bs_marks marks;
+	struct bs_merge *merge; /* NULL: none runs */
 	struct bs_counters count;
 
 	uint64_t features; /* incompatible ones taken into use since open (feature.h) */

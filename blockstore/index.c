@@ -33,15 +33,17 @@ static int verify(struct bs_engine *e, const struct dd_digest *d, uint64_t slot,
 {
 	struct bs_place place;
 	struct dd_digest have;
-	int rc = bs_content_look_slot(e, slot, &place);
+	int rc = bs_content_raw(e, slot, &place);
 
 	if (rc)
 		return rc;
-	*cid = bs_cid(slot, place.gen);
-	rc = bs_content_digest(e, *cid, &have);
-	if (rc == 0 &&
-	    (place.private || !dd_digest_equal(d, &have) || place.refs >= e->cfg.ref_cap ||
-	     bs_marks_has(&e->marks, *cid)))
+	*cid = place.alias ? place.alias : bs_cid(slot, place.gen);
+	if (place.alias)
+		rc = bs_content_look(e, *cid, &place);
+	if (rc == 0)
+		rc = bs_content_digest(e, *cid, &have);
+	if (rc == 0 && (place.private || !dd_digest_equal(d, &have) ||
+			place.refs >= e->cfg.ref_cap || bs_marks_has(&e->marks, *cid)))
 		rc = VS_E_NOENT;
 	return rc;
 }
@@ -88,6 +90,12 @@ void bs_index_enter(struct bs_engine *e, const struct dd_digest *d, const struct
 	dd_index_insert(ix->all, d, slot);
 	if (ix->near.table && !dd_index_complete(ix->all))
 		bs_near_enter(&ix->near, d, slot);
+}
+
+void bs_index_forget(struct bs_engine *e, const struct dd_digest *d, uint64_t slot)
+{
+	if (e->index.all)
+		dd_index_remove(e->index.all, d, slot);
 }
 
 static void fill_leaf(struct bs_engine *e, uint64_t leaf)

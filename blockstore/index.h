@@ -39,6 +39,8 @@ int bs_index_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid)
 void bs_index_enter(struct bs_engine *e, const struct dd_digest *d, const struct dd_digest *old,
 		    uint64_t slot);
 
+void bs_index_forget(struct bs_engine *e, const struct dd_digest *d, uint64_t slot); /* (step) */
+
 /*
  * In a fiber: frees the index and makes one of another size, filled in the background; 0: none.
  * VS_E_NOMEM, VS_E_INVAL (too small): there is none from then on.

@@ -165,6 +165,7 @@ uint32_t bs_rec_put(uint8_t *b, const struct bs_rec *r)
 		vs_put_le64(b + 1, r->cid);
 		return BS_REC_RELEASE_SIZE;
 	case BS_REC_ABSORB:
+	case BS_REC_ALIAS:
 		vs_put_le64(b + 1, r->cid);
 		vs_put_le64(b + 9, r->other);
 		return BS_REC_ABSORB_SIZE;
@@ -212,6 +213,7 @@ static uint32_t fixed_size(uint8_t type)
 	    [BS_REC_RELEASE] = BS_REC_RELEASE_SIZE,
 	    [BS_REC_ABSORB] = BS_REC_ABSORB_SIZE,
 	    [BS_REC_MOVE] = BS_REC_MOVE_SIZE,
+	    [BS_REC_ALIAS] = BS_REC_ALIAS_SIZE,
 	    [BS_REC_PAGE] = BS_REC_PAGE_SIZE,
 	    [BS_REC_MAPPAGE] = BS_REC_MAPPAGE_SIZE,
 	    [BS_REC_DROP_TURN] = BS_REC_DROP_TURN_SIZE,
@@ -267,6 +269,7 @@ static int get_body(const uint8_t *b, struct bs_rec *r)
 		r->cid = vs_get_le64(b + 1);
 		return 0;
 	case BS_REC_ABSORB:
+	case BS_REC_ALIAS:
 		r->cid = vs_get_le64(b + 1);
 		r->other = vs_get_le64(b + 9);
 		return 0;

@@ -53,6 +53,7 @@ enum bs_rec_type {
 	BS_REC_MAPPAGE,	   /* META units: the map page that is next in the payload */
 	BS_REC_DROP_TURN,  /* the gathering run of drops becomes the draining one */
 	BS_REC_DROP_DRAIN, /* those of its next place leaf are taken off */
+	BS_REC_ALIAS,	   /* a content is stored by another one from now on */
 	BS_REC_END	   /* no type */
 };
 
@@ -67,6 +68,7 @@ enum bs_rec_type {
 #define BS_REC_ROLLBACK_SIZE 17u
 #define BS_REC_RELEASE_SIZE 9u
 #define BS_REC_ABSORB_SIZE 17u
+#define BS_REC_ALIAS_SIZE 17u
 #define BS_REC_PAGE_SIZE 11u
 #define BS_REC_MAPPAGE_SIZE 9u
 #define BS_REC_DROP_TURN_SIZE 1u
@@ -74,9 +76,10 @@ enum bs_rec_type {
 
 struct bs_rec {
 	enum bs_rec_type type;
-	uint64_t cid;	 /* CONTENT, MOVE, RELEASE, ABSORB (base), MAPPAGE */
-	uint64_t other;	 /* ABSORB: the copy; VOL_SHARE: source id; VOL_ROLLBACK: snapshot id */
-	uint64_t volume; /* MAP, TRIM, VOL_DELETE, VOL_ROLLBACK */
+	uint64_t cid;	       /* CONTENT, MOVE, RELEASE, ABSORB (base), MAPPAGE, ALIAS */
+	uint64_t other;	       /* ABSORB: the copy; ALIAS: what stores it; VOL_SHARE: source id;
+				  VOL_ROLLBACK: snapshot id */
+	uint64_t volume;       /* MAP, TRIM, VOL_DELETE, VOL_ROLLBACK */
 	uint64_t block, count; /* DROP_DRAIN: leaf; 1 when its drops are gathered once more */
 	struct dd_digest digest;
 	uint8_t coding;

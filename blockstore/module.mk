@@ -8,7 +8,8 @@ blockstore_SRCS := \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
 	blockstore/log.c blockstore/log_format.c blockstore/logread.c blockstore/map.c blockstore/map_diff.c \
-	blockstore/marks.c blockstore/mem.c blockstore/mend.c blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
+	blockstore/marks.c blockstore/mem.c blockstore/mend.c blockstore/merge.c blockstore/store_merge.c \
+	blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
 	blockstore/open.c blockstore/page.c blockstore/pool.c blockstore/pool_change.c blockstore/pool_format.c \
 	blockstore/pool_open.c blockstore/pool_super.c blockstore/port.c blockstore/port_cut.c \
 	blockstore/port_data.c blockstore/recount.c blockstore/replay.c blockstore/resilver.c blockstore/segment_grow.c blockstore/segment.c \

@@ -41,6 +41,8 @@ static int look(struct bs_engine *e, struct bs_iop *op)
 			return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
 		if (!place_ok(e, &p->place))
 			return VS_E_CORRUPT;
+		if (p->place.alias) /* from here on it is what stores it, also for the cache */
+			p->cid = p->place.alias;
 		if (bs_marks_has(&e->marks, p->cid))
 			return VS_E_CHECKSUM;
 	}

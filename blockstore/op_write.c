@@ -70,8 +70,7 @@ static bool usable(const struct bs_engine *e, const struct bs_iop *op, unsigned 
 		   const struct bs_place *place, const struct dd_digest *have)
 {
 	return !private(op) && !place->private && place->refs < e->cfg.ref_cap &&
-	       !bs_marks_has(&e->marks, op->cid[i]) &&
-	       dd_digest_equal(have, &op->digest[i]);
+	       !bs_marks_has(&e->marks, op->cid[i]) && dd_digest_equal(have, &op->digest[i]);
 }
 
 /*
@@ -104,6 +103,10 @@ static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_
 			op->kind[i] = BS_BLOCK_KNOWN;
 		}
 		rc = bs_content_look(e, op->cid[i], &place);
+		if (rc == 0 && place.alias) { /* merged meanwhile */
+			op->cid[i] = place.alias;
+			rc = bs_content_look(e, op->cid[i], &place);
+		}
 		if (rc == 0) /* generations wrap: the digest decides */
 			rc = bs_content_digest(e, op->cid[i], &have);
 		if (rc == VS_E_NOENT || (rc == 0 && !usable(e, op, i, &place, &have))) {

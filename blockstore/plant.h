@@ -36,7 +36,8 @@
 	X(NO_LOCKS, "parts of blocks merged without a lock")                            \
 	X(STALE_SIDE, "a mirror's side that was absent taken as in sync")               \
 	X(UNCOPIED, "a resilver that copies nothing")                                   \
-	X(ONE_SIDED, "a replay that leaves a unit on one side of a mirror")
+	X(ONE_SIDED, "a replay that leaves a unit on one side of a mirror")             \
+	X(LONE_ALIAS, "an alias whose references do not hold what stores it")
 
 enum bs_plant {
 	BS_PLANT_NONE,

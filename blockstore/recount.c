@@ -215,13 +215,56 @@ static int read_content(struct count *c, uint64_t cid, const struct bs_place *p)
 	return rc;
 }
 
+/* An alias's references count for what stores it too, which must be of the same digest. */
+static int count_alias(struct count *c, uint64_t slot, const struct bs_place *p)
+{
+	uint64_t cid = bs_cid(slot, p->gen), to = bs_cid_slot(p->alias);
+	struct dd_digest mine, its;
+	struct bs_place stored;
+	int rc = to < c->nplaces ? bs_content_raw(c->e, to, &stored) : VS_E_NOENT;
+
+	if (rc == VS_E_NOENT || (rc == 0 && (stored.alias || !stored.aliased || p->aliased ||
+					     stored.gen != bs_cid_gen(p->alias)))) {
+		problem(c, "content %llx is an alias of %llx, which stores nothing for it",
+			(unsigned long long)cid, (unsigned long long)p->alias);
+		return 0;
+	}
+	if (rc == 0)
+		rc = bs_content_digest(c->e, cid, &mine);
+	if (rc == 0)
+		rc = bs_content_digest(c->e, p->alias, &its);
+	if (rc)
+		return rc;
+	if (!dd_digest_equal(&mine, &its))
+		problem(c, "content %llx is an alias of %llx, which has another digest",
+			(unsigned long long)cid, (unsigned long long)p->alias);
+	c->place_refs[to] += c->place_refs[slot];
+	return 0;
+}
+
+static int walk_aliases(struct count *c)
+{
+	for (uint64_t slot = 0; slot < c->nplaces; slot++) {
+		struct bs_place p;
+		int rc = bs_content_raw(c->e, slot, &p);
+
+		if (rc == 0 && p.alias)
+			rc = count_alias(c, slot, &p);
+		if (rc && rc != VS_E_NOENT)
+			return rc;
+		if (slot % 1024 == 0)
+			bs_frames_unkeep(c->e);
+	}
+	return 0;
+}
+
 static int walk_contents(struct count *c)
 {
 	uint64_t contents = 0, stored = 0;
 
 	for (uint64_t slot = 0; slot < c->nplaces; slot++) {
 		struct bs_place p;
-		int rc = bs_content_look_slot(c->e, slot, &p);
+		int rc = bs_content_raw(c->e, slot, &p);
 
 		if (rc && rc != VS_E_NOENT)
 			return rc;
@@ -230,7 +273,7 @@ static int walk_contents(struct count *c)
 		if (p.refs != c->place_refs[slot])
 			problem(c, "content in slot %llu has %u references, its count says %u",
 				(unsigned long long)slot, c->place_refs[slot], p.refs);
-		if (p.refs) {
+		if (p.refs && !p.alias) {
 			contents++;
 			stored += p.len;
 			space(c, p.seg, p.off, p.len, "a content");
@@ -431,8 +474,10 @@ int bs_recount_run(struct bs_engine *e, const struct bs_check_options *opts,
 	if (rc == 0) {
 		compare_pages(&c);
 		count_drops(&c);
-		rc = walk_contents(&c);
+		rc = walk_aliases(&c);
 	}
+	if (rc == 0)
+		rc = walk_contents(&c);
 	if (rc == 0)
 		rc = compare_space(&c);
 	free(c.place_refs);

@@ -3,6 +3,7 @@
 #include "blockstore/content.h"
 #include "blockstore/feature.h"
 #include "blockstore/logread.h"
+#include "blockstore/merge.h"
 #include "blockstore/plant.h"
 #include "blockstore/volop.h"
 #include "blockstore/work.h"
@@ -165,7 +166,7 @@ static int replay_content(struct bs_engine *e, const struct bs_rec *rec, uint32_
 		rc = bs_tree_get_w(e, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE, &f);
 	if (rc)
 		return rc;
-	rc = bs_content_look_slot(e, slot, &old);
+	rc = bs_content_raw(e, slot, &old);
 	if (rc != VS_E_NOENT)
 		return rc ? rc : VS_E_CORRUPT;
 	bs_content_put(e, rec->cid, &place, &rec->digest);
@@ -181,6 +182,8 @@ static int replay_move(struct bs_engine *e, const struct bs_rec *rec, uint32_t s
 		rc = bs_content_look(e, rec->cid, &place);
 	if (rc)
 		return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
+	if (place.alias)
+		return VS_E_CORRUPT;
 	if (place.len == rec->len && place.coding == rec->coding && place.check == rec->check) {
 		bs_content_move(e, rec->cid, seg, off);
 		return 0;
@@ -339,6 +342,8 @@ static int replay_record(struct bs_engine *e, const struct bs_rec *rec, uint32_t
 	case BS_REC_DROP_TURN:
 	case BS_REC_DROP_DRAIN:
 		return bs_drop_replay(e, rec);
+	case BS_REC_ALIAS:
+		return bs_merge_replay(e, rec);
 	case BS_REC_PAGES:
 		return 0;
 	default:

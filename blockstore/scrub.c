@@ -331,6 +331,8 @@ static int heal(struct bs_engine *e, struct bs_call *c)
 		rc = bs_content_look(e, h->cid, &now);
 		if (rc == 0)
 			rc = bs_content_digest(e, h->cid, &have);
+		if (rc == 0 && now.alias) /* merged meanwhile: another one stores it */
+			rc = VS_E_NOENT;
 		if (rc == 0 && !dd_digest_equal(&have, &h->digest))
 			rc = VS_E_CHECKSUM;
 		if (rc == 0)

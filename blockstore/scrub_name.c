@@ -1,4 +1,5 @@
 #include "blockstore/content.h"
+#include "blockstore/feature.h"
 #include "blockstore/map.h"
 #include "blockstore/scrub_int.h"
 #include "blockstore/store_int.h"
@@ -81,7 +82,13 @@ static bool lost(struct bs_engine *e, const struct name *k, uint64_t cid)
 {
 	struct bs_place place;
 
-	return bs_marks_has(&e->marks, cid) || (k->tables && bs_content_look(e, cid, &place));
+	if (bs_marks_has(&e->marks, cid))
+		return true;
+	if (!k->tables && !bs_feature_used(e, BS_INCOMPAT_ALIAS))
+		return false;
+	if (bs_content_look(e, cid, &place))
+		return k->tables;
+	return place.alias && bs_marks_has(&e->marks, place.alias);
 }
 
 static void name_leaf(struct bs_engine *e, struct name *k, const struct bs_frame *leaf,

@@ -107,6 +107,21 @@ void bs_store_info(struct bs_store *s, struct bs_store_info *out);
  * VS_E_INVAL, VS_E_NOMEM: there is no index then.
  */
 int bs_store_set_index(struct bs_store *s, uint64_t bytes, struct vs_error *err) vs_must_check;
+/* Merging of duplicates that were missed when they were written. */
+struct bs_merge_info {
+	uint64_t merged, bytes; /* contents, stored bytes that they gave up */
+	uint64_t done, total;	/* of the work */
+	bool finished;
+};
+/*
+ * begin, then step until finished: each takes milliseconds, and the caller decides how much time
+ * passes between them; end in any case. What was merged stays merged. VS_E_BUSY: one runs already;
+ * VS_E_NOSPC: the store is too full.
+ */
+int bs_store_merge_begin(struct bs_store *s, struct vs_error *err) vs_must_check;
+int bs_store_merge_step(struct bs_store *s, struct bs_merge_info *out,
+			struct vs_error *err) vs_must_check;
+void bs_store_merge_end(struct bs_store *s);
 /* Returns when everything acknowledged before the call survives power loss. */
 int bs_store_flush(struct bs_store *s, struct vs_error *err) vs_must_check;
 /* Waits until deletions and trims given before are worked off (tests, `df` after a deletion). */

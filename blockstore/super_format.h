@@ -27,8 +27,10 @@
 #define BS_INCOMPAT_DEVICES (UINT64_C(1) << 4)	/* the superblock has a device table */
 #define BS_INCOMPAT_PRIVATE (UINT64_C(1) << 8)	/* content that is not deduplicated */
 #define BS_INCOMPAT_REPLACED (UINT64_C(1) << 9) /* content healed in another stored form */
-#define BS_KNOWN_INCOMPAT \
-	(BS_INCOMPAT_DROPS | BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE | BS_INCOMPAT_REPLACED)
+#define BS_INCOMPAT_ALIAS (UINT64_C(1) << 10)	/* content that another one stores */
+#define BS_KNOWN_INCOMPAT                                                                       \
+	(BS_INCOMPAT_DROPS | BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE | BS_INCOMPAT_REPLACED | \
+	 BS_INCOMPAT_ALIAS)
 
 /* No run of drops is longer. */
 #define BS_DROPS_MAX (UINT64_C(1) << 26)

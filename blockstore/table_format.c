@@ -22,22 +22,37 @@ static void put_le24(uint8_t *p, uint32_t v)
 /* seg 0..3, off 4..6, len 7..9, coding 10, gen 11..12, refs 13..16, check 17..23 */
 void bs_place_get(const uint8_t *p, struct bs_place *out)
 {
-	out->seg = vs_get_le32(p);
-	out->off = get_le24(p + 4);
-	out->len = get_le24(p + 7);
-	out->coding = p[10] & (uint8_t)~BS_CODING_PRIVATE;
+	out->coding = p[10] & (uint8_t) ~(BS_CODING_PRIVATE | BS_CODING_ALIASED);
 	out->private = (p[10] & BS_CODING_PRIVATE) != 0;
+	out->aliased = (p[10] & BS_CODING_ALIASED) != 0;
 	out->gen = vs_get_le16(p + 11);
 	out->refs = vs_get_le32(p + 13);
 	out->check = (uint64_t)get_le24(p + 17) | (uint64_t)vs_get_le32(p + 20) << 24;
+	if (out->coding == BS_CODING_ALIAS) {
+		out->alias = vs_get_le64(p);
+		out->seg = BS_SEG_NONE;
+		out->off = out->len = 0;
+		return;
+	}
+	out->alias = 0;
+	out->seg = vs_get_le32(p);
+	out->off = get_le24(p + 4);
+	out->len = get_le24(p + 7);
 }
 
 void bs_place_put(uint8_t *p, const struct bs_place *in)
 {
+	uint8_t coding = in->alias ? BS_CODING_ALIAS : in->coding;
+
 	vs_put_le32(p, in->seg);
 	put_le24(p + 4, in->off);
 	put_le24(p + 7, in->len);
-	p[10] = in->coding | (in->private ? BS_CODING_PRIVATE : 0);
+	if (in->alias) { /* over place and length */
+		vs_put_le64(p, in->alias);
+		p[8] = p[9] = 0;
+	}
+	p[10] =
+	    coding | (in->private ? BS_CODING_PRIVATE : 0) | (in->aliased ? BS_CODING_ALIASED : 0);
 	vs_put_le16(p + 11, in->gen);
 	vs_put_le32(p + 13, in->refs);
 	put_le24(p + 17, (uint32_t)in->check);

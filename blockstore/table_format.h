@@ -44,12 +44,17 @@ struct bs_place {
 	uint32_t off;	/* bytes in the segment, 24 bits */
 	uint32_t len;	/* stored bytes, 24 bits */
 	uint8_t coding; /* enum bs_coding */
+	uint64_t alias; /* CID of the content that stores this one too; 0: none */
+	bool aliased;	/* others are its aliases, or were */
 	bool private;	/* of a volume without deduplication: found by nobody */
 	uint16_t gen;	/* of the slot's present or last owner */
 	uint32_t refs;	/* 0: the slot is free (map pages: or waits in the release queue) */
 	uint64_t check; /* low 56 bits of XXH3-64 of the stored bytes */
 };
-#define BS_CODING_PRIVATE 0x80u /* beside the coding, on the device */
+/* Beside the coding, on the device. */
+#define BS_CODING_PRIVATE 0x80u
+#define BS_CODING_ALIASED 0x40u
+#define BS_CODING_ALIAS 5u
 #define BS_PLACE_SIZE 24u
 #define BS_PLACES_PER_PAGE (BS_PAGE / BS_PLACE_SIZE)
 #define BS_DIGESTS_PER_PAGE (BS_PAGE / 32u)

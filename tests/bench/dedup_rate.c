@@ -110,16 +110,29 @@ static uint64_t import(struct run *r, const char *image, const char *name)
 }
 
 struct found {
-	uint64_t first, second, unique,
-	    hits; /* blocks: of A, of B, stored after both, found in B */
+	uint64_t first, second; /* blocks of A, of B */
+	uint64_t unique;	/* stored after both */
+	uint64_t hits, later;	/* found in B; in A and B once duplicates were merged */
 };
+
+static double merge(struct run *r)
+{
+	struct bs_merge_info info = {0};
+	double began = now();
+
+	must(bs_store_merge_begin(r->store, &r->err), r, "merge");
+	while (!info.finished)
+		must(bs_store_merge_step(r->store, &info, &r->err), r, "merge");
+	bs_store_merge_end(r->store);
+	return now() - began;
+}
 
 static struct found one(struct run *r, const char *a, const char *b, const char *label,
 			const struct bs_index_options *index, const struct found *full)
 {
-	struct bs_store_info before, after;
+	struct bs_store_info before, after, merged;
 	struct found f;
-	double began;
+	double began, merging;
 
 	start(r, index);
 	f.first = import(r, a, "a");
@@ -130,17 +143,22 @@ static struct found one(struct run *r, const char *a, const char *b, const char 
 	bs_store_info(r->store, &after);
 	f.unique = after.unique_content_bytes / BS_BLOCK;
 	f.hits = f.second - (f.unique - before.unique_content_bytes / BS_BLOCK);
+	merging = merge(r);
+	bs_store_info(r->store, &merged);
+	f.later = f.first + f.second - merged.unique_content_bytes / BS_BLOCK;
 	(void)printf(
 	    "{\"index\": \"%s\", \"index_bytes\": %llu, \"index_entries\": %llu, "
 	    "\"near_bytes\": %llu, \"neighbours\": %u, "
 	    "\"blocks_a\": %llu, \"blocks_b\": %llu, \"unique\": %llu, \"found\": %llu, "
-	    "\"share_of_full\": %.4f, \"near_hits\": %llu, \"near_loads\": %llu, "
-	    "\"seconds_b\": %.2f}\n",
+	    "\"share_of_full\": %.4f, \"share_after_merging\": %.4f, \"near_hits\": %llu, "
+	    "\"near_loads\": %llu, "
+	    "\"seconds_b\": %.2f, \"seconds_merging\": %.2f}\n",
 	    label, (unsigned long long)after.index_bytes, (unsigned long long)after.index_entries,
 	    (unsigned long long)index->near_bytes, index->near_digests, (unsigned long long)f.first,
 	    (unsigned long long)f.second, (unsigned long long)f.unique, (unsigned long long)f.hits,
-	    full ? (double)f.hits / (double)full->hits : 1.0, (unsigned long long)after.near_hits,
-	    (unsigned long long)after.near_loads, began);
+	    full ? (double)f.hits / (double)full->hits : 1.0,
+	    full ? (double)f.later / (double)full->later : 1.0, (unsigned long long)after.near_hits,
+	    (unsigned long long)after.near_loads, began, merging);
 	(void)fflush(stdout);
 	stop(r);
 	return f;

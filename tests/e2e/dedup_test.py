@@ -32,7 +32,9 @@ def test_a_small_index_finds_nearly_everything():
     for one, neighbours, least in zip(small, (256, 1024), (0.95, 0.97), strict=True):
         assert one["neighbours"] == neighbours
         print(f"# {one['index_bytes']} bytes of index, {neighbours} neighbours: found "
-              f"{one['share_of_full']:.2%} of that")
+              f"{one['share_of_full']:.2%} of that, {one['share_after_merging']:.2%} after merging "
+              f"({one['seconds_merging']:.1f} s)")
+        assert one["share_after_merging"] >= 0.995
         assert one["index_bytes"] <= one["unique"] * 4096 * 0.3 / 1000
         assert one["share_of_full"] >= least
 

@@ -236,5 +236,6 @@ const struct sim_case sim_cases[] = {
     {"reads that lie, damage that must not spread", 24 * MIB, 800, sim_lying_reads},
     {"scrubs beside everything else", 24 * MIB, 300, sim_scrubbed},
     {"a mirror with a bad side", 24 * MIB, 600, sim_mirror},
+    {"duplicates merged under load", 24 * MIB, 800, sim_merge},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

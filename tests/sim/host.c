@@ -83,6 +83,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .index_bytes = cfg->index_bytes,
 	    .near_bytes = cfg->near_bytes,
 	    .near_digests = 128,
+	    .merge_bytes = 4096,
 	    .fibers = cfg->fibers,
 	    .units = cfg->units,
 	    .unit_max = cfg->unit_max,

@@ -66,6 +66,7 @@ enum sim_admin_kind {
 	 * get their bytes back and are found no more (rewritten).
 	 */
 	SIM_SCRUB,
+	SIM_MERGE, /* one step of merging duplicates; merge, out */
 	SIM_ADMIN_KINDS
 };
 
@@ -87,6 +88,7 @@ struct sim_admin {
 	size_t ndiff;
 	unsigned rewrite, found, rotten, rewritten;
 	bool rot, heal;
+	struct bs_merge_info merge;
 	struct bs_exact_info exact;
 
 	void (*done)(struct sim_admin *a); /* inside sim_host_poll */

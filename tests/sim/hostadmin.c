@@ -116,6 +116,17 @@ static int run_exact(struct sim_host *h, struct sim_admin *a)
 	return rc ? rc : bs_exact_get(as_store(h), &info.id, 1, 1000000, &a->exact, &a->err);
 }
 
+static int run_merge(struct bs_store *s, struct sim_admin *a)
+{
+	int rc = bs_store_merge_begin(s, &a->err);
+
+	if (rc == 0 || rc == VS_E_BUSY)
+		rc = bs_store_merge_step(s, &a->merge, &a->err);
+	if (rc == 0 && a->merge.finished)
+		bs_store_merge_end(s);
+	return rc;
+}
+
 static int run(struct sim_host *h, struct sim_admin *a)
 {
 	const struct bs_volume_spec spec = {.name = a->name,
@@ -158,6 +169,8 @@ static int run(struct sim_host *h, struct sim_admin *a)
 		return sim_host_scrub(h, a);
 	case SIM_EXACT:
 		return run_exact(h, a);
+	case SIM_MERGE:
+		return run_merge(s, a);
 	case SIM_ADMIN_KINDS:
 		break;
 	}

@@ -39,6 +39,23 @@ static void test_place(void **state)
 	assert_int_equal(out.check, in.check);
 }
 
+static void test_alias(void **state)
+{
+	const struct bs_place in = {
+	    .alias = UINT64_C(0xbeef123456789abc), .aliased = true, .gen = 7, .refs = 9};
+	uint8_t b[BS_PLACE_SIZE];
+	struct bs_place out;
+
+	(void)state;
+	bs_place_put(b, &in);
+	bs_place_get(b, &out);
+	assert_int_equal(out.alias, in.alias);
+	assert_true(out.aliased);
+	assert_int_equal(out.seg, BS_SEG_NONE);
+	assert_int_equal(out.gen, 7);
+	assert_int_equal(out.refs, 9);
+}
+
 static void test_zero_page_is_empty(void **state)
 {
 	uint8_t zeros[256] = {0};
@@ -271,9 +288,13 @@ static void test_saved_index_lies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_saved_index), cmocka_unit_test(test_saved_index_lies),
-	    cmocka_unit_test(test_place),	cmocka_unit_test(test_zero_page_is_empty),
-	    cmocka_unit_test(test_records),	cmocka_unit_test(test_unit),
+	    cmocka_unit_test(test_saved_index),
+	    cmocka_unit_test(test_saved_index_lies),
+	    cmocka_unit_test(test_place),
+	    cmocka_unit_test(test_alias),
+	    cmocka_unit_test(test_zero_page_is_empty),
+	    cmocka_unit_test(test_records),
+	    cmocka_unit_test(test_unit),
 	    cmocka_unit_test(test_super),
 	};
 
