@@ -4,35 +4,45 @@
 
 #include <stdlib.h>
 
-#define BS_CK_UNIT_PAGES 120u /* a unit of pages stays below half a MiB */
+#define UNIT_PAGES 120u /* a unit of pages stays below half a MiB */
+#define SEGMENTS_PER_STEP 4096u
 
-static int stream_init(struct bs_ck_stream *s, uint32_t max)
+int bs_checkpoint_init(struct bs_engine *e)
 {
-	s->max = max;
-	s->entries = calloc(max, sizeof(*s->entries));
-	s->units = calloc(max, sizeof(*s->units));
-	return s->entries && s->units ? 0 : VS_E_NOMEM;
-}
+	struct bs_checkpoint *c = calloc(1, sizeof(*c));
+	size_t unit;
 
-static int ensure(struct bs_engine *e)
-{
-	uint32_t max =
-	    e->frames.count + 2 * (uint32_t)VS_DIV_UP(e->segs.count, BS_SEGENTS_PER_PAGE) + 64;
-	struct bs_checkpoint *c;
-
-	if (e->checkpoint)
-		return 0;
-	c = calloc(1, sizeof(*c));
 	if (!c)
 		return VS_E_NOMEM;
 	e->checkpoint = c;
-	c->unit_pages = VS_MIN(BS_CK_UNIT_PAGES, e->segs.size / BS_PAGE - 1);
-	c->staging = aligned_alloc(BS_PAGE, (size_t)(c->unit_pages + 1) * BS_PAGE);
-	if (!c->staging)
+	c->unit_pages = VS_MIN(UNIT_PAGES, e->segs.size / BS_PAGE - 1);
+	unit = (size_t)(c->unit_pages + 1) * BS_PAGE;
+	c->mem = aligned_alloc(BS_PAGE, BS_CK_UNITS * unit);
+	c->page = aligned_alloc(BS_PAGE, BS_PAGE);
+	if (!c->mem || !c->page || bs_checkpoint_fit(e, e->segs.count))
 		return VS_E_NOMEM;
-	for (unsigned i = 0; i < 2; i++)
-		if (stream_init(&c->stream[i], max))
-			return VS_E_NOMEM;
+	for (unsigned i = 0; i < BS_CK_UNITS; i++)
+		c->units[i] = (struct bs_ck_unit){.engine = e, .buf = c->mem + i * unit};
+	return 0;
+}
+
+int bs_checkpoint_fit(struct bs_engine *e, uint32_t segments)
+{
+	uint32_t leaves = (uint32_t)VS_DIV_UP(segments, BS_SEGENTS_PER_PAGE);
+	struct bs_checkpoint *c = e->checkpoint;
+	uint32_t *order = calloc(leaves, sizeof(*order));
+	struct bs_ptr *ptrs = calloc(leaves + leaves / 64 + 16, sizeof(*ptrs));
+
+	VS_ASSERT(!e->checkpointing);
+	if (!order || !ptrs) {
+		free(order);
+		free(ptrs);
+		return VS_E_NOMEM;
+	}
+	free(c->order);
+	free(c->ptrs);
+	c->order = order;
+	c->ptrs = ptrs;
 	return 0;
 }
 
@@ -42,110 +52,122 @@ void bs_checkpoint_destroy(struct bs_engine *e)
 
 	if (!c)
 		return;
-	for (unsigned i = 0; i < 2; i++) {
-		free(c->stream[i].entries);
-		free(c->stream[i].units);
-	}
-	free(c->staging);
+	free(c->mem);
+	free(c->page);
+	free(c->order);
+	free(c->ptrs);
 	free(c);
 	e->checkpoint = NULL;
 }
 
-void bs_checkpoint_keep(struct bs_engine *e, uint32_t entry, uint8_t *buf)
+static void cut_super(struct bs_engine *e, bool clean)
 {
-	struct bs_ck_entry *n = &e->checkpoint->stream[0].entries[entry];
+	struct bs_super *sb = &e->checkpoint->sb;
+	const struct bs_log *l = &e->log;
 
-	n->buf = buf;
-	n->f = NULL;
-}
-
-static uint32_t put_records(const struct bs_ck_stream *s, const struct bs_ck_unit *u, uint8_t *buf)
-{
-	uint32_t len = 0;
-
-	for (uint32_t i = 0; i < u->count; i++) {
-		const struct bs_ck_entry *n = &s->entries[u->first + i];
-		struct bs_rec r = {.type = n->tree == BS_TREES ? BS_REC_MAPPAGE : BS_REC_PAGE,
-				   .cid = n->id,
-				   .block = n->id,
-				   .tree = n->tree,
-				   .level = n->level};
-
-		len += bs_rec_put(buf + len, &r);
-	}
-	return len;
-}
-
-static int write_unit(struct bs_engine *e, struct bs_ck_stream *s, const struct bs_ck_unit *u)
-{
-	struct bs_checkpoint *c = e->checkpoint;
-	struct bs_unit_head h = {.kind = BS_UNIT_META,
-				 .epoch = c->sb.epoch,
-				 .seq = c->sb.checkpoint,
-				 .head_len = BS_PAGE,
-				 .payload_len = u->count * BS_PAGE,
-				 .unit_len = (u->count + 1) * BS_PAGE,
-				 .records = u->count,
-				 .ahead = {BS_SEG_NONE, BS_SEG_NONE}};
-
-	for (uint32_t i = 0; i < u->count; i++) {
-		struct bs_ck_entry *n = &s->entries[u->first + i];
-		uint8_t *to = c->staging + (size_t)(i + 1) * BS_PAGE;
-
-		memcpy(to, n->buf ? n->buf : n->f->data, BS_PAGE);
-		if (n->buf)
-			bs_buf_give(e, n->buf);
-		else
-			n->f->ckpt = 0;
-		n->buf = NULL;
-		n->f = NULL;
-		if (n->tree == BS_TREES)
-			e->count.bytes_maps += BS_PAGE;
-		else
-			e->count.bytes_tables += BS_PAGE;
-	}
-	bs_unit_set_tag(c->staging, e->tag);
-	h.records_len = put_records(s, u, c->staging + BS_UNIT_HEAD);
-	bs_unit_encode(c->staging, &h);
-	return bs_engine_dev(e, BS_DEV_WRITE, bs_engine_where(e, u->seg, u->off), c->staging,
-			     h.unit_len);
-}
-
-static int write_out(struct bs_engine *e)
-{
-	struct bs_checkpoint *c = e->checkpoint;
-	int rc = 0;
-
+	*sb = e->sb;
+	sb->incompat |= e->features;
+	sb->checkpoint++;
+	sb->written = e->env.unix_ns(e->env.arg);
+	sb->epoch = l->epoch;
+	sb->next_seq = l->next_seq;
+	sb->chain = l->chain;
+	sb->log_seg = l->seg;
+	sb->log_off = l->off;
+	memcpy(sb->ahead, l->ahead, sizeof(sb->ahead));
+	sb->durable_seq = l->durable_seq;
+	sb->segments = e->segs.count;
+	sb->era = e->era;
+	sb->next_volume = e->vols.next_id;
+	sb->works = e->works;
+	sb->contents = e->contents;
+	sb->stored_bytes = e->stored_bytes;
+	sb->references = e->references;
 	for (unsigned i = 0; i < 2; i++)
-		for (uint32_t u = 0; rc == 0 && u < c->stream[i].nunits; u++) {
-			rc = write_unit(e, &c->stream[i], &c->stream[i].units[u]);
-			bs_engine_room(e);
-		}
-	if (rc == 0 && !bs_planted(HASTY_SUPER))
-		rc = bs_engine_dev(e, BS_DEV_FLUSH, 0, NULL, 0);
-	if (rc == 0)
-		rc = bs_engine_super(e, &c->sb);
-	return rc;
+		sb->drops[i] = e->drops.run[i].count;
+	sb->drop_cursor = e->drops.cursor + bs_planted(DRAINED_AHEAD);
+	sb->drop_side = (uint8_t)e->drops.side;
+	sb->place_hint = e->places.hint;
+	sb->map_hint = e->mappages.hint;
+	sb->clean = clean;
+	sb->index = e->index.saved;
+	for (unsigned i = 0; i < BS_TREES; i++)
+		sb->roots[i] = e->trees[i].root;
+}
+
+/* The step that everything else of the checkpoint is about: nothing is open or in flight. */
+static void cut(struct bs_engine *e, bool clean)
+{
+	struct bs_checkpoint *c = e->checkpoint;
+
+	VS_ASSERT(!c->writing && !c->stream[0].filling && !c->stream[1].filling);
+	c->error = 0;
+	c->step = 0;
+	e->checkpoint_started_bytes = e->log.bytes;
+	if (e->log.open) /* empty: it would lie before the cut and be numbered after it */
+		bs_log_drop_open(e);
+	bs_frames_cut(e);
+	bs_segcut_begin(e);
+	cut_super(e, clean);
 }
 
 static int drain_and_cut(struct bs_engine *e, bool clean)
 {
-	int rc;
+	uint64_t start = e->env.now_ns(e->env.arg), drained;
 
 	e->cutting = e->log.drain = true;
 	while (!bs_log_quiet(&e->log) && !e->failed)
 		bs_fiber_block(e->fibers, &e->drained_wait);
 	e->cutting = e->log.drain = false;
+	bs_engine_room(e);
 	if (e->failed)
 		return VS_E_FAILED;
-	rc = bs_checkpoint_cut(e, clean);
-	bs_engine_room(e);
-	return rc;
+	drained = e->env.now_ns(e->env.arg);
+	cut(e, clean);
+	e->count.cut_wait_ns = VS_MAX(e->count.cut_wait_ns, drained - start);
+	e->count.cut_ns = VS_MAX(e->count.cut_ns, e->env.now_ns(e->env.arg) - drained);
+	return 0;
+}
+
+static int write_out(struct bs_engine *e)
+{
+	int rc = bs_ck_pages(e), waited;
+
+	if (rc == 0)
+		rc = bs_ck_segments(e);
+	waited = bs_ck_wait(e);
+	if (rc == 0)
+		rc = waited;
+	if (rc == 0 && !bs_planted(HASTY_SUPER))
+		rc = bs_engine_dev(e, BS_DEV_FLUSH, 0, NULL, 0);
+	if (rc == 0 && e->failed) /* nothing of tables that contradict each other may count */
+		rc = VS_E_FAILED;
+	return rc ? rc : bs_engine_super(e, &e->checkpoint->sb);
+}
+
+/* What the superblock before the last one needed is free. */
+static void reuse(struct bs_engine *e)
+{
+	for (uint32_t i = 0; e->segs.nfreeing && i < e->segs.count; i += SEGMENTS_PER_STEP) {
+		bs_segs_reuse(e, e->sb.checkpoint, i, VS_MIN(i + SEGMENTS_PER_STEP, e->segs.count));
+		if (bs_ck_pace(e, e->cfg.checkpoint_step))
+			return;
+	}
+}
+
+static void complete(struct bs_engine *e)
+{
+	e->sb = e->checkpoint->sb;
+	if (e->log.durable_seq < e->sb.next_seq - 1)
+		e->log.durable_seq = e->sb.next_seq - 1;
+	bs_frames_cut_end(e);
+	bs_segcut_end(e);
+	reuse(e);
+	e->count.checkpoints++;
 }
 
 int bs_checkpoint_run(struct bs_engine *e, bool clean)
 {
-	struct bs_checkpoint *c;
 	int rc;
 
 	while (e->checkpointing)
@@ -154,22 +176,14 @@ int bs_checkpoint_run(struct bs_engine *e, bool clean)
 		return VS_E_FAILED;
 	e->checkpointing = true;
 	e->checkpoint_wanted = false;
-	rc = ensure(e);
-	if (rc == 0)
-		rc = drain_and_cut(e, clean);
+	rc = drain_and_cut(e, clean);
 	if (rc == 0)
 		rc = write_out(e);
-	c = e->checkpoint;
-	if (rc == 0) {
-		e->sb = c->sb;
-		if (e->log.durable_seq < c->sb.next_seq - 1)
-			e->log.durable_seq = c->sb.next_seq - 1;
-		bs_segs_reuse(e, c->sb.checkpoint);
-		e->count.checkpoints++;
-	} else if (rc != VS_E_FAILED) {
+	if (rc == 0)
+		complete(e);
+	else if (rc != VS_E_FAILED)
 		bs_engine_fail(e, rc == VS_E_NOSPC ? "no segment is left for a checkpoint"
 						   : "the device fails a checkpoint's writes");
-	}
 	e->checkpointing = false;
 	bs_fiber_wake_all(e->fibers, &e->checkpoint_wait);
 	bs_engine_room(e);

@@ -7,13 +7,21 @@
 
 #include "blockstore/frame.h"
 
+int bs_checkpoint_init(struct bs_engine *e)
+    vs_must_check; /* memory only; frames and segments are */
+/* The same for so many segments, while none runs. */
+int bs_checkpoint_fit(struct bs_engine *e, uint32_t segments) vs_must_check;
+void bs_checkpoint_destroy(struct bs_engine *e);
 void bs_checkpoint_want(struct bs_engine *e);
 /* Starts one when it is wanted or due. */
 void bs_checkpoint_start(struct bs_engine *e);
 /* In a fiber: makes one that covers everything up to now. clean: nothing will follow in the log. */
 int bs_checkpoint_run(struct bs_engine *e, bool clean) vs_must_check;
-/* The running checkpoint keeps buf for its entry: the frame has changed or is gone. */
-void bs_checkpoint_keep(struct bs_engine *e, uint32_t entry, uint8_t *buf);
-void bs_checkpoint_destroy(struct bs_engine *e);
+/*
+ * Copies bytes that have their place but are not yet on the device; false: the device has them.
+ * Whoever reads pages from the device asks this first (bs_engine_read and bs_mend_read do).
+ */
+bool bs_checkpoint_staged(const struct bs_engine *e, uint32_t seg, uint32_t off, void *buf,
+			  uint32_t len);
 
 #endif

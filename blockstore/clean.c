@@ -270,8 +270,8 @@ static void clean_fiber(void *arg)
 
 		if (seg == BS_SEG_NONE) {
 			bs_drops_ask(e);
-			e->clean_stuck = !e->segs.nfreeing && !e->segs.emptied && !e->works &&
-					 !bs_drops_pending(e);
+			e->clean_stuck = !e->checkpointing && !e->segs.nfreeing &&
+					 !e->segs.emptied && !e->works && !bs_drops_pending(e);
 			if (!e->clean_stuck)
 				bs_checkpoint_want(e);
 			rest(e);

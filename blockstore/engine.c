@@ -102,6 +102,8 @@ int bs_engine_read(struct bs_engine *e, uint32_t seg, uint32_t off, void *buf, u
 {
 	int rc;
 
+	if (bs_checkpoint_staged(e, seg, off, buf, len))
+		return 0;
 	e->segs.seg[seg].readers++;
 	rc = bs_engine_dev(e, BS_DEV_READ, bs_engine_where(e, seg, off), buf, len);
 	e->segs.seg[seg].readers--;

@@ -51,6 +51,8 @@ struct bs_engine_config {
 	unsigned units;		   /* log units in memory; at least 3 */
 	uint32_t unit_max;	   /* bytes; clamped to the segment size */
 	uint64_t checkpoint_bytes; /* log bytes between checkpoints */
+	unsigned checkpoint_step;  /* pages that a checkpoint places before others run */
+	unsigned spares;	   /* old versions of pages that it may hold; at least 128 */
 	uint32_t ref_cap;	   /* references of one content */
 	uint16_t gen_mask;	   /* generations wrap at this mask */
 	uint64_t max_contents;	   /* slots of the place table */
@@ -88,6 +90,7 @@ struct bs_counters {
 	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, flushes;
 	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, cleaned, discarded;
 	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner;
+	uint64_t cut_wait_ns, cut_ns; /* of checkpoints, the longest: changes waited; the step */
 };
 
 struct bs_port;

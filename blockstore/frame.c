@@ -6,20 +6,14 @@
 
 #include <stdlib.h>
 
-/* Spare buffers: copies that changes make while a checkpoint still needs the old bytes. */
-static unsigned spare_bufs(unsigned count)
-{
-	return count / 8 + 4096;
-}
-
 static unsigned hash_of(const struct bs_frames *fs, uint64_t key)
 {
 	return (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & fs->hash_mask;
 }
 
-int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned fibers)
+int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned spares, unsigned fibers)
 {
-	unsigned bufs = count + spare_bufs(count), buckets = 64;
+	unsigned bufs = count + spares, buckets = 64;
 	struct bs_pinset *sets;
 
 	while (buckets < count)
@@ -29,16 +23,24 @@ int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned fibers)
 	fs->all = calloc(count, sizeof(*fs->all));
 	fs->hash = calloc(buckets, sizeof(struct bs_frame *));
 	fs->dirty = calloc(count, sizeof(struct bs_frame *));
+	fs->cut = calloc(count, sizeof(struct bs_frame *));
+	fs->spare_mem = calloc(spares, sizeof(*fs->spare_mem));
 	fs->bufs = calloc(bufs, sizeof(uint8_t *));
 	fs->mem = aligned_alloc(BS_PAGE, (size_t)bufs * BS_PAGE);
 	fs->pinset_mem = calloc(fibers, sizeof(struct bs_pinset));
-	if (!fs->all || !fs->hash || !fs->dirty || !fs->bufs || !fs->mem || !fs->pinset_mem)
+	if (!fs->all || !fs->hash || !fs->dirty || !fs->cut || !fs->spare_mem || !fs->bufs ||
+	    !fs->mem || !fs->pinset_mem)
 		return VS_E_NOMEM;
 	for (unsigned i = count; i-- > 0;) {
 		fs->all[i].hash_next = fs->free;
 		fs->free = &fs->all[i];
 	}
 	fs->nfree = count;
+	for (unsigned i = spares; i-- > 0;) {
+		fs->spare_mem[i].hash_next = fs->spare;
+		fs->spare = &fs->spare_mem[i];
+	}
+	fs->nspare = spares;
 	for (unsigned i = bufs; i-- > 0;)
 		fs->bufs[fs->nbufs++] = fs->mem + (size_t)i * BS_PAGE;
 	sets = fs->pinset_mem;
@@ -54,22 +56,23 @@ void bs_frames_destroy(struct bs_frames *fs)
 	free(fs->all);
 	free(fs->hash);
 	free(fs->dirty);
+	free(fs->cut);
+	free(fs->spare_mem);
 	free(fs->bufs);
 	free(fs->mem);
 	free(fs->pinset_mem);
 }
 
-uint8_t *bs_buf_take(struct bs_engine *e)
+/* There are as many as frames and spares together, and each of those has one. */
+static uint8_t *buf_take(struct bs_frames *fs)
 {
-	struct bs_frames *fs = &e->frames;
-
 	VS_ASSERT(fs->nbufs);
 	return fs->bufs[--fs->nbufs];
 }
 
-void bs_buf_give(struct bs_engine *e, uint8_t *buf)
+static void buf_give(struct bs_frames *fs, uint8_t *buf)
 {
-	e->frames.bufs[e->frames.nbufs++] = buf;
+	fs->bufs[fs->nbufs++] = buf;
 }
 
 struct bs_frame *bs_frame_find(struct bs_engine *e, uint64_t key)
@@ -98,7 +101,7 @@ static void release(struct bs_engine *e, struct bs_frame *f)
 
 	unhash(fs, f);
 	if (f->data)
-		bs_buf_give(e, f->data);
+		buf_give(fs, f->data);
 	f->data = NULL;
 	f->state = BS_FRAME_FREE;
 	f->key = 0;
@@ -110,7 +113,7 @@ static void release(struct bs_engine *e, struct bs_frame *f)
 
 static bool evictable(const struct bs_frame *f)
 {
-	return f->state == BS_FRAME_VALID && !f->dirty_at && !f->ckpt && !f->pins && !f->kids;
+	return f->state == BS_FRAME_VALID && !f->at[0] && !f->at[1] && !f->pins && !f->old;
 }
 
 static bool evict_one(struct bs_engine *e)
@@ -139,15 +142,13 @@ struct bs_frame *bs_frame_new(struct bs_engine *e, uint64_t key)
 	struct bs_frame *f;
 	unsigned h = hash_of(fs, key);
 
-	if ((!fs->free || !fs->nbufs) && !evict_one(e))
-		return NULL;
-	if (!fs->nbufs)
+	if (!fs->free && !evict_one(e))
 		return NULL;
 	f = fs->free;
 	fs->free = f->hash_next;
 	fs->nfree--;
 	*f = (struct bs_frame){.key = key, .state = BS_FRAME_LOADING, .recent = true};
-	f->data = bs_buf_take(e);
+	f->data = buf_take(fs);
 	f->hash_next = fs->hash[h];
 	fs->hash[h] = f;
 	return f;
@@ -175,12 +176,13 @@ int bs_frames_room(struct bs_engine *e, unsigned n)
 	struct bs_frames *fs = &e->frames;
 
 	for (;;) {
-		bool ok = !e->cutting && fs->nbufs >= n + 64;
+		/* each of the checkpoint's pages leaves at most one old version */
+		bool ok = !e->cutting && fs->nspare >= VS_MIN(n + 64, fs->unplaced);
 
 		if (e->failed)
 			return VS_E_FAILED;
 		if (!e->recovering &&
-		    fs->ndirty + VS_MIN(n, fs->dirty_limit / 2) >= 2 * fs->dirty_limit)
+		    fs->ncut + fs->ndirty + VS_MIN(n, fs->dirty_limit / 2) >= 2 * fs->dirty_limit)
 			ok = false;
 		if (ok)
 			return 0;
@@ -193,13 +195,18 @@ int bs_frames_room(struct bs_engine *e, unsigned n)
 	}
 }
 
-static struct bs_frame *parent_of(struct bs_engine *e, const struct bs_frame *f)
+static bool is_map(const struct bs_frame *f)
+{
+	return bs_key_kind(f->key) == bs_key_kind(BS_KEY_MAP);
+}
+
+struct bs_frame *bs_frame_parent(struct bs_engine *e, const struct bs_frame *f)
 {
 	unsigned kind = bs_key_kind(f->key), level = bs_key_level(f->key);
 	uint64_t index = bs_key_index(f->key);
 	struct bs_frame *p;
 
-	if (kind == bs_key_kind(BS_KEY_MAP)) {
+	if (is_map(f)) {
 		uint64_t slot = bs_cid_slot(f->cid);
 
 		p = bs_frame_find(e, bs_key_tree(BS_TREE_MAP, 0, slot / BS_MAPENTS_PER_PAGE));
@@ -212,23 +219,26 @@ static struct bs_frame *parent_of(struct bs_engine *e, const struct bs_frame *f)
 	return p;
 }
 
-static void hold_parent(struct bs_engine *e, struct bs_frame *f)
+/* f's bytes go to an old version, which takes its place in the checkpoint's list. */
+static void leave_old(struct bs_frames *fs, struct bs_frame *f)
 {
-	while (!f->parent && (f->parent = parent_of(e, f))) {
-		f = f->parent;
-		f->kids++;
-	}
-}
+	struct bs_frame *o = fs->spare;
 
-static void unhold_parent(struct bs_frame *f)
-{
-	while (f->parent && !f->dirty_at && !f->kids) {
-		struct bs_frame *p = f->parent;
-
-		f->parent = NULL;
-		VS_ASSERT(p->kids);
-		p->kids--;
-		f = p;
+	VS_ASSERT(o);
+	fs->spare = o->hash_next;
+	fs->nspare--;
+	*o = (struct bs_frame){.key = f->key,
+			       .data = f->data,
+			       .used = f->used,
+			       .state = BS_FRAME_VALID,
+			       .cid = f->cid};
+	o->at[!fs->now] = f->at[!fs->now];
+	fs->cut[o->at[!fs->now] - 1] = o;
+	f->at[!fs->now] = 0;
+	f->data = NULL;
+	if (!is_map(f)) {
+		f->old = o;
+		o->old = f;
 	}
 }
 
@@ -237,52 +247,79 @@ void bs_frame_touch(struct bs_engine *e, struct bs_frame *f)
 	struct bs_frames *fs = &e->frames;
 
 	VS_ASSERT(f->state == BS_FRAME_VALID && !e->cutting);
-	if (f->ckpt && !bs_planted(NEWER_PAGE)) {
-		uint8_t *copy = bs_buf_take(e);
+	if (f->at[!fs->now] && !bs_planted(NEWER_PAGE)) {
+		const uint8_t *was = f->data;
 
-		memcpy(copy, f->data, BS_PAGE);
-		bs_checkpoint_keep(e, f->ckpt - 1, f->data);
-		f->ckpt = 0;
-		f->data = copy;
+		leave_old(fs, f);
+		f->data = buf_take(fs);
+		memcpy(f->data, was, BS_PAGE);
 	}
-	if (!f->dirty_at) {
+	for (; f && !f->at[fs->now]; f = bs_frame_parent(e, f)) {
 		fs->dirty[fs->ndirty++] = f;
-		f->dirty_at = fs->ndirty;
+		f->at[fs->now] = fs->ndirty;
 	}
-	hold_parent(e, f);
 }
 
-void bs_frame_cleaned(struct bs_engine *e, struct bs_frame *f)
+void bs_frames_cut_end(struct bs_engine *e)
+{
+	e->frames.ncut = 0;
+}
+
+static void forget_dirty(struct bs_frames *fs, struct bs_frame *f)
+{
+	struct bs_frame *last = fs->dirty[--fs->ndirty];
+
+	fs->dirty[f->at[fs->now] - 1] = last;
+	last->at[fs->now] = f->at[fs->now];
+	f->at[fs->now] = 0;
+}
+
+void bs_frames_cut(struct bs_engine *e)
 {
 	struct bs_frames *fs = &e->frames;
-	struct bs_frame *last = fs->dirty[fs->ndirty - 1];
+	struct bs_frame **list = fs->cut;
 
-	VS_ASSERT(f->dirty_at && fs->dirty[f->dirty_at - 1] == f);
-	fs->dirty[f->dirty_at - 1] = last;
-	last->dirty_at = f->dirty_at;
-	f->dirty_at = 0;
-	fs->ndirty--;
-	unhold_parent(f);
+	fs->cut = fs->dirty;
+	fs->ncut = fs->unplaced = fs->ndirty;
+	fs->dirty = list;
+	fs->ndirty = 0;
+	fs->now = !fs->now;
+}
+
+void bs_frame_placed(struct bs_engine *e, struct bs_frame *f)
+{
+	struct bs_frames *fs = &e->frames;
+
+	fs->cut[f->at[!fs->now] - 1] = NULL;
+	f->at[!fs->now] = 0;
+	fs->unplaced--;
+	if (f >= fs->all && f < fs->all + fs->count)
+		return;
+	if (f->old)
+		f->old->old = NULL;
+	buf_give(fs, f->data);
+	f->hash_next = fs->spare;
+	fs->spare = f;
+	fs->nspare++;
 }
 
 void bs_frame_drop(struct bs_engine *e, struct bs_frame *f)
 {
-	VS_ASSERT(!f->kids && f->state == BS_FRAME_VALID);
-	if (f->dirty_at)
-		bs_frame_cleaned(e, f);
-	if (f->ckpt) {
-		bs_checkpoint_keep(e, f->ckpt - 1, f->data);
-		f->ckpt = 0;
-		f->data = NULL;
-	}
+	struct bs_frames *fs = &e->frames;
+
+	VS_ASSERT(f->state == BS_FRAME_VALID && !f->old);
+	if (f->at[fs->now])
+		forget_dirty(fs, f);
+	if (f->at[!fs->now])
+		leave_old(fs, f);
 	if (f->pins) { /* a fiber that will look again still holds it: leave an unreachable husk */
-		unhash(&e->frames, f);
+		unhash(fs, f);
 		f->key = UINT64_MAX;
 		f->cid = 0;
-		f->hash_next = e->frames.hash[hash_of(&e->frames, f->key)];
-		e->frames.hash[hash_of(&e->frames, f->key)] = f;
+		f->hash_next = fs->hash[hash_of(fs, f->key)];
+		fs->hash[hash_of(fs, f->key)] = f;
 		if (!f->data)
-			f->data = bs_buf_take(e);
+			f->data = buf_take(fs);
 		f->recent = false;
 		return;
 	}

@@ -1,10 +1,17 @@
 /*
  * Page frames: the bounded memory for table pages and map pages.
  *
- * Invariants: a dirty frame, a frame with dirty children and a frame that a running checkpoint has
- * not copied yet is never evicted; a dirty frame's parent chain is resident and pinned, so that a
- * checkpoint's cut needs no read. The bytes may change only after bs_frame_touch in the same step,
- * and data must be re-read from the frame after it (a touch may swap the buffer).
+ * A frame is dirty when it has changed since the last cut, or when a page below it has: its own
+ * bytes will then change too, because the checkpoint gives that page a new place. So the parents of
+ * a dirty frame are dirty, and a cut has the whole of what it must write in one list.
+ *
+ * At a cut that list becomes the running checkpoint's. A frame in it keeps its bytes until the
+ * checkpoint has placed it; one that changes before leaves its old version, a frame of its own that
+ * cannot be found by its key, in the list. `old` leads from a table page to that version and back.
+ *
+ * Invariants: a dirty frame and one that the checkpoint has yet to place are never evicted. The
+ * bytes may change only after bs_frame_touch in the same step, and data must be re-read from the
+ * frame after it (a touch may swap the buffer).
  */
 #ifndef BS_FRAME_H
 #define BS_FRAME_H
@@ -20,11 +27,11 @@ struct bs_frame {
 	uint64_t key;
 	uint8_t *data;
 	struct bs_frame *hash_next;
-	struct bs_frame *parent; /* while dirty or with kids: pinned by kids */
-	uint32_t pins, kids;
-	uint32_t ckpt;	   /* 1 + entry of the running checkpoint that still needs the bytes */
-	uint32_t dirty_at; /* 1 + place in the list of dirty frames */
-	uint32_t used;	   /* tables: entries in use */
+	struct bs_frame *old; /* tables: see above; NULL when both are the same */
+	uint32_t pins;
+	uint32_t
+	    at[2];     /* 1 + place in dirty (at[now]) and in the checkpoint's list; 0: not in it */
+	uint32_t used; /* tables: entries in use */
 	uint8_t state;
 	bool recent;	    /* for the clock */
 	uint64_t cid;	    /* map pages: full id, else 0 */
@@ -43,8 +50,13 @@ struct bs_pinset {
 struct bs_frames {
 	struct bs_frame *all, **hash, *free;
 	unsigned count, hash_mask, nfree, hand;
-	struct bs_frame **dirty;
-	unsigned ndirty, dirty_limit; /* a checkpoint is due at the limit; changes wait at twice */
+	unsigned now;			/* changes with each cut: whose turn it is in at[] */
+	struct bs_frame **dirty, **cut; /* changed since the last cut; the running checkpoint's */
+	unsigned ndirty, ncut;		/* places in cut that are done are NULL */
+	unsigned unplaced;		/* in cut: those that are not */
+	unsigned dirty_limit; /* a checkpoint is due; changes wait at twice that in both */
+	struct bs_frame *spare, *spare_mem; /* for old versions */
+	unsigned nspare;
 	uint8_t *mem;
 	uint8_t **bufs; /* free buffers */
 	unsigned nbufs;
@@ -74,7 +86,9 @@ static inline uint64_t bs_key_index(uint64_t key)
 	return key & ((UINT64_C(1) << 52) - 1);
 }
 
-int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned fibers) vs_must_check;
+/* spares: old versions that a checkpoint may need at once; at least 128. */
+int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned spares,
+		   unsigned fibers) vs_must_check;
 void bs_frames_destroy(struct bs_frames *fs);
 
 struct bs_frame *bs_frame_find(struct bs_engine *e, uint64_t key); /* NULL: not there */
@@ -83,17 +97,31 @@ struct bs_frame *bs_frame_new(struct bs_engine *e, uint64_t key);
 void bs_frame_drop(struct bs_engine *e, struct bs_frame *f); /* its object is gone */
 /* Makes sure that n frames can be had in the next step without evicting. In a fiber it waits. */
 int bs_frames_reserve(struct bs_engine *e, unsigned n) vs_must_check;
-/* Whether a step that touches up to n frames may go ahead now (dirty limit, buffers). */
+/* Whether a step that touches up to n frames may go ahead now (dirty limit, old versions). */
 int bs_frames_room(struct bs_engine *e, unsigned n) vs_must_check;
 
+/* (step) f is about to change. All above it are resident. */
 void bs_frame_touch(struct bs_engine *e, struct bs_frame *f);
-/* At the cut: f is no longer dirty. */
-void bs_frame_cleaned(struct bs_engine *e, struct bs_frame *f);
+static inline bool bs_frame_dirty(const struct bs_frames *fs, const struct bs_frame *f)
+{
+	return f->at[fs->now] != 0;
+}
+/* The table page above f; NULL: f is a root. It must be resident. */
+struct bs_frame *bs_frame_parent(struct bs_engine *e, const struct bs_frame *f);
+
+/* (step) The cut: what is dirty is the checkpoint's from here on, and nothing is dirty. */
+void bs_frames_cut(struct bs_engine *e);
+/* f as of the cut: its old version or, while it has not changed, f itself. */
+static inline struct bs_frame *bs_frame_at_cut(struct bs_frame *f)
+{
+	return f->old ? f->old : f;
+}
+/* (step) f of the checkpoint's list is done with. */
+void bs_frame_placed(struct bs_engine *e, struct bs_frame *f);
+/* (step) The checkpoint is durable: a recovery need not redo what led to it. */
+void bs_frames_cut_end(struct bs_engine *e);
 /* Keeps f from eviction until the running fiber's operation ends. No-op outside fibers. */
 void bs_frame_keep(struct bs_engine *e, struct bs_frame *f);
 void bs_frames_unkeep(struct bs_engine *e); /* at an operation's end */
-
-uint8_t *bs_buf_take(struct bs_engine *e);
-void bs_buf_give(struct bs_engine *e, uint8_t *buf);
 
 #endif

@@ -1,5 +1,6 @@
 #include "blockstore/mend.h"
 
+#include "blockstore/checkpoint.h"
 #include "blockstore/content.h"
 
 #include <stdlib.h>
@@ -97,6 +98,8 @@ int bs_mend_read(struct bs_engine *e, const struct bs_mend *m, uint8_t *pages)
 	uint16_t served;
 	int rc;
 
+	if (bs_checkpoint_staged(e, m->seg, first_page(m), pages, page_bytes(m)))
+		return right(m, pages) ? 0 : VS_E_CHECKSUM;
 	e->segs.seg[m->seg].readers++;
 	rc = read_sides(e, m, 0, &served, pages);
 	if (rc == 0 && !right(m, pages))

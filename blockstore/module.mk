@@ -1,6 +1,7 @@
 blockstore_SRCS := \
 	blockstore/ahead.c blockstore/cache.c blockstore/check.c blockstore/checkpoint.c \
-	blockstore/checkpoint_cut.c blockstore/checkpoint_seg.c blockstore/clean.c \
+	blockstore/checkpoint_place.c blockstore/checkpoint_seg.c \
+	blockstore/checkpoint_unit.c blockstore/clean.c \
 	blockstore/content.c blockstore/device.c blockstore/device_file.c \
 	blockstore/device_helper.c blockstore/device_open.c blockstore/devices.c blockstore/discard.c blockstore/drop.c \
 	blockstore/dry.c blockstore/exact.c \
@@ -18,4 +19,5 @@ blockstore_SRCS := \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
 	blockstore/volume.c blockstore/volume_change.c blockstore/work.c
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
-	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_scrub.c tests/unit/test_store_upgrade.c
+	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_scrub.c tests/unit/test_store_upgrade.c \
+	tests/unit/test_checkpoint.c

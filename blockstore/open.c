@@ -134,7 +134,9 @@ static int alloc_all(struct bs_engine *e)
 	if (rc == 0)
 		rc = bs_fiber_pool_new(c->fibers, &e->fibers);
 	if (rc == 0)
-		rc = bs_frames_init(&e->frames, c->frames, c->fibers);
+		rc = bs_frames_init(&e->frames, c->frames, c->spares, c->fibers);
+	if (rc == 0)
+		rc = bs_checkpoint_init(e);
 	if (rc == 0)
 		rc = bs_vols_init(&e->vols);
 	if (rc == 0)

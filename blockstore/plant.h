@@ -20,6 +20,8 @@
 	X(SILENT_END, "a damaged log taken for one that ends there")                    \
 	X(HASTY_SUPER, "a superblock that moves before its checkpoint is durable")      \
 	X(NEWER_PAGE, "a checkpoint that writes a page's newer bytes")                  \
+	X(STALE_POINTER, "a checkpoint whose new places stay out of the tables")        \
+	X(NEWER_TABLE, "a checkpoint that writes the segment table as it is now")       \
 	X(EARLY_REUSE, "a segment reused one checkpoint too early")                     \
 	X(REUSE_UNDER_READ, "a segment reused under a read in flight")                  \
 	X(STALE_CACHE, "a cache filled with what a content number meant before")        \

@@ -614,7 +614,7 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 	e->replay = &r;
 	rc = load_segments(e);
 	if (rc == 0) /* as when it was written: the log from there on may lie in them */
-		bs_segs_reuse(e, e->sb.checkpoint);
+		bs_segs_reuse(e, e->sb.checkpoint, 0, e->segs.count);
 	if (rc == 0)
 		rc = pin_segment_inner(e);
 	if (rc == 0)

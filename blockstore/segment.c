@@ -13,7 +13,7 @@ int bs_segs_init(struct bs_engine *e, uint32_t count, uint32_t size)
 	s->size = size;
 	s->seg = calloc(count, sizeof(*s->seg));
 	s->dirty = calloc(VS_DIV_UP(count, BS_SEGENTS_PER_PAGE), 1);
-	if (!s->seg || !s->dirty)
+	if (!s->seg || !s->dirty || bs_segcut_fit(e, count))
 		return VS_E_NOMEM;
 	/* where the table's own pages are found before it is read: in segments of this kind only */
 	for (uint32_t i = 0; i < count; i++)
@@ -25,6 +25,9 @@ void bs_segs_destroy(struct bs_segs *s)
 {
 	free(s->seg);
 	free(s->dirty);
+	free(s->cut.ent);
+	free(s->cut.kept);
+	free(s->cut.dirty);
 }
 
 /*
@@ -51,12 +54,19 @@ void bs_segs_reserves(struct bs_engine *e)
 			100 * BS_CLEAN_WORTH;
 }
 
-static void mark(struct bs_segs *s, uint32_t seg)
+/* The table as of the cut keeps the leaf of seg as it is. */
+static void keep_leaf(struct bs_segs *s, uint32_t seg)
 {
-	s->dirty[seg / BS_SEGENTS_PER_PAGE] = 1;
+	uint32_t leaf = seg / BS_SEGENTS_PER_PAGE, first = leaf * BS_SEGENTS_PER_PAGE;
+
+	if (!s->cut.running || s->cut.kept[leaf] || bs_planted(NEWER_TABLE))
+		return;
+	for (uint32_t i = first; i < s->count && i < first + BS_SEGENTS_PER_PAGE; i++)
+		s->cut.ent[i] = s->seg[i].ent;
+	s->cut.kept[leaf] = 1;
 }
 
-void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state, uint64_t stamp)
+static void set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state, uint64_t stamp)
 {
 	struct bs_segs *s = &e->segs;
 	struct bs_seg *g = &s->seg[seg];
@@ -74,7 +84,35 @@ void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 	s->discards -= g->discard;
 	g->discard = state == BS_SEG_FREE && e->cfg.discard && !e->recovering;
 	s->discards += g->discard;
-	mark(s, seg);
+}
+
+/* What the tables say of a segment's live bytes may be damaged: then it stays as it is. */
+static bool add_to(struct bs_engine *e, uint32_t seg, uint32_t *live, int64_t delta)
+{
+	int64_t n = (int64_t)*live + delta;
+
+	if (n < 0 || n > e->segs.size) {
+		bs_engine_damaged(e, "segment %u would hold %lld bytes", seg, (long long)n);
+		return false;
+	}
+	*live = (uint32_t)n;
+	return true;
+}
+
+static bool in_range(struct bs_engine *e, uint32_t seg)
+{
+	if (seg >= e->segs.count)
+		bs_engine_damaged(e, "something lies in segment %u of %u", seg, e->segs.count);
+	return seg < e->segs.count;
+}
+
+void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state, uint64_t stamp)
+{
+	struct bs_segs *s = &e->segs;
+
+	keep_leaf(s, seg);
+	set_state(e, seg, state, stamp);
+	s->dirty[seg / BS_SEGENTS_PER_PAGE] = 1;
 }
 
 uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need need)
@@ -105,21 +143,15 @@ uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need 
 void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta)
 {
 	struct bs_segs *s = &e->segs;
-	int64_t live;
 
-	if (seg >= s->count) {
-		bs_engine_damaged(e, "something lies in segment %u of %u", seg, s->count);
+	if (!in_range(e, seg))
 		return;
-	}
-	live = (int64_t)s->seg[seg].ent.live + delta;
-	if (live < 0 || live > s->size) {
-		bs_engine_damaged(e, "segment %u would hold %lld bytes", seg, (long long)live);
+	keep_leaf(s, seg);
+	if (!add_to(e, seg, &s->seg[seg].ent.live, delta))
 		return;
-	}
-	s->seg[seg].ent.live = (uint32_t)live;
-	s->emptied += live == 0 && delta < 0;
 	s->live += (uint64_t)delta;
-	mark(s, seg);
+	s->emptied += s->seg[seg].ent.live == 0 && delta < 0;
+	s->dirty[seg / BS_SEGENTS_PER_PAGE] = 1;
 }
 
 bool bs_segs_low(const struct bs_engine *e)
@@ -142,30 +174,151 @@ bool bs_seg_busy(const struct bs_engine *e, uint32_t seg)
 	return false;
 }
 
-void bs_segs_retire(struct bs_engine *e, uint64_t n)
+void bs_segs_reuse(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end)
 {
 	struct bs_segs *s = &e->segs;
 
-	s->emptied = 0;
-	for (uint32_t i = 0; i < s->count; i++) {
-		struct bs_segent *ent = &s->seg[i].ent;
-
-		if ((ent->state == BS_SEG_LOG || ent->state == BS_SEG_META) && ent->live == 0 &&
-		    !bs_seg_busy(e, i))
-			bs_seg_set_state(e, i, BS_SEG_FREEING, n);
-	}
-}
-
-void bs_segs_reuse(struct bs_engine *e, uint64_t n)
-{
-	struct bs_segs *s = &e->segs;
-
-	for (uint32_t i = 0; i < s->count; i++) {
+	for (uint32_t i = first; i < end; i++) {
 		struct bs_segent *ent = &s->seg[i].ent;
 
 		if (ent->state != BS_SEG_FREEING || ent->stamp >= n + bs_planted(EARLY_REUSE) ||
 		    (s->seg[i].readers && !bs_planted(REUSE_UNDER_READ)))
 			continue;
 		bs_seg_set_state(e, i, BS_SEG_FREE, 0);
+	}
+}
+
+int bs_segcut_fit(struct bs_engine *e, uint32_t count)
+{
+	uint32_t leaves = (uint32_t)VS_DIV_UP(count, BS_SEGENTS_PER_PAGE);
+	struct bs_segs *s = &e->segs;
+	struct bs_segent *ent = calloc(count, sizeof(*ent));
+	uint8_t *kept = calloc(leaves, 1), *dirty = calloc(leaves, 1);
+
+	VS_ASSERT(!s->cut.running);
+	if (!ent || !kept || !dirty) {
+		free(ent);
+		free(kept);
+		free(dirty);
+		return VS_E_NOMEM;
+	}
+	free(s->cut.ent);
+	free(s->cut.kept);
+	free(s->cut.dirty);
+	s->cut.ent = ent;
+	s->cut.kept = kept;
+	s->cut.dirty = dirty;
+	return 0;
+}
+
+/* Nothing is being written, so what is busy is only where writing goes on. */
+void bs_segcut_begin(struct bs_engine *e)
+{
+	uint32_t leaves = (uint32_t)VS_DIV_UP(e->segs.count, BS_SEGENTS_PER_PAGE);
+	struct bs_segs *s = &e->segs;
+	const struct bs_log *l = &e->log;
+	uint8_t *dirty = s->cut.dirty;
+
+	VS_ASSERT(!s->cut.running);
+	memset(s->cut.kept, 0, leaves);
+	s->cut.dirty = s->dirty;
+	s->dirty = dirty;
+	s->cut.nbusy = 0;
+	s->cut.busy[s->cut.nbusy++] = l->seg;
+	for (unsigned i = 0; i < BS_LOG_AHEAD; i++)
+		s->cut.busy[s->cut.nbusy++] = l->ahead[i];
+	for (unsigned i = 0; i < 2; i++)
+		s->cut.busy[s->cut.nbusy++] = l->meta[i].seg;
+	s->cut.retired = false;
+	s->cut.running = true;
+	s->emptied = 0;
+}
+
+void bs_segcut_end(struct bs_engine *e)
+{
+	struct bs_segs *s = &e->segs;
+
+	memset(s->cut.dirty, 0, VS_DIV_UP(s->count, BS_SEGENTS_PER_PAGE));
+	s->cut.running = false;
+}
+
+const struct bs_segent *bs_segcut(const struct bs_segs *s, uint32_t seg)
+{
+	return s->cut.kept[seg / BS_SEGENTS_PER_PAGE] ? &s->cut.ent[seg] : &s->seg[seg].ent;
+}
+
+/* The entry that the table as of the cut has for itself; NULL: both have the same. */
+static struct bs_segent *own_ent(struct bs_segs *s, uint32_t seg)
+{
+	uint32_t leaf = seg / BS_SEGENTS_PER_PAGE;
+
+	s->cut.dirty[leaf] = 1;
+	return s->cut.kept[leaf] ? &s->cut.ent[seg] : NULL;
+}
+
+static void segcut_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state, uint64_t stamp)
+{
+	struct bs_segent *own = own_ent(&e->segs, seg);
+
+	if (own) {
+		own->state = (uint8_t)state;
+		own->stamp = stamp;
+	}
+	set_state(e, seg, state, stamp);
+}
+
+uint32_t bs_segcut_take(struct bs_engine *e)
+{
+	uint32_t seg = bs_seg_take(e, BS_SEG_META, BS_NEED_SYSTEM);
+
+	if (seg != BS_SEG_NONE)
+		segcut_state(e, seg, BS_SEG_META, 0);
+	return seg;
+}
+
+void bs_segcut_live(struct bs_engine *e, uint32_t seg, int64_t delta, bool in_force)
+{
+	struct bs_segs *s = &e->segs;
+	struct bs_segent *own;
+
+	if (!in_range(e, seg))
+		return;
+	if (!in_force)
+		keep_leaf(s, seg);
+	own = own_ent(s, seg);
+	if (own && !add_to(e, seg, &own->live, delta))
+		return;
+	if (!in_force || !add_to(e, seg, &s->seg[seg].ent.live, delta))
+		return;
+	s->live += (uint64_t)delta;
+	/* one that is empty in both tables is not waiting for the next checkpoint */
+	s->emptied +=
+	    s->seg[seg].ent.live == 0 && delta < 0 && (s->cut.retired || bs_segcut(s, seg)->live);
+}
+
+static bool was_busy(const struct bs_segs *s, uint32_t seg)
+{
+	for (unsigned i = 0; i < s->cut.nbusy; i++)
+		if (s->cut.busy[i] == seg)
+			return true;
+	return false;
+}
+
+void bs_segcut_retire(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end)
+{
+	struct bs_segs *s = &e->segs;
+
+	s->cut.retired = true;
+	for (uint32_t i = first; i < end; i++) {
+		const struct bs_segent *ent = bs_segcut(s, i);
+
+		if ((ent->state != BS_SEG_LOG && ent->state != BS_SEG_META) || ent->live ||
+		    was_busy(s, i) || bs_seg_busy(e, i))
+			continue;
+		if (s->seg[i].ent.live) {
+			bs_engine_damaged(e, "something lies in segment %u, which was empty", i);
+			continue;
+		}
+		segcut_state(e, i, BS_SEG_FREEING, n);
 	}
 }

@@ -3,6 +3,10 @@
  *
  * A segment is reused only when it holds nothing live as of a checkpoint that both superblocks have
  * left behind, no read points into it and no unit is being written to it.
+ *
+ * While a checkpoint runs there are two tables: the one in force, and the one as of the cut, which
+ * the checkpoint writes. A leaf of the latter exists from its first change on; until then both are
+ * the same. bs_segcut_* change both.
  */
 #ifndef BS_SEGMENT_H
 #define BS_SEGMENT_H
@@ -30,7 +34,14 @@ enum bs_need { BS_NEED_DATA, BS_NEED_DELETE, BS_NEED_CLEAN, BS_NEED_SYSTEM };
 
 struct bs_segs {
 	struct bs_seg *seg;
-	uint8_t *dirty; /* per leaf of the segment table */
+	uint8_t *dirty; /* per leaf: changed since the last cut */
+	struct {
+		bool running, retired;
+		struct bs_segent *ent;	     /* of leaves that are kept */
+		uint8_t *kept, *dirty;	     /* per leaf; dirty: the checkpoint must write it */
+		uint32_t busy[BS_SEGS_BUSY]; /* segments that were */
+		unsigned nbusy;
+	} cut;
 	uint32_t count, size;
 	uint32_t nfree, nfreeing;
 	uint32_t behind, discards; /* segments that are marked so */
@@ -52,10 +63,20 @@ void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta);
 /* So few are free that the cleaner works. */
 bool bs_segs_low(const struct bs_engine *e);
-/* At the cut of checkpoint n: segments that have become empty start to be freed. */
-void bs_segs_retire(struct bs_engine *e, uint64_t n);
-/* Checkpoint n is durable: what was empty before it is free. */
-void bs_segs_reuse(struct bs_engine *e, uint64_t n);
+/* Checkpoint n is durable: what was empty before it is free. Of segments first to end. */
+void bs_segs_reuse(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end);
 bool bs_seg_busy(const struct bs_engine *e, uint32_t seg); /* log or checkpoint write there */
+
+/* Memory for so many segments, while no checkpoint runs; for those that there are it stays. */
+int bs_segcut_fit(struct bs_engine *e, uint32_t count) vs_must_check;
+void bs_segcut_begin(struct bs_engine *e); /* (step) the cut */
+void bs_segcut_end(struct bs_engine *e);   /* (step) the checkpoint is done */
+const struct bs_segent *bs_segcut(const struct bs_segs *s, uint32_t seg);
+/* For pages; both tables. BS_SEG_NONE: none is left. */
+uint32_t bs_segcut_take(struct bs_engine *e);
+/* A page of the cut is entered or given up. in_force: not one that has been freed since. */
+void bs_segcut_live(struct bs_engine *e, uint32_t seg, int64_t delta, bool in_force);
+/* All pages have their places: segments first to end that are empty then start to be freed. */
+void bs_segcut_retire(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end);
 
 #endif

@@ -93,6 +93,10 @@ int bs_segs_grow(struct bs_engine *e, uint32_t count)
 		bs_fiber_block(e->fibers, &e->checkpoint_wait);
 	if (rc == 0 && e->frames.nfree < inner_pages(leaves, height) + 1)
 		rc = VS_E_NOMEM;
+	if (rc == 0)
+		rc = bs_segcut_fit(e, count);
+	if (rc == 0)
+		rc = bs_checkpoint_fit(e, count);
 	if (rc) {
 		free(seg);
 		free(dirty);
@@ -101,7 +105,6 @@ int bs_segs_grow(struct bs_engine *e, uint32_t count)
 	grow_arrays(e, count, seg, dirty);
 	grow_tree(e, leaves, height);
 	bs_segs_reserves(e);
-	bs_checkpoint_destroy(e); /* sized for the old count; the next one makes it anew */
 	if (!e->cfg.max_contents)
 		e->places.max_leaves =
 		    VS_DIV_UP((uint64_t)count * e->segs.size / 64, BS_PLACES_PER_PAGE);

@@ -139,11 +139,29 @@ int bs_tree_get(struct bs_engine *e, unsigned tree, unsigned level, uint64_t ind
 	}
 }
 
-/* A taller tree: the old root becomes child 0 of a new one. */
+/* Room for one more dirty frame, and a frame for it. */
+static int room_for_root(struct bs_engine *e)
+{
+	uint64_t blocks;
+	int rc;
+
+	do {
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_frames_room(e, 1);
+		if (rc == 0)
+			rc = bs_frames_reserve(e, 1);
+	} while (rc == 0 && blocks != bs_fiber_blocks(e->fibers));
+	return rc;
+}
+
+/*
+ * A taller tree: the old root becomes child 0 of a new one. A running checkpoint goes on with the
+ * root of its cut, and enters that one's new place here (checkpoint_place.c).
+ */
 static int grow(struct bs_engine *e, unsigned tree)
 {
 	struct bs_tree *t = &e->trees[tree];
-	struct bs_frame *top = NULL, *old;
+	struct bs_frame *top = NULL;
 	unsigned h = t->root.height;
 	int rc;
 
@@ -152,24 +170,18 @@ static int grow(struct bs_engine *e, unsigned tree)
 		t->root.ptr = (struct bs_ptr){.seg = {BS_SEG_NONE, BS_SEG_NONE}};
 		return 0;
 	}
-	rc = bs_frames_room(e, 1);
-	if (rc)
-		return rc;
-	rc = load(e, bs_key_tree(tree, h, 0), NULL, &top);
+	rc = room_for_root(e);
 	if (rc)
 		return rc;
 	if (t->root.height != h) /* another fiber was here meanwhile */
 		return VS_E_AGAIN;
+	rc = load(e, bs_key_tree(tree, h, 0), NULL, &top);
+	if (rc)
+		return rc;
 	t->root.height = (uint8_t)(h + 1);
 	bs_ptr_put(top->data, &t->root.ptr);
 	top->used = t->root.ptr.used;
 	bs_frame_touch(e, top);
-	old = bs_frame_find(e, bs_key_tree(tree, h - 1, 0));
-	if (old && (old->dirty_at || old->kids)) {
-		VS_ASSERT(!old->parent);
-		old->parent = top;
-		top->kids++;
-	}
 	t->root.ptr = (struct bs_ptr){.seg = {BS_SEG_NONE, BS_SEG_NONE}};
 	return 0;
 }
@@ -187,7 +199,7 @@ int bs_tree_get_w(struct bs_engine *e, unsigned tree, uint64_t index, struct bs_
 				return rc;
 		}
 		rc = bs_tree_get(e, tree, 0, index, false, out);
-		if (rc || (*out)->dirty_at)
+		if (rc || bs_frame_dirty(&e->frames, *out))
 			return rc;
 		uint64_t blocks = bs_fiber_blocks(e->fibers);
 		uint64_t i = index;
@@ -197,7 +209,7 @@ int bs_tree_get_w(struct bs_engine *e, unsigned tree, uint64_t index, struct bs_
 			rc = bs_tree_get(e, tree, level, i, false, &f);
 			if (rc)
 				return rc;
-			if (f->dirty_at || f->kids)
+			if (bs_frame_dirty(&e->frames, f))
 				break;
 		}
 		if (blocks == bs_fiber_blocks(e->fibers)) {

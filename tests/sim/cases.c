@@ -218,8 +218,8 @@ static void full_store(struct world *w)
 const struct sim_case sim_cases[] = {
     {"general mix", 24 * MIB, 2400, mix},
     {"kill after acknowledge, then flush", 24 * MIB, 1700, acknowledged},
-    {"a torn unit with whole ones behind it", 24 * MIB, 2200, resurrection},
-    {"bits flipped in flushed units", 24 * MIB, 2200, sim_rot},
+    {"a torn unit with whole ones behind it", 24 * MIB, 2000, resurrection},
+    {"bits flipped in flushed units", 24 * MIB, 2000, sim_rot},
     {"cuts at every I/O of checkpoints", 24 * MIB, 160, sim_every_cut},
     {"reads stalled across reuse", 24 * MIB, 500, sim_stalled_reads},
     {"everything on one block", 24 * MIB, 1400, one_block},
@@ -237,5 +237,6 @@ const struct sim_case sim_cases[] = {
     {"scrubs beside everything else", 24 * MIB, 300, sim_scrubbed},
     {"a mirror with a bad side", 24 * MIB, 600, sim_mirror},
     {"duplicates merged under load", 24 * MIB, 800, sim_merge},
+    {"changes between a checkpoint's steps", 24 * MIB, 400, sim_between_steps},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

@@ -107,6 +107,52 @@ void sim_every_cut(struct world *w)
 	world_stop(w);
 }
 
+/* Checkpoints that are nearly always being written, page by page, under changes of every kind. */
+static void slow_checkpoints(struct world *w, struct workload *l)
+{
+	w->cfg.checkpoint_bytes = 65536;
+	w->cfg.checkpoint_step = 1;
+	w->cfg.gen_mask = sim_one_in(&w->rng, 2) ? 1 : 3;
+	w->cfg.fibers = 24;
+	sim_start(w);
+	workload_default(w, l);
+	l->depth = sim_between(&w->rng, 8, 24);
+	l->admin_one_in = sim_between(&w->rng, 3, 12);
+	l->images = sim_between(&w->rng, 6, 14);
+	l->max_blocks = sim_one_in(&w->rng, 2) ? 600 : 64;
+	l->weight[WORK_TRIM] = 12;
+	l->hot = 0;
+}
+
+/*
+ * 21: what a checkpoint has yet to place changes, is freed, given out again; each round ends at
+ * some I/O of all that.
+ */
+void sim_between_steps(struct world *w)
+{
+	struct workload l;
+
+	slow_checkpoints(w, &l);
+	for (unsigned i = 0; i < 8; i++) {
+		bool power = sim_one_in(&w->rng, 2);
+
+		sim_disk_silence_at(w->disk,
+				    sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 400));
+		workload_run(w, &l, sim_between(&w->rng, 40, 160));
+		world_crash(w, power, sim_one_in(&w->rng, 4));
+		world_recount(w, false);
+		workload_run(w, &l, sim_below(&w->rng, 40));
+		if (sim_one_in(&w->rng, 3)) { /* what is evicted now is read from its new place */
+			world_settle(w);
+			sim_require(world_sync(w) == 0, "flush failed");
+			world_pin_all(w);
+			world_verify(w, w->model.now, false);
+		}
+	}
+	world_stop(w);
+	world_recount(w, true);
+}
+
 /* Noise all over, so that few segments are left and those come round often. */
 static void fill_up(struct world *w, struct model_image *v)
 {

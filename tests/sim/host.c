@@ -88,6 +88,8 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .units = cfg->units,
 	    .unit_max = cfg->unit_max,
 	    .checkpoint_bytes = cfg->checkpoint_bytes,
+	    .checkpoint_step = cfg->checkpoint_step,
+	    .spares = cfg->spares,
 	    .ref_cap = cfg->ref_cap,
 	    .gen_mask = cfg->gen_mask,
 	    .max_contents = cfg->max_contents,

@@ -18,6 +18,7 @@ struct sim_host_config {
 	uint32_t unit_max;
 	uint64_t checkpoint_bytes;
 	uint64_t index_bytes, near_bytes;
+	unsigned checkpoint_step, spares;
 	uint32_t ref_cap;
 	uint16_t gen_mask;
 	uint64_t max_contents, drops;

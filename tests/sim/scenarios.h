@@ -9,6 +9,7 @@
 /* Whole cases. */
 void sim_rot(struct world *w);
 void sim_every_cut(struct world *w);
+void sim_between_steps(struct world *w);
 void sim_newest_rots(struct world *w);
 void sim_stalled_reads(struct world *w);
 void sim_bad_disk(struct world *w);
