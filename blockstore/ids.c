@@ -138,18 +138,35 @@ static int add_run(struct bs_engine *e, struct bs_idalloc *a)
 	return 0;
 }
 
+/* A run's pages are pinned, the pages above them only while they are dirty. */
+static int ready_run(struct bs_engine *e, const struct bs_idrun *run)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < run->nframes; i++) {
+		uint64_t key = run->frames[i]->key;
+		struct bs_frame *f;
+
+		if (!bs_frame_dirty(&e->frames, run->frames[i]))
+			rc = bs_tree_get_w(e, bs_key_kind(key) - 1, bs_key_index(key), &f);
+	}
+	return rc;
+}
+
 int bs_ids_prepare(struct bs_engine *e, struct bs_idalloc *a, unsigned n)
 {
 	uint64_t bound = e->trees[a->tree].root.leaves + BS_RUNS + n;
 
 	for (uint64_t tries = 0;; tries++) {
 		unsigned free = 0;
-		int rc;
+		int rc = 0;
 
-		for (unsigned i = 0; i < a->nruns; i++)
+		for (unsigned i = 0; rc == 0 && i < a->nruns && free < n; i++) {
+			rc = ready_run(e, &a->runs[i]);
 			free += a->runs[i].free;
-		if (free >= n)
-			return 0;
+		}
+		if (rc || free >= n)
+			return rc;
 		if (tries > bound)
 			return VS_E_NOSPC;
 		rc = add_run(e, a);
