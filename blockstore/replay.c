@@ -593,6 +593,19 @@ static int pin_segment_inner(struct bs_engine *e)
 	return 0;
 }
 
+/*
+ * What is empty as of this checkpoint is kept for the one before. A newer one took that one's slot,
+ * and has rotted: nobody can go back any more, and these may be the only segments left, because the
+ * log behind the newer checkpoint has used up what was free.
+ */
+static void reuse_unneeded(struct bs_engine *e)
+{
+	unsigned before = (e->sb.checkpoint + 1) % 2;
+
+	if (!e->pool->supers.have[before])
+		bs_segs_reuse(e, e->sb.checkpoint + 1, 0, e->segs.count);
+}
+
 int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 {
 	struct bs_logread log;
@@ -625,6 +638,8 @@ int bs_replay_run(struct bs_engine *e, struct vs_error *err)
 		e->vols.next_id = e->sb.next_volume;
 	if (rc == 0)
 		rc = replay_log(e, &r);
+	if (rc == 0 && !e->read_only)
+		reuse_unneeded(e);
 	e->replay = NULL;
 	e->log.next_seq = r.seq;
 	e->log.chain = e->log.acked_chain = r.chain;
