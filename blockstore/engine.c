@@ -446,4 +446,9 @@ void bs_engine_info(struct bs_engine *e, struct bs_store_info *out)
 	out->bytes_maps = e->count.bytes_maps;
 	out->bytes_tables = e->count.bytes_tables;
 	out->bytes_cleaner = e->count.bytes_cleaner;
+	out->bytes_discarded = e->count.discarded;
+	for (unsigned i = 0; i < e->pool->tab.ndevs; i++) {
+		out->devices += e->pool->tab.dev[i].state != BS_MEMBER_NONE;
+		out->devices_missing += e->pool->tab.dev[i].state == BS_MEMBER_MISSING;
+	}
 }

@@ -63,10 +63,25 @@ static void write_all(struct bs_engine *e, uint32_t seg, uint32_t off, uint8_t *
 	}
 }
 
+/* One that leaves may do so because it is damaged: another is preferred. */
+static uint16_t sources(const struct bs_engine *e, uint32_t seg)
+{
+	uint16_t bits = bs_pool_in_sync(e->pool, seg);
+
+	for (unsigned i = 0; i < e->pool->tab.ndevs; i++)
+		if (e->pool->tab.dev[i].state == BS_MEMBER_LEAVING)
+			bits &= (uint16_t) ~(1u << i);
+	return bits;
+}
+
 static int copy_bytes(struct bs_engine *e, uint32_t seg, uint32_t off, uint8_t *buf, uint32_t len)
 {
-	int rc = bs_engine_dev(e, BS_DEV_READ, bs_engine_where(e, seg, off), buf, len);
+	uint64_t at = bs_engine_where(e, seg, off);
+	uint16_t from = sources(e, seg);
+	int rc = bs_engine_dev_sides(e, BS_DEV_READ, at, buf, len, from, NULL);
 
+	if (rc && from)
+		rc = bs_engine_dev(e, BS_DEV_READ, at, buf, len);
 	if (rc == 0)
 		write_all(e, seg, off, buf, len);
 	return rc;

@@ -97,7 +97,9 @@ struct bs_store_info {
 	uint64_t index_bytes, index_entries; /* now */
 	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, segments_cleaned;
 	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner; /* written, by cause */
+	uint64_t bytes_discarded;
 	uint64_t free_segments, segments;
+	unsigned devices, devices_missing; /* missing: mirrors serve without them */
 };
 
 void bs_store_info(struct bs_store *s, struct bs_store_info *out);

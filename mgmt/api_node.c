@@ -1,5 +1,6 @@
 #include "common/loop.h"
 #include "mgmt/api.h"
+#include "mgmt/devices.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/nbd.h"
 #include "mgmt/version.h"
@@ -12,9 +13,9 @@
 #include <unistd.h>
 
 const struct mg_route *const mg_api[] = {
-    mg_api_node,   mg_api_volume, mg_api_snapshot, mg_api_transfer, mg_api_repo,  mg_api_backup,
-    mg_api_target, mg_api_nbd,	  mg_api_vm,	   mg_api_task,	    mg_api_event, mg_api_scrub,
-    NULL,
+    mg_api_node,   mg_api_devices, mg_api_volume, mg_api_snapshot, mg_api_transfer, mg_api_repo,
+    mg_api_backup, mg_api_target,  mg_api_nbd,	  mg_api_vm,	   mg_api_task,	    mg_api_event,
+    mg_api_scrub,  NULL,
 };
 
 /* Of this process, proc(5) statm; 0 when it cannot be read. */
@@ -48,14 +49,15 @@ static int status(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	mg_vms_count(n, &total, &running);
 	return mg_reply_json(
 	    reply, 200,
-	    json_pack("{s:s, s:s, s:s, s:f, s:i, s:o, s:{s:i, s:i}, s:{s:I, s:I}, s:I, s:I}",
-		      "version", MG_VERSION, "state",
-		      info.failed || info.read_only ? "degraded" : "running", "store", info.device,
-		      "uptime", (double)(vs_now_ns() - n->started_ns) / 1e9, "pid", (int)getpid(),
-		      "front_ends", front_ends, "vms", "total", (int)total, "running", (int)running,
-		      "memory", "limit_bytes", (json_int_t)n->options->memory, "resident_bytes",
-		      (json_int_t)resident_bytes(), "volumes", (json_int_t)info.volumes,
-		      "snapshots", (json_int_t)info.snapshots),
+	    json_pack(
+		"{s:s, s:s, s:s, s:f, s:i, s:o, s:{s:i, s:i}, s:{s:I, s:I}, s:I, s:I}", "version",
+		MG_VERSION, "state",
+		info.failed || info.read_only || info.devices_missing ? "degraded" : "running",
+		"store", info.device, "uptime", (double)(vs_now_ns() - n->started_ns) / 1e9, "pid",
+		(int)getpid(), "front_ends", front_ends, "vms", "total", (int)total, "running",
+		(int)running, "memory", "limit_bytes", (json_int_t)n->options->memory,
+		"resident_bytes", (json_int_t)resident_bytes(), "volumes", (json_int_t)info.volumes,
+		"snapshots", (json_int_t)info.snapshots),
 	    err);
 }
 
@@ -110,12 +112,15 @@ static int store(struct mg_node *n, const struct mg_request *req, struct mg_repl
 			 uuid, "format_version", (int)i.format_version, "segment_size",
 			 (json_int_t)i.segment_size, "segments", (json_int_t)i.segments,
 			 "free_segments", (json_int_t)i.free_segments, "state",
-			 i.failed      ? "failed"
-			 : i.read_only ? "read-only"
-				       : "ok",
+			 i.failed	     ? "failed"
+			 : i.read_only	     ? "read-only"
+			 : i.devices_missing ? "degraded"
+					     : "ok",
 			 "memory_bytes", (json_int_t)n->options->memory);
 #define COUNTER(name) json_object_set_new(json, #name, json_integer((json_int_t)i.name))
 	if (json) {
+		json_object_set_new(json, "devices", mg_devices_json(n));
+		COUNTER(bytes_discarded);
 		COUNTER(device_reads);
 		COUNTER(device_read_bytes);
 		COUNTER(device_writes);

@@ -6,6 +6,7 @@
 #include "mgmt/api.h"
 #include "mgmt/attach.h"
 #include "mgmt/copy.h"
+#include "mgmt/devices.h"
 #include "mgmt/draft.h"
 #include "mgmt/http.h"
 #include "mgmt/iscsi.h"
@@ -120,12 +121,13 @@ static int open_store(struct mg_node *n, struct vs_error *err)
 				    .witness_path = witness,
 				    .event = store_event,
 				    .event_arg = n};
-	struct bs_device *dev;
+	struct bs_device *devs[MG_STORES_MAX];
+	unsigned ndevs = 0;
 	int rc = path_in(n, witness, sizeof(witness), "witness", err);
 
 	if (rc == 0)
-		rc = bs_device_open(n->options->store, 0, 0, &dev, err);
-	return rc != 0 ? rc : bs_store_open(dev, &o, &n->store, err);
+		rc = mg_devices_open(n, devs, &ndevs, err);
+	return rc != 0 ? rc : bs_store_open_all(devs, ndevs, &o, &n->store, err);
 }
 
 static int open_tasks(struct mg_node *n, struct vs_error *err)

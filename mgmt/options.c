@@ -21,7 +21,9 @@ const char mg_options_help[] =
     "\n"
     "      --config FILE           configuration file [/etc/vstore/vstore.conf]\n"
     "      --state DIR             state folder [/var/lib/vstore]\n"
-    "      --store DEVICE          file or block device made by \"vstore init\" [STATE/store.img]\n"
+    "      --store DEVICE          file or block device made by \"vstore init\" "
+    "[STATE/store.img];\n"
+    "                              given once for each device of a store of several\n"
     "      --memory SIZE           limit for caches, tables and index [25% of RAM]\n"
     "      --iscsi [TAG@]ADDR:PORT listen for iSCSI, \"off\" for none [127.0.0.1:3260]\n"
     "      --nbd ADDR:PORT         listen for NBD, \"off\" for none [off]\n"
@@ -31,7 +33,7 @@ const char mg_options_help[] =
     "\n"
     "Each option is also a key of the configuration file (\"memory = 2G\"); the command line "
     "wins.\n"
-    "--iscsi and --nbd may be given several times.\n";
+    "--store, --iscsi and --nbd may be given several times.\n";
 
 int mg_options_listen(const char *text, bool tagged, struct mg_listen *out, struct vs_error *err)
 {
@@ -115,6 +117,17 @@ static int set_path(char *to, size_t max, const char *key, const char *value, st
 	return 0;
 }
 
+static int add_store(struct mg_stores *s, const char *value, struct vs_error *err)
+{
+	int rc;
+
+	if (s->n == MG_STORES_MAX)
+		return vs_fail(err, VS_E_LIMIT, "store: at most %d devices", MG_STORES_MAX);
+	rc = set_path(s->at[s->n], sizeof(s->at[0]), "store", value, err);
+	s->n += rc == 0;
+	return rc;
+}
+
 static int set_memory(struct mg_options *o, const char *value, struct vs_error *err)
 {
 	if (vs_parse_size(value, &o->memory) != 0)
@@ -130,7 +143,7 @@ int mg_options_set(struct mg_options *o, const char *key, const char *value, str
 	if (strcmp(key, "state") == 0)
 		return set_path(o->state, sizeof(o->state), key, value, err);
 	if (strcmp(key, "store") == 0)
-		return set_path(o->store, sizeof(o->store), key, value, err);
+		return add_store(&o->stores, value, err);
 	if (strcmp(key, "memory") == 0)
 		return set_memory(o, value, err);
 	if (strcmp(key, "iscsi") == 0)
@@ -192,11 +205,13 @@ static int read_config(struct mg_options *o, bool asked, struct vs_error *err)
 
 static int defaults(struct mg_options *o, struct vs_error *err)
 {
-	if (!o->store[0]) {
-		int n = snprintf(o->store, sizeof(o->store), "%s/store.img", o->state);
+	if (!o->stores.n) {
+		int n =
+		    snprintf(o->stores.at[0], sizeof(o->stores.at[0]), "%s/store.img", o->state);
 
-		if (n < 0 || (size_t)n >= sizeof(o->store))
+		if (n < 0 || (size_t)n >= sizeof(o->stores.at[0]))
 			return vs_fail(err, VS_E_INVAL, "state: path is too long");
+		o->stores.n = 1;
 	}
 	if (!o->memory) {
 		uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -214,8 +229,8 @@ static void merge(struct mg_options *o, const struct mg_options *cli)
 {
 	if (cli->state[0])
 		memcpy(o->state, cli->state, sizeof(o->state));
-	if (cli->store[0])
-		memcpy(o->store, cli->store, sizeof(o->store));
+	if (cli->stores.n)
+		o->stores = cli->stores;
 	if (cli->memory)
 		o->memory = cli->memory;
 	if (cli->iscsi.given)

@@ -17,6 +17,7 @@
 #define MG_CONFIG_DEFAULT "/etc/vstore/vstore.conf"
 #define MG_STATE_DEFAULT "/var/lib/vstore"
 #define MG_LISTEN_MAX 8
+#define MG_STORES_MAX 16
 #define MG_ISCSI_PORT 3260
 #define MG_NBD_PORT 10809
 #define MG_STATE_MAX 64 /* longest state path: the sockets below it must fit sun_path */
@@ -37,10 +38,16 @@ struct mg_listens {
 	bool given;
 };
 
+/* The devices of the store. */
+struct mg_stores {
+	char at[MG_STORES_MAX][PATH_MAX];
+	unsigned n;
+};
+
 struct mg_options {
 	char config[PATH_MAX];
 	char state[MG_STATE_MAX];
-	char store[PATH_MAX];
+	struct mg_stores stores;
 	uint64_t memory; /* bytes */
 	struct mg_listens iscsi, nbd;
 	enum vs_log_level log_level;

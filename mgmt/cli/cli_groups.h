@@ -9,7 +9,7 @@ extern const struct cli_command cli_offline_check[];
 extern const struct cli_command cli_node_status[];
 extern const struct cli_command cli_node_df[];
 extern const struct cli_command cli_top_commands[];
-extern const struct cli_command cli_node_store[];
+extern const struct cli_command cli_store[];
 extern const struct cli_command cli_volume_commands[];
 extern const struct cli_command cli_snapshot_commands[];
 extern const struct cli_command cli_repo_commands[];

@@ -1,4 +1,4 @@
-/* status, df, store show: the node's figures. */
+/* status, df: the node's figures. */
 #include "mgmt/cli/cli_groups.h"
 
 #include "mgmt/cli/cli_fields.h"
@@ -33,32 +33,6 @@ static const struct cli_field df_fields[] = {
     {0},
 };
 
-static const struct cli_field store_fields[] = {
-    {"device", "device", CLI_AS_TEXT},
-    {"state", "state", CLI_AS_STATE},
-    {"uuid", "UUID", CLI_AS_TEXT},
-    {"format_version", "format version", CLI_AS_COUNT},
-    {"segment_size", "segment size", CLI_AS_SIZE},
-    {"segments", "segments", CLI_AS_COUNT},
-    {"free_segments", "segments free", CLI_AS_COUNT},
-    {"segments_cleaned", "segments cleaned", CLI_AS_COUNT},
-    {"memory_bytes", "memory", CLI_AS_SIZE},
-    {"device_reads", "device reads", CLI_AS_COUNT},
-    {"device_read_bytes", "read from device", CLI_AS_SIZE},
-    {"device_writes", "device writes", CLI_AS_COUNT},
-    {"device_write_bytes", "written to device", CLI_AS_SIZE},
-    {"device_flushes", "device flushes", CLI_AS_COUNT},
-    {"cache_hits", "cache hits", CLI_AS_COUNT},
-    {"cache_misses", "cache misses", CLI_AS_COUNT},
-    {"dedup_hits", "deduplicated blocks", CLI_AS_COUNT},
-    {"checkpoints", "checkpoints", CLI_AS_COUNT},
-    {"bytes_data", "written: data", CLI_AS_SIZE},
-    {"bytes_maps", "written: maps", CLI_AS_SIZE},
-    {"bytes_tables", "written: tables", CLI_AS_SIZE},
-    {"bytes_cleaner", "written: cleaner", CLI_AS_SIZE},
-    {0},
-};
-
 static int status(struct cli *c)
 {
 	return cli_fields_object(c, cli_call(c, "GET", NULL, "/v1/status"), status_fields);
@@ -73,11 +47,6 @@ static int df(struct cli *c)
 	return cli_fields_object(c, answer, df_fields);
 }
 
-static int store_show(struct cli *c)
-{
-	return cli_fields_object(c, cli_call(c, "GET", NULL, "/v1/store"), store_fields);
-}
-
 const struct cli_command cli_node_status[] = {
     {"", "", "show whether the node is well and what it serves", NULL, status},
     {0},
@@ -90,10 +59,5 @@ const struct cli_command cli_node_df[] = {
 	 {0},
      },
      df},
-    {0},
-};
-
-const struct cli_command cli_node_store[] = {
-    {"show", "", "show the store's device, format and counters", NULL, store_show},
     {0},
 };

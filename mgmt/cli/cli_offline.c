@@ -4,6 +4,7 @@
 #include "blockstore/check.h"
 #include "blockstore/device.h"
 #include "blockstore/store.h"
+#include "common/bytes.h"
 #include "common/loop.h"
 #include "common/text.h"
 #include "mgmt/cli/cli.h"
@@ -23,47 +24,108 @@ static enum bs_coding coding_of(const char *name)
 	return strcmp(name, "zstd") == 0 ? BS_CODING_ZSTD : BS_CODING_PLAIN;
 }
 
-static int format_device(struct cli *c, const char *path, bool create, struct bs_device **dev,
-			 struct vs_error *err)
+#define DEVICES_MAX 16
+
+/* The devices of a command, and which of them are files that it has made. */
+struct devices {
+	struct bs_device *dev[DEVICES_MAX];
+	bool made[DEVICES_MAX];
+	unsigned n;
+};
+
+static void close_devices(struct devices *d)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		bs_device_close(d->dev[i]);
+}
+
+static void unmake(const struct cli *c, const struct devices *d)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->made[i])
+			(void)unlink(c->args.pos[i]);
+}
+
+static bool exists(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 || errno != ENOENT;
+}
+
+static int format_devices(struct cli *c, struct devices *d, struct vs_error *err)
 {
 	struct bs_init_options opts = {
 	    .segment_size = cli_args_u64(&c->args, "segment", 0),
 	    .compression = coding_of(cli_args_text(&c->args, "compression")),
 	    .force = cli_args_has(&c->args, "force"),
+	    .mirror = cli_args_has(&c->args, "mirror"),
 	};
-	int rc = bs_device_open(path, create ? BS_DEVICE_CREATE : 0,
-				cli_args_u64(&c->args, "size", 0), dev, err);
+	int rc = 0;
 
-	return rc < 0 ? rc : bs_store_init(*dev, &opts, err);
+	for (size_t i = 0; rc == 0 && i < c->args.npos; i++) {
+		d->made[i] = !exists(c->args.pos[i]);
+		rc = bs_device_open(c->args.pos[i], d->made[i] ? BS_DEVICE_CREATE : 0,
+				    cli_args_u64(&c->args, "size", 0), &d->dev[i], err);
+		d->n += rc == 0;
+	}
+	return rc ? rc : bs_store_init_all(d->dev, d->n, &opts, err);
+}
+
+static int init_usage(struct cli *c)
+{
+	bool size = cli_args_has(&c->args, "size"), any_new = false;
+
+	if (c->args.npos > DEVICES_MAX)
+		return cli_usage(c, "a store has at most %d devices", DEVICES_MAX);
+	if (cli_args_has(&c->args, "mirror") && c->args.npos < 2)
+		return cli_usage(c, "--mirror needs two devices or more");
+	for (size_t i = 0; i < c->args.npos; i++) {
+		bool is_new = !exists(c->args.pos[i]);
+
+		if (is_new && !size)
+			return cli_usage(c, "%s does not exist: --size SIZE creates a file",
+					 c->args.pos[i]);
+		any_new |= is_new;
+	}
+	return size && !any_new ? cli_usage(c, "%s exists: --size is only for a file to be created",
+					    c->args.pos[0])
+				: CLI_DONE;
+}
+
+static int init_done(struct cli *c, const struct devices *d)
+{
+	bool mirror = cli_args_has(&c->args, "mirror");
+	json_t *names = json_array();
+	uint64_t size = mirror ? UINT64_MAX : 0;
+	char text[16];
+
+	for (unsigned i = 0; i < d->n; i++) {
+		(void)json_array_append_new(names, json_string(c->args.pos[i]));
+		size = mirror ? VS_MIN(size, d->dev[i]->size) : size + d->dev[i]->size;
+	}
+	(void)vs_format_size(size, text, sizeof(text));
+	return cli_done(c,
+			json_pack("{s:s,s:I,s:o}", "device", c->args.pos[0], "size",
+				  (json_int_t)size, "devices", names),
+			d->n == 1 ? "formatted %s, %s" : "formatted %s and others, %s",
+			c->args.pos[0], text);
 }
 
 static int init(struct cli *c)
 {
-	const char *path = c->args.pos[0];
-	struct bs_device *dev = NULL;
+	struct devices d = {0};
 	struct vs_error err = {0};
-	char text[16];
-	struct stat st;
-	uint64_t size;
-	bool create = stat(path, &st) < 0 && errno == ENOENT;
-	int rc;
+	int status = init_usage(c), rc;
 
-	if (create && !cli_args_has(&c->args, "size"))
-		return cli_usage(c, "%s does not exist: --size SIZE creates a file", path);
-	if (!create && cli_args_has(&c->args, "size"))
-		return cli_usage(c, "%s exists: --size is only for a file to be created", path);
-	rc = format_device(c, path, create, &dev, &err);
-	size = dev ? dev->size : 0;
-	if (dev)
-		bs_device_close(dev);
-	if (rc < 0) {
-		if (create && dev)
-			(void)unlink(path);
-		return cli_fail("%s", err.text);
-	}
-	(void)vs_format_size(size, text, sizeof(text));
-	return cli_done(c, json_pack("{s:s,s:I}", "device", path, "size", (json_int_t)size),
-			"formatted %s, %s", path, text);
+	if (status != CLI_DONE)
+		return status;
+	rc = format_devices(c, &d, &err);
+	status = rc < 0 ? cli_fail("%s", err.text) : init_done(c, &d);
+	close_devices(&d);
+	if (rc < 0)
+		unmake(c, &d);
+	return status;
 }
 
 struct check_output {
@@ -119,12 +181,20 @@ static int check(struct cli *c)
 	    .read_data = cli_args_has(&c->args, "read-data"), .report = report, .arg = &o};
 	struct bs_check_result result = {0};
 	struct vs_error err = {0};
-	struct bs_device *dev;
-	int rc = bs_device_open(c->args.pos[0], BS_DEVICE_READ_ONLY, 0, &dev, &err);
+	struct devices d = {0};
+	int rc = 0;
 
+	if (c->args.npos > DEVICES_MAX)
+		return cli_usage(c, "a store has at most %d devices", DEVICES_MAX);
+	for (size_t i = 0; rc == 0 && i < c->args.npos; i++) {
+		rc = bs_device_open(c->args.pos[i], BS_DEVICE_READ_ONLY, 0, &d.dev[i], &err);
+		d.n += rc == 0;
+	}
 	cli_progress_start(&o.progress, "check", c->quiet);
 	if (rc == 0)
-		rc = bs_check_run(dev, &opts, &result, &err);
+		rc = bs_check_run_all(d.dev, d.n, &opts, &result, &err);
+	else
+		close_devices(&d);
 	cli_progress_end(&o.progress);
 	if (rc == 0)
 		return print_result(c, &result, o.lines);
@@ -133,9 +203,10 @@ static int check(struct cli *c)
 }
 
 const struct cli_command cli_offline_init[] = {
-    {"", "DEVICE", "format a block device or a file as a store",
+    {"", "DEVICE...", "format block devices or files as a store",
      (const struct cli_option[]){
 	 {"size", CLI_SIZE, "SIZE", "of the file to be created", 0},
+	 {"mirror", CLI_FLAG, NULL, "each device holds everything, instead of a part", 0},
 	 {"segment", CLI_SIZE, "SIZE", "of segments: 256K to 16M (default 8M)", 0},
 	 {"compression", CLI_CHOICE, "lz4|zstd|none", "of new volumes (default lz4)", 0},
 	 {"force", CLI_FLAG, NULL, "overwrite what holds data", 0},
@@ -146,7 +217,7 @@ const struct cli_command cli_offline_init[] = {
 };
 
 const struct cli_command cli_offline_check[] = {
-    {"", "DEVICE", "recount a store that no daemon uses; exit 1 if anything differs",
+    {"", "DEVICE...", "recount a store that no daemon uses; exit 1 if anything differs",
      (const struct cli_option[]){
 	 {"read-data", CLI_FLAG, NULL, "also read all content and compare digests", 0},
 	 {0},

@@ -14,7 +14,7 @@ const struct cli_group cli_groups[] = {
     {"status", "the node at a glance", "vstore-store", cli_node_status, NULL},
     {"df", "space: what is there, used, saved", "vstore-store", cli_node_df, NULL},
     {"top", "what the store does, live", "vstore-store", cli_top_commands, NULL},
-    {"store", "the store's device and counters", "vstore-store", cli_node_store, NULL},
+    {"store", "the store's devices and counters", "vstore-store", cli_store, NULL},
     {"volume", "create, list, change, clone, import, export volumes", "vstore-volume",
      cli_volume_commands, NULL},
     {"snapshot", "create, list, compare, roll back snapshots", "vstore-snapshot",

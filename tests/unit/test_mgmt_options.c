@@ -46,7 +46,7 @@ static void test_defaults(void **state)
 	(void)state;
 	assert_int_equal(parse(ARGS("--config", "/dev/null"), &err), MG_RUN);
 	assert_string_equal(options.state, "/var/lib/vstore");
-	assert_string_equal(options.store, "/var/lib/vstore/store.img");
+	assert_string_equal(options.stores.at[0], "/var/lib/vstore/store.img");
 	assert_int_equal(options.iscsi.n, 1);
 	assert_string_equal(options.iscsi.at[0].host, "127.0.0.1");
 	assert_int_equal(options.iscsi.at[0].port, 3260);
@@ -73,7 +73,7 @@ static void test_file_and_command_line(void **state)
 	config(path, "# a node\nstate = /srv/a\nmemory = 512M\niscsi = 127.0.0.1:1\n"
 		     "iscsi = 7@[::1]:2\nnbd = 127.0.0.1:3\nlog-level = debug\n");
 	assert_int_equal(parse(ARGS("--config", path), &err), MG_RUN);
-	assert_string_equal(options.store, "/srv/a/store.img");
+	assert_string_equal(options.stores.at[0], "/srv/a/store.img");
 	assert_int_equal(options.memory, 512 << 20);
 	assert_int_equal(options.iscsi.n, 2);
 	assert_int_equal(options.iscsi.at[0].tag, 1);
@@ -101,7 +101,7 @@ static void test_file_and_command_line(void **state)
 	assert_int_equal(options.nbd.n, 1);
 	assert_int_equal(options.nbd.at[0].port, 9);
 	assert_int_equal(options.memory, 1 << 30);
-	assert_string_equal(options.store, "/dev/sdz");
+	assert_string_equal(options.stores.at[0], "/dev/sdz");
 	assert_string_equal(options.state, "/srv/a");
 	assert_int_equal(options.log_level, VS_LOG_ERROR);
 	unlink(path);
