@@ -50,7 +50,7 @@ static int teardown(void **state)
 static void format(unsigned n, bool mirror)
 {
 	struct bs_init_options opts = {.segment_size = 256 << 10, .mirror = mirror};
-	struct bs_device *devs[DEVICES];
+	struct bs_device *devs[DEVICES] = {0};
 	struct vs_error err = {0};
 
 	for (unsigned i = 0; i < n; i++)
