@@ -35,7 +35,7 @@ static int grow(struct bs_droprun *r, uint64_t room)
 		return 0;
 	if (room > BS_DROPS_MAX)
 		return VS_E_NOMEM;
-	room += room / 2;
+	room = VS_MAX(room, r->room + r->room / 2);
 	cid = realloc(r->cid, room * sizeof(*cid));
 	if (!cid)
 		return VS_E_NOMEM;
