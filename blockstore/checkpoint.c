@@ -103,7 +103,9 @@ static void cut(struct bs_engine *e, bool clean)
 	VS_ASSERT(!c->writing && !c->stream[0].filling && !c->stream[1].filling);
 	c->error = 0;
 	c->step = 0;
-	e->checkpoint_started_bytes = e->log.bytes;
+	e->cut_at.bytes = e->log.bytes;
+	e->cut_at.records = e->log.records;
+	e->cut_at.taken_apart = e->taken_apart;
 	if (e->log.open) /* empty: it would lie before the cut and be numbered after it */
 		bs_log_drop_open(e);
 	bs_frames_cut(e);
@@ -196,13 +198,27 @@ void bs_checkpoint_want(struct bs_engine *e)
 		e->checkpoint_wanted = true;
 }
 
+/*
+ * How long recovery from the last cut would take on a device of 10,000 reads and 1 GiB a second: it
+ * reads each page that has changed, and those that were taken apart, once, and goes through the
+ * log.
+ */
+static uint64_t recovery_us(const struct bs_engine *e)
+{
+	uint64_t pages = e->frames.ndirty + (e->taken_apart - e->cut_at.taken_apart);
+
+	return 100 * pages + (e->log.records - e->cut_at.records) +
+	       ((e->log.bytes - e->cut_at.bytes) >> 10);
+}
+
 static bool due(const struct bs_engine *e)
 {
 	const struct bs_segs *s = &e->segs;
 
 	if (e->checkpoint_wanted || e->frames.ndirty >= e->frames.dirty_limit)
 		return true;
-	if (e->log.bytes - e->checkpoint_started_bytes >= e->cfg.checkpoint_bytes)
+	if (e->log.bytes - e->cut_at.bytes >= e->cfg.checkpoint_bytes ||
+	    recovery_us(e) >= e->cfg.recovery_us)
 		return true;
 	return s->nfree <= s->reserve[BS_NEED_DATA] + s->count / 32 && (s->nfreeing || s->emptied);
 }

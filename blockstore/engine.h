@@ -53,6 +53,7 @@ struct bs_engine_config {
 	uint64_t checkpoint_bytes; /* log bytes between checkpoints */
 	unsigned checkpoint_step;  /* pages that a checkpoint places before others run */
 	unsigned spares;	   /* old versions of pages that it may hold; at least 128 */
+	uint64_t recovery_us;	   /* recovery should take no longer (checkpoint.c) */
 	uint32_t ref_cap;	   /* references of one content */
 	uint16_t gen_mask;	   /* generations wrap at this mask */
 	uint64_t max_contents;	   /* slots of the place table */
@@ -158,7 +159,10 @@ struct bs_engine {
 	struct bs_checkpoint *checkpoint;
 	struct bs_replay *replay;
 	struct bs_exact *exact;
-	uint64_t checkpoint_started_bytes;
+	uint64_t taken_apart; /* map pages that releases and absorbs have read since open */
+	struct {	      /* at the last cut */
+		uint64_t bytes, records, taken_apart;
+	} cut_at;
 	uint8_t *clean_buf;
 	uint64_t clean_rest, clean_live;
 	uint64_t owner_due;

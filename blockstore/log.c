@@ -262,6 +262,7 @@ uint8_t *bs_log_record(struct bs_engine *e, uint32_t len)
 	p = u->buf + BS_UNIT_HEAD + u->records_len;
 	u->records_len += len;
 	u->records++;
+	e->log.records++;
 	return p;
 }
 

@@ -54,9 +54,9 @@ struct bs_log {
 	uint32_t seg, off;
 	uint32_t ahead[BS_LOG_AHEAD];
 	struct bs_log_meta meta[2];
-	uint64_t bytes; /* appended since open */
-	bool large;	/* load is high: next unit gets a large header */
-	bool retrying;	/* a unit failed: all in flight are written again elsewhere */
+	uint64_t bytes, records; /* appended since open */
+	bool large;		 /* load is high: next unit gets a large header */
+	bool retrying;		 /* a unit failed: all in flight are written again elsewhere */
 	unsigned retries;
 	/* flush */
 	struct bs_iop *flush_ops;   /* wait for durable_seq to reach theirs */

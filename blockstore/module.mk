@@ -20,4 +20,4 @@ blockstore_SRCS := \
 	blockstore/volume.c blockstore/volume_change.c blockstore/work.c
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_scrub.c tests/unit/test_store_upgrade.c \
-	tests/unit/test_checkpoint.c
+	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c

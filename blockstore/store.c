@@ -129,6 +129,7 @@ void bs_store_budget(uint64_t memory, struct bs_engine_config *cfg)
 	    .checkpoint_bytes = UINT64_C(512) << 20,
 	    .checkpoint_step = 16,
 	    .spares = (unsigned)VS_MIN(pages * 30 / 100, 8u << 20) / 8 + 4096,
+	    .recovery_us = 5000000,
 	    .ref_cap = UINT32_MAX - (1u << 20),
 	    .gen_mask = UINT16_MAX,
 	};

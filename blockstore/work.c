@@ -260,6 +260,7 @@ static int do_release(struct bs_engine *e, uint64_t cid, bool replay)
 
 		bs_rec_put(bs_log_record(e, BS_REC_RELEASE_SIZE), &r);
 		pop(e);
+		e->taken_apart++;
 	}
 	apply_release(e, f);
 	return 0;
@@ -284,6 +285,7 @@ static int do_absorb(struct bs_engine *e, uint64_t cid, bool replay)
 
 		bs_rec_put(bs_log_record(e, BS_REC_ABSORB_SIZE), &r);
 		pop(e);
+		e->taken_apart += 2;
 	}
 	apply_absorb(e, &a);
 	return 0;

@@ -90,6 +90,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .checkpoint_bytes = cfg->checkpoint_bytes,
 	    .checkpoint_step = cfg->checkpoint_step,
 	    .spares = cfg->spares,
+	    .recovery_us = cfg->recovery_us,
 	    .ref_cap = cfg->ref_cap,
 	    .gen_mask = cfg->gen_mask,
 	    .max_contents = cfg->max_contents,

@@ -65,6 +65,7 @@ void world_default_config(struct world *w)
 	    .checkpoint_bytes = UINT64_C(65536) * sim_between(r, 2, 64),
 	    .checkpoint_step = sim_between(r, 1, 8),
 	    .spares = sim_between(r, 128, 200),
+	    .recovery_us = sim_one_in(r, 4) ? 3000 : 5000000,
 	    .ref_cap = sim_one_in(r, 4) ? 3 : 65535,
 	    .gen_mask = sim_one_in(r, 2) ? 3 : 0xffff,
 	    .max_contents = 1u << 16,
