@@ -488,8 +488,9 @@ static void starve(struct bs_engine *e)
 static bool yields_to_others(const struct bs_engine *e)
 {
 	const struct bs_drops *d = &e->drops;
+	const struct bs_frames *fs = &e->frames;
 
-	return e->frames.ndirty >= e->frames.dirty_limit && !d->asked && !d->wait.head;
+	return fs->ncut + fs->ndirty >= fs->dirty_limit * 3 / 2 && !d->asked && !d->wait.head;
 }
 
 /* The next leaves are near the top of the heap, and all in it will be needed. */
