@@ -237,7 +237,9 @@ int bs_merge_step(struct bs_engine *e, struct bs_merge_info *out)
 				      .bytes = m->bytes,
 				      .done = m->pass * leaves + m->leaf,
 				      .total = m->passes * leaves,
-				      .finished = m->pass == m->passes};
+				      .finished = m->pass == m->passes,
+				      .busy = e->op_fibers || e->reads_in_flight ||
+					      e->pending.head || e->log.nflight};
 	return 0;
 }
 

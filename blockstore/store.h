@@ -114,6 +114,7 @@ struct bs_merge_info {
 	uint64_t merged, bytes; /* contents, stored bytes that they gave up */
 	uint64_t done, total;	/* of the work */
 	bool finished;
+	bool busy; /* others use the store */
 };
 /*
  * begin, then step until finished: each takes milliseconds, and the caller decides how much time

@@ -8,6 +8,7 @@
 #include "mgmt/copy.h"
 #include "mgmt/devices.h"
 #include "mgmt/draft.h"
+#include "mgmt/dedup.h"
 #include "mgmt/http.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/nbd.h"
@@ -170,6 +171,11 @@ static int open_scrub(struct mg_node *n, struct vs_error *err)
 	return mg_scrub_open(n, &n->scrub, err);
 }
 
+static int open_dedup(struct mg_node *n, struct vs_error *err)
+{
+	return mg_dedup_open(n, &n->dedup, err);
+}
+
 static int open_http(struct mg_node *n, struct vs_error *err)
 {
 	char path[PATH_MAX];
@@ -181,9 +187,8 @@ static int open_http(struct mg_node *n, struct vs_error *err)
 int mg_node_open(const struct mg_options *o, struct mg_node **out, struct vs_error *err)
 {
 	static int (*const steps[])(struct mg_node * n, struct vs_error * err) = {
-	    take_state, make_run,   open_catalogue, open_events,      open_store,
-	    open_tasks, open_scrub, open_vms,	    open_attachments, open_iscsi,
-	    open_nbd,	open_space, open_http,
+	    take_state, make_run, open_catalogue,   open_events, open_store, open_tasks, open_scrub,
+	    open_dedup, open_vms, open_attachments, open_iscsi,	 open_nbd,   open_space, open_http,
 	};
 	struct mg_node *n = calloc(1, sizeof(*n));
 	int rc = 0;
@@ -224,6 +229,7 @@ void mg_node_close(struct mg_node *n)
 	mg_vms_close(n->vms);
 	mg_tasks_close(n->tasks);
 	mg_scrub_close(n->scrub);
+	mg_dedup_close(n->dedup);
 	if (n->store && bs_store_close(n->store, &err) != 0)
 		vs_err("the store was not closed cleanly: %s", err.text);
 	mg_events_close(n->events);

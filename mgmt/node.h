@@ -19,6 +19,7 @@ struct mg_attachments;
 struct mg_iscsi;
 struct mg_nbd;
 struct mg_scrub;
+struct mg_dedup;
 struct mg_space;
 struct mg_vms;
 struct mg_http;
@@ -40,6 +41,7 @@ struct mg_node {
 	struct mg_vms *vms;
 	struct mg_space *space;
 	struct mg_scrub *scrub;
+	struct mg_dedup *dedup;
 	struct mg_http *http;
 };
 

@@ -26,6 +26,7 @@ const struct cli_group cli_groups[] = {
     {"target", "iSCSI targets", "vstore-target", cli_target_commands, NULL},
     {"nbd", "NBD exports", "vstore-nbd", cli_nbd_commands, NULL},
     {"vm", "virtual machines", "vstore-vm", cli_vm_commands, NULL},
+    {"dedup", "merge blocks kept more than once", "vstore-dedup", cli_dedup_commands, NULL},
     {"scrub", "read the whole store back and heal it", "vstore-scrub", cli_scrub_commands, NULL},
     {"task", "long work: list, wait, cancel", "vstore-task", cli_activity_task, NULL},
     {"event", "what happened", "vstore-event", cli_activity_event, NULL},

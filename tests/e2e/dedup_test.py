@@ -11,8 +11,10 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import debian  # noqa: E402
+import node as nodes  # noqa: E402
 import tap  # noqa: E402
 
+TWICE = os.path.join(nodes.BUILD, "tests", "e2e", "twice")
 RATE = os.path.join(debian.ROOT, "build", "tests", "bench", "dedup_rate")
 
 
@@ -39,5 +41,41 @@ def test_a_small_index_finds_nearly_everything():
         assert one["share_of_full"] >= least
 
 
+def exported(node, volume):
+    """SHA-256 of all that a volume holds."""
+    path = os.path.join(node.state, "out")
+    node.vstore("volume", "export", volume, path, "--force")
+    return nodes.sha256(path)
+
+
+def test_duplicates_are_merged_while_the_node_runs():
+    blocks = 8192
+    with nodes.Node(size="1G", iscsi=False) as node:
+        assert node.json("dedup", "status")["state"] == "never"
+        assert "no duplicates" in node.refused("dedup", "stop")
+        node.stop()
+        nodes.run(TWICE, node.store, str(blocks))
+        node.start()
+        before = node.json("df")
+        assert before["unique_content_bytes"] == 2 * blocks * 4096
+        sums = [exported(node, volume) for volume in ("one", "two")]
+        assert sums[0] == sums[1]
+        found = node.json("dedup", "start")
+        assert (found["state"], found["merged_blocks"]) == ("done", blocks)
+        after = node.json("df")
+        assert after["unique_content_bytes"] == blocks * 4096
+        assert before["physical_used_bytes"] - after["physical_used_bytes"] > blocks * 4000
+        assert node.json("dedup", "status") == found
+        assert [exported(node, volume) for volume in ("one", "two")] == sums
+        assert any("8192 duplicates" in e["message"] for e in node.json("event", "list")
+                   if e["kind"] == "dedup")
+        node.vstore("volume", "delete", "one")
+        assert exported(node, "two") == sums[1]
+        assert node.json("dedup", "start")["merged_blocks"] == 0
+        node.stop()
+        node.check()
+
+
 if __name__ == "__main__":
-    tap.run(test_a_small_index_finds_nearly_everything)
+    tap.run(test_a_small_index_finds_nearly_everything,
+            test_duplicates_are_merged_while_the_node_runs)
