@@ -141,6 +141,7 @@ int bs_pool_read_super(struct bs_device *dev, struct bs_super *out, struct vs_er
 struct opening {
 	struct label *label;
 	unsigned n;
+	const struct label *plain; /* the store is this device alone; NULL: there is a table */
 	struct bs_devtab tab;
 	const struct label *by[BS_POOL_DEVICES]; /* label of each device of the table */
 	struct bs_pool_found *found;
@@ -168,13 +169,36 @@ static int same_store(struct opening *o, struct vs_error *err)
 				       "%s and %s belong to different stores: give the devices of "
 				       "one",
 				       first->dev->name, l->dev->name);
-		if (!newest(first)->tab.ndevs || !newest(l)->tab.ndevs)
+	}
+	return first ? 0 : no_label(&o->label[0], err);
+}
+
+/*
+ * A device without a table beside others that have one: it was the whole store, and power was lost
+ * while the others joined it, before it heard of that. Then nothing has happened since that it does
+ * not have. Else it is an older copy of the store.
+ */
+static int choose_plain(struct opening *o, struct vs_error *err)
+{
+	for (unsigned i = 0; i < o->n; i++)
+		if (o->label[i].status == 0 && table_of(&o->label[i])->ndevs == 0 && !o->plain)
+			o->plain = &o->label[i];
+	for (unsigned i = 0; o->plain && i < o->n; i++) {
+		const struct label *l = &o->label[i];
+		const struct bs_devtab *t = table_of(l);
+		int self;
+
+		if (l->status || l == o->plain)
+			continue;
+		self = bs_devtab_find(t, &t->self);
+		if (self < 0 || newest(l)->checkpoint > newest(o->plain)->checkpoint ||
+		    (t->dev[self].group == 0 && bs_member_whole(t->dev[self].state)))
 			return vs_fail(err, VS_E_INVAL,
 				       "%s and %s each say that they are the whole store: give one "
 				       "of them",
-				       first->dev->name, l->dev->name);
+				       o->plain->dev->name, l->dev->name);
 	}
-	return first ? 0 : no_label(&o->label[0], err);
+	return 0;
 }
 
 /* The table of the highest generation counts, on whichever device it is. */
@@ -352,20 +376,19 @@ static int open_plain(const struct label *l, struct bs_pool **out, struct vs_err
 static int open_labels(struct opening *o, struct bs_pool **out, struct vs_error *err)
 {
 	const struct bs_pool_supers *s;
-	const struct label *l = o->label;
 	struct label choice = {0};
 	int rc = same_store(o, err);
 
+	if (rc == 0)
+		rc = choose_plain(o, err);
 	if (rc)
 		return rc;
-	while (l->status)
-		l++;
-	if (newest(l)->tab.ndevs) {
+	if (!o->plain) {
 		rc = open_table(o, out, err);
 	} else {
-		rc = open_plain(l, out, err);
+		rc = open_plain(o->plain, out, err);
 		for (unsigned i = 0; i < o->n; i++)
-			if (&o->label[i] != l)
+			if (&o->label[i] != o->plain)
 				note(o->found, BS_WARNING,
 				     "%s is not part of the store and is not used",
 				     o->label[i].dev->name);

@@ -236,6 +236,7 @@ const struct sim_case sim_cases[] = {
     {"reads that lie, damage that must not spread", 24 * MIB, 800, sim_lying_reads},
     {"scrubs beside everything else", 24 * MIB, 300, sim_scrubbed},
     {"a mirror with a bad side", 24 * MIB, 600, sim_mirror},
+    {"a mirror made and unmade under load", 24 * MIB, 400, sim_joined},
     {"duplicates merged under load", 24 * MIB, 800, sim_merge},
     {"changes between a checkpoint's steps", 24 * MIB, 400, sim_between_steps},
 };

@@ -1,5 +1,7 @@
 #include "tests/sim/hostint.h"
 
+#include "blockstore/pool_change.h"
+#include "blockstore/pool_open.h"
 #include "blockstore/port.h"
 #include "common/bytes.h"
 #include "tests/sim/report.h"
@@ -63,12 +65,16 @@ static void detach(struct bs_device *dev[2], unsigned n)
 int sim_host_format(struct sim_disk *disk, struct sim_clock *clock, uint64_t segment_size,
 		    struct vs_error *err)
 {
-	const struct bs_init_options opts = {.segment_size = segment_size,
-					     .compression = BS_CODING_LZ4,
-					     .mirror = sim_disk_partner(disk) != NULL};
+	struct bs_init_options opts = {
+	    .segment_size = segment_size,
+	    .compression = BS_CODING_LZ4,
+	};
 	struct bs_device *dev[2];
 	unsigned n = attach(disk, clock, dev);
-	int rc = bs_store_init_all(dev, n, &opts, err);
+	int rc;
+
+	opts.mirror = n > 1;
+	rc = bs_store_init_all(dev, n, &opts, err);
 
 	detach(dev, n);
 	return rc;
@@ -213,6 +219,98 @@ bool sim_host_in_sync(const struct sim_host *h)
 		if (p->tab.dev[i].state != BS_MEMBER_NONE && p->tab.dev[i].state != BS_MEMBER_SYNC)
 			return false;
 	return !p->settling;
+}
+
+static const char *const disks[] = {"simulated disk", "second disk"};
+
+static int join_call(struct bs_engine *e, struct bs_call *c)
+{
+	struct sim_host *h = c->arg;
+	const struct bs_device_add how = {.mirror_of = disks[0], .force = true};
+	struct bs_super label;
+	bool has = bs_pool_read_super(h->dev[1], &label, NULL) == 0;
+
+	return bs_pool_join(e, h->dev[1], has ? &label : NULL, &how, NULL);
+}
+
+static int leave_call(struct bs_engine *e, struct bs_call *c)
+{
+	struct sim_host *h = vs_container_of(c, struct sim_host, change);
+	struct bs_device *gone;
+
+	return bs_pool_leave(e, c->arg ? disks[1] : disks[0], &gone, NULL) ? VS_E_IO : h->changed;
+}
+
+static void change_done(struct bs_call *c)
+{
+	struct sim_host *h = vs_container_of(c, struct sim_host, change);
+
+	h->changing = false;
+	h->changed = c->status == 1 ? 0 : c->status;
+}
+
+static void change(struct sim_host *h, int (*fn)(struct bs_engine *, struct bs_call *), void *arg)
+{
+	sim_require(!h->changing, "two changes of the devices at once");
+	h->changing = true;
+	h->changed = 1;
+	h->change = (struct bs_call){.fn = fn, .arg = arg, .writer = true, .done = change_done};
+	bs_engine_call(h->engine, &h->change);
+}
+
+void sim_host_join(struct sim_host *h)
+{
+	if (h->ndevs == 1)
+		h->dev[h->ndevs++] = sim_disk_attach(sim_disk_partner(h->disk), h->clock);
+	change(h, join_call, h);
+}
+
+void sim_host_leave(struct sim_host *h, unsigned i)
+{
+	change(h, leave_call, i ? h : NULL);
+}
+
+static int forget_call(struct bs_engine *e, struct bs_call *c)
+{
+	const struct sim_host *h = vs_container_of(c, struct sim_host, change);
+	const struct bs_pool *p = h->engine->pool;
+	struct bs_device *gone;
+	char uuid[VS_UUID_TEXT];
+
+	for (unsigned i = 0; i < p->tab.ndevs; i++) {
+		if (p->tab.dev[i].state != BS_MEMBER_MISSING || p->side[i].dev)
+			continue;
+		vs_uuid_format(&p->tab.dev[i].uuid, uuid);
+		return bs_pool_leave(e, uuid, &gone, NULL);
+	}
+	return VS_E_NOENT;
+}
+
+bool sim_host_forget(struct sim_host *h)
+{
+	const struct bs_pool *p = h->engine->pool;
+
+	for (unsigned i = 0; i < p->tab.ndevs; i++) {
+		if (p->tab.dev[i].state == BS_MEMBER_MISSING && !p->side[i].dev) {
+			change(h, forget_call, NULL);
+			return true;
+		}
+	}
+	return false;
+}
+
+int sim_host_changed(const struct sim_host *h)
+{
+	return h->changed;
+}
+
+unsigned sim_host_sides(const struct sim_host *h)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < h->engine->pool->tab.ndevs; i++)
+		n += h->engine->pool->tab.dev[i].state != BS_MEMBER_NONE;
+	return n;
 }
 
 unsigned sim_host_complaints(const struct sim_host *h)

@@ -105,6 +105,16 @@ void sim_host_admin(struct sim_host *h, struct sim_admin *a);
 void sim_host_info(struct sim_host *h, struct bs_store_info *out);
 /* Every device of a mirror is there and holds everything. */
 bool sim_host_in_sync(const struct sim_host *h);
+/*
+ * The second disk becomes a mirror of the first one, or side i goes. Neither waits: what comes of
+ * it is 1 until it is done. Once it is in the store it stays open until the host ends.
+ */
+void sim_host_join(struct sim_host *h);
+void sim_host_leave(struct sim_host *h, unsigned i);
+/* An entry whose device is not here: power was lost before the device heard that it joins. */
+bool sim_host_forget(struct sim_host *h);
+int sim_host_changed(const struct sim_host *h);
+unsigned sim_host_sides(const struct sim_host *h); /* devices in the store's table */
 /* Events of severity warning and error since open. */
 unsigned sim_host_complaints(const struct sim_host *h);
 

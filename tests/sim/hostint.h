@@ -16,6 +16,9 @@ struct sim_host {
 	struct sim_clock *clock;
 	struct bs_device *dev[2];
 	unsigned ndevs;
+	struct bs_call change; /* of the devices */
+	bool changing;
+	int changed; /* its outcome */
 	struct bs_engine *engine;
 	struct bs_port *ports[SIM_PORTS];
 	unsigned nports, complaints;

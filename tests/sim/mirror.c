@@ -138,3 +138,74 @@ void sim_mirror(struct world *w)
 		world_recount(w, true);
 	world_stop(w);
 }
+
+static void maybe_silence(struct world *w, uint32_t events)
+{
+	if (sim_one_in(&w->rng, 2))
+		sim_disk_silence_at(w->disk,
+				    sim_disk_events(w->disk) + 1 + sim_below(&w->rng, events));
+}
+
+static void await_change(struct world *w)
+{
+	for (unsigned i = 0; i < 200000 && sim_host_changed(w->host) == 1 && !world_cut(w); i++)
+		sim_require(world_turn(w) || world_cut(w), "a change of the devices never ends");
+	sim_require(world_cut(w) || sim_host_changed(w->host) == 0, "a change of the devices: %s",
+		    vs_err_text(sim_host_changed(w->host)));
+}
+
+static void join(struct world *w, struct workload *l)
+{
+	for (unsigned i = 0; i < 3 || sim_host_sides(w->host) < 2; i++) {
+		if (sim_host_sides(w->host) == 2) {
+			workload_run(w, l, 40);
+			crash(w);
+		} else {
+			if (i < 3)
+				maybe_silence(w, 150);
+			sim_host_join(w->host);
+			workload_run(w, l, sim_below(&w->rng, 60));
+			await_change(w);
+			if (world_cut(w) || sim_one_in(&w->rng, 3))
+				crash(w);
+		}
+		if (sim_host_forget(w->host))
+			await_change(w);
+	}
+}
+
+/*
+ * A second disk becomes a mirror of a store in use, and then one of the two goes; power is cut at
+ * any time. What is in sync works alone.
+ */
+void sim_joined(struct world *w)
+{
+	unsigned goes = sim_below(&w->rng, 2);
+	struct workload l;
+
+	sim_disk_pair(w->disk, sim_u64(&w->rng));
+	sim_disk_pull(side(w, 1), true);
+	world_format(w);
+	world_open(w);
+	workload_default(w, &l);
+	workload_run(w, &l, 80);
+	sim_disk_pull(side(w, 1), false);
+	join(w, &l);
+	bring_together(w, &l);
+	if (sim_one_in(&w->rng, 2))
+		alone(w, &l, sim_below(&w->rng, 2));
+	maybe_silence(w, 60);
+	sim_host_leave(w->host, goes);
+	workload_run(w, &l, sim_below(&w->rng, 60));
+	await_change(w);
+	crash(w);
+	if (sim_host_sides(w->host) == 2)
+		bring_together(w, &l);
+	workload_run(w, &l, 40);
+	world_settle(w);
+	world_die(w, sim_one_in(&w->rng, 2));
+	sim_disk_pull(side(w, goes), true);
+	world_recover(w, true, false);
+	world_recount(w, true);
+	world_stop(w);
+}

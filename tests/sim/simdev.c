@@ -318,7 +318,8 @@ struct bs_device *sim_disk_attach(struct sim_disk *d, struct sim_clock *clock)
 	s->dev.ops = &sim_ops;
 	s->dev.size = d->size;
 	s->dev.event_fd = -1;
-	(void)snprintf(s->dev.name, sizeof(s->dev.name), "simulated disk");
+	(void)snprintf(s->dev.name, sizeof(s->dev.name), "%s",
+		       d->first == d ? "simulated disk" : "second disk");
 	s->disk = d;
 	s->clock = clock;
 	s->queue_tail = &s->queue;
