@@ -166,10 +166,12 @@ int bs_ck_wait(struct bs_engine *e)
 
 int bs_ck_pace(struct bs_engine *e, unsigned pages)
 {
+	const struct bs_frames *fs = &e->frames;
 	struct bs_checkpoint *c = e->checkpoint;
+	bool late = fs->ndirty > fs->dirty_limit / 2; /* changes would have to wait soon */
 
 	c->step += pages;
-	if (c->step < e->cfg.checkpoint_step)
+	if (c->step < e->cfg.checkpoint_step * (late ? 8 : 1))
 		return 0;
 	c->step = 0;
 	bs_engine_room(e); /* changes may wait for what has been placed */

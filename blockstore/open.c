@@ -165,11 +165,16 @@ static int alloc_all(struct bs_engine *e)
 	return rc;
 }
 
-/* Dirty pages at which a checkpoint is due: what recovery can redo in time, and the store holds. */
+/*
+ * Dirty pages at which a checkpoint is due: what the store holds, and what recovery redoes in time.
+ * It reads pages one by one and never more than twice as many (bs_frames_room): 5 s at 100 us.
+ */
+#define RECOVERY_PAGES 25000u
+
 static unsigned dirty_limit(const struct bs_engine *e)
 {
 	uint64_t store_pages = (uint64_t)e->segs.count * e->segs.size / BS_PAGE;
-	uint64_t n = VS_MIN(e->cfg.frames / 5u, 40000u);
+	uint64_t n = VS_MIN(e->cfg.frames / 5u, RECOVERY_PAGES);
 
 	n = VS_MIN(n, VS_MAX(store_pages / 64, 64u));
 	return (unsigned)n;

@@ -127,7 +127,7 @@ void bs_store_budget(uint64_t memory, struct bs_engine_config *cfg)
 	    .units = 8,
 	    .unit_max = 1u << 20,
 	    .checkpoint_bytes = UINT64_C(512) << 20,
-	    .checkpoint_step = 16,
+	    .checkpoint_step = 8,
 	    .spares = (unsigned)VS_MIN(pages * 30 / 100, 8u << 20) / 8 + 4096,
 	    .recovery_us = 5000000,
 	    .ref_cap = UINT32_MAX - (1u << 20),
