@@ -12,6 +12,13 @@
 struct bs_check_options {
 	uint64_t memory; /* as in bs_open_options */
 	bool read_data;	 /* also read all content and compare it with its digest */
+	/*
+	 * Put right what can be put right without guessing or losing anything: counts from the
+	 * maps, pages from their other copy, leaves of the place and digest tables from the log's
+	 * units, orphans released. If anything else is wrong nothing is written at all; otherwise
+	 * one checkpoint changes all at once.
+	 */
+	bool repair;
 	/* One line for each difference; also called with done/total blocks (line NULL). */
 	void (*report)(void *arg, const char *line, uint64_t done, uint64_t total);
 	void *arg;
@@ -19,6 +26,7 @@ struct bs_check_options {
 
 struct bs_check_result {
 	uint64_t problems;
+	uint64_t repaired; /* differences that are no more; with problems 0 only */
 	uint64_t volumes, snapshots, contents, map_pages, stored_bytes;
 };
 

@@ -62,6 +62,10 @@ struct bs_engine_config {
 	bool discard;		   /* gives back what is free */
 	unsigned exact_slots;	   /* contents that a dry run counts in one pass; 0: 65536 */
 	bool no_owner;		   /* neither checks nor writes the owner block */
+	/* In a fiber, after the log is replayed and before anything is written; an error ends the
+	 * opening, and nothing is. NULL: none. */
+	int (*recovered)(struct bs_engine *e, void *arg);
+	void *recovered_arg;
 };
 
 /* Changes that wait for a reason, in the order in which they came. */

@@ -220,6 +220,8 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	struct recovery *r = vs_container_of(c, struct recovery, call);
 	int rc = bs_replay_run(e, r->err);
 
+	if (rc == 0 && e->cfg.recovered)
+		rc = e->cfg.recovered(e, e->cfg.recovered_arg);
 	if (rc == 0)
 		bs_index_open(e);
 	for (unsigned i = 0; rc == 0 && i < e->pool->tab.ndevs; i++)

@@ -1,7 +1,7 @@
-#include "blockstore/recount.h"
+#include "blockstore/recount_int.h"
 
 #include "blockstore/content.h"
-#include "blockstore/page.h"
+#include "blockstore/map.h"
 #include "blockstore/stored.h"
 
 #include <stdarg.h>
@@ -10,66 +10,78 @@
 
 #define MAX_LINES 1000u
 
-struct count {
-	struct bs_engine *e;
-	const struct bs_check_options *opts;
-	struct bs_check_result *res;
-	uint64_t nplaces, npages; /* slots */
-	uint32_t *place_refs;	  /* found, per content slot */
-	uint32_t *page_refs;	  /* found, per map page slot */
-	uint64_t *page_xors;
-	uint8_t *page_seen;
-	uint64_t *seg_live;
-	uint64_t done, total;
-	uint64_t references;
-};
-
-static void problem(struct count *c, const char *fmt, ...)
+static void say(struct bs_count *c, const char *fmt, va_list ap)
 {
 	char line[256];
-	va_list ap;
 
-	c->res->problems++;
-	if (!c->opts->report || c->res->problems > MAX_LINES)
+	if (!c->opts->report || c->res->problems + c->res->repaired > MAX_LINES)
 		return;
-	va_start(ap, fmt);
 	(void)vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
 	c->opts->report(c->opts->arg, line, c->done, c->total);
 }
 
-static void space(struct count *c, uint32_t seg, uint32_t off, uint32_t len, const char *what)
+void bs_count_problem(struct bs_count *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->res->problems++;
+	va_start(ap, fmt);
+	say(c, fmt, ap);
+	va_end(ap);
+}
+
+void bs_count_repaired(struct bs_count *c, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (rc == 0 && c->opts->repair)
+		c->res->repaired++;
+	else
+		c->res->problems++;
+	va_start(ap, fmt);
+	say(c, fmt, ap);
+	va_end(ap);
+}
+
+static void space(struct bs_count *c, uint32_t seg, uint32_t off, uint32_t len, const char *what)
 {
 	if (seg == BS_SEG_NONE)
 		return;
 	if (seg >= c->e->segs.count || !vs_range_ok(off, len, c->e->segs.size)) {
-		problem(c, "%s lies outside the store: segment %u at %u", what, seg, off);
+		bs_count_problem(c, "%s lies outside the store: segment %u at %u", what, seg, off);
 		return;
 	}
 	c->seg_live[seg] += len;
 }
 
-static void ref_page(struct count *c, uint64_t cid, const char *from)
+static void ref_page(struct bs_count *c, uint64_t cid, const char *from)
 {
 	if (bs_cid_slot(cid) >= c->npages)
-		problem(c, "%s refers to map page %llx, which does not exist", from,
-			(unsigned long long)cid);
+		bs_count_problem(c, "%s refers to map page %llx, which does not exist", from,
+				 (unsigned long long)cid);
 	else
 		c->page_refs[bs_cid_slot(cid)]++;
 }
 
-static void ref_content(struct count *c, uint64_t cid, uint64_t page)
+/* Generations are summed: if all are the content's, the sum is so many times that. */
+void bs_count_content(struct bs_count *c, uint64_t cid)
+{
+	c->place_refs[bs_cid_slot(cid)]++;
+	c->place_gens[bs_cid_slot(cid)] += bs_cid_gen(cid);
+}
+
+static void ref_content(struct bs_count *c, uint64_t cid, uint64_t page)
 {
 	if (bs_cid_slot(cid) >= c->nplaces)
-		problem(c, "map page %llx refers to content %llx, which does not exist",
-			(unsigned long long)page, (unsigned long long)cid);
+		bs_count_problem(c, "map page %llx refers to content %llx, which does not exist",
+				 (unsigned long long)page, (unsigned long long)cid);
 	else
-		c->place_refs[bs_cid_slot(cid)]++;
+		bs_count_content(c, cid);
 	c->references++;
 }
 
 /* What page `f` owns, and its reference on its base. */
-static int count_page(struct count *c, uint64_t cid, const struct bs_mapent *ent)
+static int count_page(struct bs_count *c, uint64_t cid, const struct bs_mapent *ent)
 {
 	struct bs_frame *f, *base = NULL;
 	int rc = bs_page_get(c->e, cid, &f);
@@ -77,8 +89,8 @@ static int count_page(struct count *c, uint64_t cid, const struct bs_mapent *ent
 	if (rc == 0 && ent->base)
 		rc = bs_page_get(c->e, ent->base, &base);
 	if (rc) {
-		problem(c, "map page %llx cannot be read: %s", (unsigned long long)cid,
-			vs_err_text(rc));
+		bs_count_problem(c, "map page %llx cannot be read: %s", (unsigned long long)cid,
+				 vs_err_text(rc));
 		return 0;
 	}
 	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
@@ -100,7 +112,7 @@ static int count_page(struct count *c, uint64_t cid, const struct bs_mapent *ent
 }
 
 /* Mapped blocks below each page agree with its count; done bottom up by comparing sums. */
-static int check_count(struct count *c, uint64_t cid, const struct bs_mapent *ent)
+static int check_count(struct bs_count *c, uint64_t cid, const struct bs_mapent *ent)
 {
 	struct bs_frame *f;
 	uint64_t sum = 0;
@@ -120,27 +132,30 @@ static int check_count(struct count *c, uint64_t cid, const struct bs_mapent *en
 		}
 		rc = bs_page_ent(c->e, child, &below);
 		if (rc) {
-			problem(c, "map page %llx has a child that is not alive",
-				(unsigned long long)cid);
+			bs_count_problem(c, "map page %llx has a child that is not alive",
+					 (unsigned long long)cid);
 			return 0;
 		}
 		if (below.level + 1u != ent->level)
-			problem(c, "map page %llx has a child of the wrong level",
-				(unsigned long long)cid);
+			bs_count_problem(c, "map page %llx has a child of the wrong level",
+					 (unsigned long long)cid);
 		sum += below.count;
 	}
 	if (sum != ent->count)
-		problem(c, "map page %llx counts %llu blocks, has %llu", (unsigned long long)cid,
-			(unsigned long long)ent->count, (unsigned long long)sum);
+		bs_count_repaired(c, bs_recount_fix_count(c, cid, sum),
+				  "map page %llx counts %llu blocks, has %llu",
+				  (unsigned long long)cid, (unsigned long long)ent->count,
+				  (unsigned long long)sum);
 	return 0;
 }
 
-static int walk_pages(struct count *c)
+/* Every live map page; level -1: of any. */
+static int walk_pages(struct bs_count *c, int level,
+		      int (*visit)(struct bs_count *c, uint64_t cid, const struct bs_mapent *ent))
 {
 	for (uint64_t slot = 0; slot < c->npages; slot++) {
 		struct bs_frame *leaf;
 		struct bs_mapent ent;
-		uint64_t cid;
 		int rc = bs_tree_get(c->e, BS_TREE_MAP, 0, slot / BS_MAPENTS_PER_PAGE, true, &leaf);
 
 		if (rc)
@@ -150,14 +165,9 @@ static int walk_pages(struct count *c)
 			continue;
 		}
 		bs_mapent_get(leaf->data + slot % BS_MAPENTS_PER_PAGE * BS_MAPENT_SIZE, &ent);
-		if (!ent.live)
+		if (!ent.live || (level >= 0 && ent.level != level))
 			continue;
-		cid = bs_cid(slot, ent.place.gen);
-		c->res->map_pages++;
-		space(c, ent.place.seg, ent.place.off, BS_PAGE, "a map page");
-		rc = count_page(c, cid, &ent);
-		if (rc == 0)
-			rc = check_count(c, cid, &ent);
+		rc = visit(c, bs_cid(slot, ent.place.gen), &ent);
 		if (rc)
 			return rc;
 		bs_frames_unkeep(c->e);
@@ -165,7 +175,27 @@ static int walk_pages(struct count *c)
 	return 0;
 }
 
-static int walk_volumes(struct count *c)
+static int visit_page(struct bs_count *c, uint64_t cid, const struct bs_mapent *ent)
+{
+	int rc;
+
+	c->res->map_pages++;
+	space(c, ent->place.seg, ent->place.off, BS_PAGE, "a map page");
+	rc = count_page(c, cid, ent);
+	/* a count that is repaired changes those above: they are compared level by level */
+	return rc || c->opts->repair ? rc : check_count(c, cid, ent);
+}
+
+static int walk_maps(struct bs_count *c)
+{
+	int rc = walk_pages(c, -1, visit_page);
+
+	for (unsigned level = 0; rc == 0 && c->opts->repair && level < BS_MAP_LEVELS; level++)
+		rc = walk_pages(c, (int)level, check_count);
+	return rc;
+}
+
+static int walk_volumes(struct bs_count *c)
 {
 	for (size_t i = 0; i <= c->e->vols.mask; i++) {
 		for (struct bs_vol *v = c->e->vols.by_id[i]; v; v = v->id_next) {
@@ -177,46 +207,32 @@ static int walk_volumes(struct count *c)
 			c->res->snapshots += v->ent.kind == BS_VOL_SNAPSHOT;
 			if (v->ent.root && (bs_page_ent(c->e, v->ent.root, &ent) ||
 					    ent.level + 1u != v->ent.height))
-				problem(c, "volume %s: its map's height is wrong", v->ent.name);
+				bs_count_problem(c, "volume %s: its map's height is wrong",
+						 v->ent.name);
 		}
 	}
 	return 0;
 }
 
-static int read_content(struct count *c, uint64_t cid, const struct bs_place *p)
+int bs_count_verify(struct bs_count *c, const struct bs_place *p, struct dd_digest *have)
 {
 	uint32_t from = VS_ALIGN_DOWN(p->off, BS_PAGE), to = VS_ALIGN_UP(p->off + p->len, BS_PAGE);
-	uint8_t *buf = aligned_alloc(BS_PAGE, to - from), plain[BS_BLOCK];
-	struct dd_digest want, have;
-	struct dd_hasher *h = NULL;
-	bool ok = true;
-	int rc = buf ? dd_hasher_new(&h, NULL) : VS_E_NOMEM;
+	uint8_t plain[BS_BLOCK];
+	int rc;
 
+	if (p->seg >= c->e->segs.count || !p->len || p->len > BS_BLOCK ||
+	    !vs_range_ok(p->off, p->len, c->e->segs.size))
+		return VS_E_CORRUPT;
+	rc = bs_engine_read(c->e, p->seg, from, c->buf, to - from);
 	if (rc == 0)
-		rc = bs_content_digest(c->e, cid, &want);
+		rc = bs_stored_decode(c->buf + (p->off - from), p, plain);
 	if (rc == 0)
-		rc = bs_engine_read(c->e, p->seg, from, buf, to - from);
-	if (rc == 0) {
-		ok = bs_stored_decode(buf + (p->off - from), p, plain) == 0;
-		if (ok)
-			dd_hash(h, plain, BS_BLOCK, &have);
-		ok = ok && dd_digest_equal(&want, &have);
-	}
-	if (rc && rc != VS_E_NOMEM) {
-		problem(c, "content %llx cannot be read: %s", (unsigned long long)cid,
-			vs_err_text(rc));
-		rc = 0;
-	} else if (rc == 0 && !ok) {
-		problem(c, "content %llx in segment %u at %u is damaged", (unsigned long long)cid,
-			p->seg, p->off);
-	}
-	dd_hasher_free(h);
-	free(buf);
+		dd_hash(c->hasher, plain, BS_BLOCK, have);
 	return rc;
 }
 
 /* An alias's references count for what stores it too, which must be of the same digest. */
-static int count_alias(struct count *c, uint64_t slot, const struct bs_place *p)
+static int count_alias(struct bs_count *c, uint64_t slot, const struct bs_place *p)
 {
 	uint64_t cid = bs_cid(slot, p->gen), to = bs_cid_slot(p->alias);
 	struct dd_digest mine, its;
@@ -225,8 +241,8 @@ static int count_alias(struct count *c, uint64_t slot, const struct bs_place *p)
 
 	if (rc == VS_E_NOENT || (rc == 0 && (stored.alias || !stored.aliased || p->aliased ||
 					     stored.gen != bs_cid_gen(p->alias)))) {
-		problem(c, "content %llx is an alias of %llx, which stores nothing for it",
-			(unsigned long long)cid, (unsigned long long)p->alias);
+		bs_count_problem(c, "content %llx is an alias of %llx, which stores nothing for it",
+				 (unsigned long long)cid, (unsigned long long)p->alias);
 		return 0;
 	}
 	if (rc == 0)
@@ -236,13 +252,14 @@ static int count_alias(struct count *c, uint64_t slot, const struct bs_place *p)
 	if (rc)
 		return rc;
 	if (!dd_digest_equal(&mine, &its))
-		problem(c, "content %llx is an alias of %llx, which has another digest",
-			(unsigned long long)cid, (unsigned long long)p->alias);
+		bs_count_problem(c, "content %llx is an alias of %llx, which has another digest",
+				 (unsigned long long)cid, (unsigned long long)p->alias);
 	c->place_refs[to] += c->place_refs[slot];
+	c->place_gens[to] += c->place_refs[slot] * stored.gen;
 	return 0;
 }
 
-static int walk_aliases(struct count *c)
+static int walk_aliases(struct bs_count *c)
 {
 	for (uint64_t slot = 0; slot < c->nplaces; slot++) {
 		struct bs_place p;
@@ -258,33 +275,57 @@ static int walk_aliases(struct count *c)
 	return 0;
 }
 
-static int walk_contents(struct count *c)
+static bool is_sound(struct bs_count *c, uint64_t cid, const struct bs_place *p)
+{
+	struct dd_digest want, have;
+
+	return bs_content_digest(c->e, cid, &want) == 0 && bs_count_verify(c, p, &have) == 0 &&
+	       dd_digest_equal(&want, &have);
+}
+
+/* What a free slot still says lives if it is what the maps mean and its bytes are there. */
+static void compare_refs(struct bs_count *c, uint64_t slot, struct bs_place *p)
+{
+	uint32_t refs = c->place_refs[slot], had = p->refs;
+	int rc = VS_E_CORRUPT;
+
+	if (refs && c->place_gens[slot] != refs * p->gen) {
+		bs_count_problem(c, "content in slot %llu is not the one that is referred to",
+				 (unsigned long long)slot);
+		return;
+	}
+	if (refs == had)
+		return;
+	if (c->opts->repair && (had || is_sound(c, bs_cid(slot, p->gen), p)))
+		rc = bs_recount_fix_content(c->e, slot, refs);
+	if (rc == 0)
+		p->refs = refs;
+	bs_count_repaired(c, rc, "content in slot %llu has %u references, its count says %u",
+			  (unsigned long long)slot, refs, had);
+}
+
+static int walk_contents(struct bs_count *c)
 {
 	uint64_t contents = 0, stored = 0;
 
 	for (uint64_t slot = 0; slot < c->nplaces; slot++) {
-		struct bs_place p;
+		struct bs_place p = {0};
 		int rc = bs_content_raw(c->e, slot, &p);
 
 		if (rc && rc != VS_E_NOENT)
 			return rc;
-		if (rc == VS_E_NOENT)
-			p.refs = 0;
-		if (p.refs != c->place_refs[slot])
-			problem(c, "content in slot %llu has %u references, its count says %u",
-				(unsigned long long)slot, c->place_refs[slot], p.refs);
+		compare_refs(c, slot, &p);
 		if (p.refs && !p.alias) {
 			contents++;
 			stored += p.len;
 			space(c, p.seg, p.off, p.len, "a content");
 			if (!p.len)
-				problem(c, "content in slot %llu has no bytes",
-					(unsigned long long)slot);
-			if (c->opts->read_data && p.seg < c->e->segs.count && p.len &&
-			    vs_range_ok(p.off, p.len, c->e->segs.size) && p.len <= 2 * BS_BLOCK)
-				rc = read_content(c, bs_cid(slot, p.gen), &p);
-			if (rc)
-				return rc;
+				bs_count_problem(c, "content in slot %llu has no bytes",
+						 (unsigned long long)slot);
+			else if (c->opts->read_data && !is_sound(c, bs_cid(slot, p.gen), &p))
+				bs_count_problem(c, "content %llx in segment %u at %u is damaged",
+						 (unsigned long long)bs_cid(slot, p.gen), p.seg,
+						 p.off);
 		}
 		if (slot % 1024 == 0) {
 			bs_frames_unkeep(c->e);
@@ -296,17 +337,20 @@ static int walk_contents(struct count *c)
 	c->res->contents += contents;
 	c->res->stored_bytes += stored;
 	if (contents != c->e->contents || stored != c->e->stored_bytes ||
-	    c->references != c->e->references)
-		problem(c,
-			"the store counts %llu contents, %llu bytes, %llu references; there are "
-			"%llu, %llu, %llu",
-			(unsigned long long)c->e->contents, (unsigned long long)c->e->stored_bytes,
-			(unsigned long long)c->e->references, (unsigned long long)contents,
-			(unsigned long long)stored, (unsigned long long)c->references);
+	    c->references != c->e->references) {
+		bs_count_repaired(
+		    c, 0,
+		    "the store counts %llu contents, %llu bytes, %llu references; there are "
+		    "%llu, %llu, %llu",
+		    (unsigned long long)c->e->contents, (unsigned long long)c->e->stored_bytes,
+		    (unsigned long long)c->e->references, (unsigned long long)contents,
+		    (unsigned long long)stored, (unsigned long long)c->references);
+		bs_recount_fix_totals(c, contents, stored);
+	}
 	return 0;
 }
 
-static void compare_pages(struct count *c)
+static void compare_pages(struct bs_count *c)
 {
 	for (uint64_t slot = 0; slot < c->npages; slot++) {
 		struct bs_frame *leaf;
@@ -319,24 +363,28 @@ static void compare_pages(struct count *c)
 				      &ent);
 		bs_frames_unkeep(c->e);
 		if (!ent.live && c->page_refs[slot])
-			problem(c, "map page slot %llu is free but referred to",
-				(unsigned long long)slot);
+			bs_count_problem(c, "map page slot %llu is free but referred to",
+					 (unsigned long long)slot);
 		if (!ent.live)
 			continue;
 		if (ent.place.refs != c->page_refs[slot])
-			problem(c, "map page %llu has %u references, its count says %u",
-				(unsigned long long)slot, c->page_refs[slot], ent.place.refs);
-		if (ent.xors != c->page_xors[slot])
-			problem(c, "map page %llu does not know its copies",
-				(unsigned long long)slot);
-		if (!ent.place.refs && !c->page_seen[slot])
-			problem(c, "map page %llu leaks: no reference, not to be released",
-				(unsigned long long)slot);
+			bs_count_repaired(c, bs_recount_fix_page(c, slot, &ent),
+					  "map page %llu has %u references, its count says %u",
+					  (unsigned long long)slot, c->page_refs[slot],
+					  ent.place.refs);
+		else if (ent.xors != c->page_xors[slot])
+			bs_count_repaired(c, bs_recount_fix_page(c, slot, &ent),
+					  "map page %llu does not know its copies",
+					  (unsigned long long)slot);
+		else if (!ent.place.refs && !c->page_seen[slot])
+			bs_count_repaired(c, bs_recount_fix_page(c, slot, &ent),
+					  "map page %llu leaks: no reference, not to be released",
+					  (unsigned long long)slot);
 	}
 }
 
 /* Pages without references must be on the release queue. */
-static int walk_works(struct count *c)
+static int walk_works(struct bs_count *c)
 {
 	for (uint64_t i = 0; i < c->e->works; i++) {
 		struct bs_frame *f;
@@ -356,27 +404,26 @@ static int walk_works(struct count *c)
 }
 
 /* References that nothing holds, still counted. */
-static void count_drops(struct count *c)
+static void count_drops(struct bs_count *c)
 {
 	for (unsigned side = 0; side < 2; side++) {
 		const struct bs_droprun *r = &c->e->drops.run[side];
 
 		for (uint64_t i = 0; i < r->left; i++) {
-			uint64_t slot = bs_cid_slot(r->cid[i]);
-
-			if (slot < c->nplaces)
-				c->place_refs[slot]++;
+			if (bs_cid_slot(r->cid[i]) < c->nplaces)
+				bs_count_content(c, r->cid[i]);
 			else
-				problem(c,
-					"a reference to content %llx is to be dropped, which does "
-					"not exist",
-					(unsigned long long)r->cid[i]);
+				bs_count_problem(
+				    c,
+				    "a reference to content %llx is to be dropped, which does "
+				    "not exist",
+				    (unsigned long long)r->cid[i]);
 		}
 	}
 }
 
 /* Pages behind the last leaf are not walked: damaged ones could refer to each other for ever. */
-static bool has_leaves(const struct count *c, unsigned tree, unsigned level, uint64_t index)
+static bool has_leaves(const struct bs_count *c, unsigned tree, unsigned level, uint64_t index)
 {
 	uint64_t first = index;
 
@@ -385,7 +432,7 @@ static bool has_leaves(const struct count *c, unsigned tree, unsigned level, uin
 	return first < c->e->trees[tree].root.leaves;
 }
 
-static int walk_tables(struct count *c, unsigned tree, unsigned level, uint64_t index,
+static int walk_tables(struct bs_count *c, unsigned tree, unsigned level, uint64_t index,
 		       const struct bs_ptr *ptr)
 {
 	for (unsigned i = 0; i < 2; i++)
@@ -406,7 +453,7 @@ static int walk_tables(struct count *c, unsigned tree, unsigned level, uint64_t 
 		if (child.seg[0] == BS_SEG_NONE && child.seg[1] == BS_SEG_NONE)
 			continue;
 		if (!has_leaves(c, tree, level - 1, index * BS_PTRS_PER_PAGE + i)) {
-			problem(c, "table %u has pages behind its last", tree);
+			bs_count_problem(c, "table %u has pages behind its last", tree);
 			return 0;
 		}
 		rc = walk_tables(c, tree, level - 1, index * BS_PTRS_PER_PAGE + i, &child);
@@ -416,7 +463,7 @@ static int walk_tables(struct count *c, unsigned tree, unsigned level, uint64_t 
 	return 0;
 }
 
-static int compare_space(struct count *c)
+static int compare_space(struct bs_count *c)
 {
 	const struct bs_segs *s = &c->e->segs;
 	uint64_t live = 0;
@@ -431,55 +478,67 @@ static int compare_space(struct count *c)
 	for (uint32_t i = 0; i < s->count; i++) {
 		live += c->seg_live[i];
 		if (c->seg_live[i] != s->seg[i].ent.live)
-			problem(c, "segment %u holds %llu bytes, its count says %u", i,
-				(unsigned long long)c->seg_live[i], s->seg[i].ent.live);
+			bs_count_repaired(c, 0, "segment %u holds %llu bytes, its count says %u", i,
+					  (unsigned long long)c->seg_live[i], s->seg[i].ent.live);
 		if (c->seg_live[i] && s->seg[i].ent.state != BS_SEG_LOG &&
 		    s->seg[i].ent.state != BS_SEG_META)
-			problem(c, "segment %u holds %llu bytes and counts as free", i,
-				(unsigned long long)c->seg_live[i]);
+			bs_count_problem(c, "segment %u holds %llu bytes and counts as free", i,
+					 (unsigned long long)c->seg_live[i]);
 	}
 	if (live != s->live)
-		problem(c, "the store counts %llu live bytes, there are %llu",
-			(unsigned long long)s->live, (unsigned long long)live);
+		bs_count_repaired(c, 0, "the store counts %llu live bytes, there are %llu",
+				  (unsigned long long)s->live, (unsigned long long)live);
+	if (c->opts->repair)
+		bs_recount_fix_space(c, live);
 	return 0;
 }
 
-static int allocate(struct count *c)
+static int allocate(struct bs_count *c)
 {
 	c->nplaces = c->e->trees[BS_TREE_PLACE].root.leaves * BS_PLACES_PER_PAGE;
 	c->npages = c->e->trees[BS_TREE_MAP].root.leaves * BS_MAPENTS_PER_PAGE;
 	c->total = c->nplaces;
 	c->place_refs = calloc(c->nplaces + 1, sizeof(uint32_t));
+	c->place_gens = calloc(c->nplaces + 1, sizeof(uint32_t));
 	c->page_refs = calloc(c->npages + 1, sizeof(uint32_t));
 	c->page_xors = calloc(c->npages + 1, sizeof(uint64_t));
 	c->page_seen = calloc(c->npages + 1, 1);
 	c->seg_live = calloc(c->e->segs.count, sizeof(uint64_t));
-	return c->place_refs && c->page_refs && c->page_xors && c->page_seen && c->seg_live
-		   ? 0
-		   : VS_E_NOMEM;
+	c->buf = aligned_alloc(BS_PAGE, c->e->segs.size);
+	if (!c->place_refs || !c->place_gens || !c->page_refs || !c->page_xors || !c->page_seen ||
+	    !c->seg_live || !c->buf)
+		return VS_E_NOMEM;
+	return dd_hasher_new(&c->hasher, NULL);
 }
 
 int bs_recount_run(struct bs_engine *e, const struct bs_check_options *opts,
 		   struct bs_check_result *out)
 {
-	struct count c = {.e = e, .opts = opts, .res = out};
+	struct bs_count c = {.e = e, .opts = opts, .res = out};
 	int rc = allocate(&c);
 
+	if (rc == 0 && opts->repair)
+		rc = bs_recount_fix_tables(&c);
 	if (rc == 0)
 		rc = walk_volumes(&c);
 	if (rc == 0)
-		rc = walk_pages(&c);
+		rc = walk_maps(&c);
 	if (rc == 0)
 		rc = walk_works(&c);
 	if (rc == 0) {
 		compare_pages(&c);
 		count_drops(&c);
-		rc = walk_aliases(&c);
+		rc = bs_recount_rebuild(&c);
 	}
+	if (rc == 0)
+		rc = walk_aliases(&c);
 	if (rc == 0)
 		rc = walk_contents(&c);
 	if (rc == 0)
 		rc = compare_space(&c);
+	dd_hasher_free(c.hasher);
+	free(c.buf);
+	free(c.place_gens);
 	free(c.place_refs);
 	free(c.page_refs);
 	free(c.page_xors);

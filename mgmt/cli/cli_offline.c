@@ -152,11 +152,12 @@ static void report(void *arg, const char *line, uint64_t done, uint64_t total)
 static int print_result(const struct cli *c, const struct bs_check_result *r, json_t *lines)
 {
 	const char *path = c->args.pos[0];
-	json_t *answer = json_pack(
-	    "{s:s,s:I,s:o,s:I,s:I,s:I,s:I,s:I}", "device", path, "problems",
-	    (json_int_t)r->problems, "lines", lines, "volumes", (json_int_t)r->volumes, "snapshots",
-	    (json_int_t)r->snapshots, "contents", (json_int_t)r->contents, "map_pages",
-	    (json_int_t)r->map_pages, "stored_bytes", (json_int_t)r->stored_bytes);
+	json_t *answer =
+	    json_pack("{s:s,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I}", "device", path, "problems",
+		      (json_int_t)r->problems, "repaired", (json_int_t)r->repaired, "lines", lines,
+		      "volumes", (json_int_t)r->volumes, "snapshots", (json_int_t)r->snapshots,
+		      "contents", (json_int_t)r->contents, "map_pages", (json_int_t)r->map_pages,
+		      "stored_bytes", (json_int_t)r->stored_bytes);
 	char text[16];
 
 	if (r->problems) {
@@ -167,6 +168,9 @@ static int print_result(const struct cli *c, const struct bs_check_result *r, js
 				"restore what they name from a backup",
 				path, r->problems);
 	}
+	if (r->repaired)
+		return cli_done(c, answer, "%s: repaired %" PRIu64 " differences; nothing was lost",
+				path, r->repaired);
 	(void)vs_format_size(r->stored_bytes, text, sizeof(text));
 	return cli_done(c, answer,
 			"%s: nothing wrong; %" PRIu64 " volumes, %" PRIu64 " snapshots, %" PRIu64
@@ -177,8 +181,10 @@ static int print_result(const struct cli *c, const struct bs_check_result *r, js
 static int check(struct cli *c)
 {
 	struct check_output o = {.c = c, .lines = json_array()};
-	struct bs_check_options opts = {
-	    .read_data = cli_args_has(&c->args, "read-data"), .report = report, .arg = &o};
+	struct bs_check_options opts = {.read_data = cli_args_has(&c->args, "read-data"),
+					.repair = cli_args_has(&c->args, "repair"),
+					.report = report,
+					.arg = &o};
 	struct bs_check_result result = {0};
 	struct vs_error err = {0};
 	struct devices d = {0};
@@ -187,7 +193,8 @@ static int check(struct cli *c)
 	if (c->args.npos > DEVICES_MAX)
 		return cli_usage(c, "a store has at most %d devices", DEVICES_MAX);
 	for (size_t i = 0; rc == 0 && i < c->args.npos; i++) {
-		rc = bs_device_open(c->args.pos[i], BS_DEVICE_READ_ONLY, 0, &d.dev[i], &err);
+		rc = bs_device_open(c->args.pos[i], opts.repair ? 0 : BS_DEVICE_READ_ONLY, 0,
+				    &d.dev[i], &err);
 		d.n += rc == 0;
 	}
 	cli_progress_start(&o.progress, "check", c->quiet);
@@ -220,6 +227,7 @@ const struct cli_command cli_offline_check[] = {
     {"", "DEVICE...", "recount a store that no daemon uses; exit 1 if anything differs",
      (const struct cli_option[]){
 	 {"read-data", CLI_FLAG, NULL, "also read all content and compare digests", 0},
+	 {"repair", CLI_FLAG, NULL, "put right what needs no guess; if anything does, nothing", 0},
 	 {0},
      },
      check},

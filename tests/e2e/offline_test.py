@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 
@@ -137,6 +138,75 @@ def test_check_finds_damage():
     assert done.returncode == 1 and done.stdout and len(done.stderr.splitlines()) == 1, done
 
 
+def page_of_places(store):
+    """Where the only page of the table of places lies: FORMAT.md, read on its own."""
+    best = (0, 0, 0)
+    with open(store, "rb") as f:
+        for slot in (0, 4096):
+            f.seek(slot)
+            super_block = f.read(4096)
+            number, = struct.unpack_from("<Q", super_block, 72)
+            size, = struct.unpack_from("<I", super_block, 12)
+            segment, offset = struct.unpack_from("<II", super_block, 256)
+            best = max(best, (number, super_block[256 + 40], 65536 + (segment - 1) * size + offset))
+    assert best[1] == 1, "not one page"
+    return best[2]
+
+
+def overwrite(store, at, data):
+    with open(store, "r+b") as f:
+        f.seek(at)
+        f.write(data)
+
+
+def test_repair():
+    noise = os.urandom(100 * 4096)
+    with open(path("noise100"), "wb") as f:
+        f.write(noise)
+    node = Node(init=False, nbd=False, iscsi=False)
+    run(VSTORE, "init", node.store, "--size", "96M", "--segment", "1M")
+    with node:
+        node.vstore("volume", "import", path("noise100"), "v")
+        assert "is in use" in refused(VSTORE, "check", node.store, "--repair")
+        node.stop()
+        shutil.copy(node.store, path("sound"))
+        report = checked(node.store, "--repair")
+        assert report["problems"] == report["repaired"] == 0, report
+        place = page_of_places(node.store)
+        overwrite(node.store, place, os.urandom(4096))
+        checked_fails(node.store)
+        report = checked(node.store, "--repair")
+        assert report["problems"] == 0 and report["repaired"] > 0 and report["lines"], report
+        report = checked(node.store, "--read-data")
+        assert report["problems"] == 0 and report["contents"] == 100, report
+        node.start()
+        node.vstore("volume", "export", "v", path("out100"))
+        assert open(path("out100"), "rb").read() == noise
+
+
+def checked_fails(store):
+    done = subprocess.run([VSTORE, "check", store], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done
+
+
+def test_repair_that_would_lose_data():
+    store = path("sound")
+    with open(store, "rb") as f, open(path("noise100"), "rb") as noise:
+        at = f.read().find(noise.read(4096))
+    assert at > 0
+    overwrite(store, at + 7, b"never written by anyone")
+    overwrite(store, page_of_places(store), os.urandom(4096))
+    with open(store, "rb") as f:
+        before = f.read()
+    done = subprocess.run([VSTORE, "check", store, "--repair"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 1 and "is lost" in done.stdout, done
+    assert len(done.stderr.splitlines()) == 1 and "backup" in done.stderr, done.stderr
+    with open(store, "rb") as f:
+        after = f.read()
+    assert before[:8192] == after[:8192] and before[12288:] == after[12288:], "something was written"
+
+
 if __name__ == "__main__":
     try:
         tap.run(test_init_makes_a_store_that_check_likes,
@@ -146,6 +216,8 @@ if __name__ == "__main__":
                 test_init_usage,
                 test_check_refuses_what_is_no_store,
                 test_check_changes_nothing_and_reads_what_is_there,
-                test_check_finds_damage)
+                test_check_finds_damage,
+                test_repair,
+                test_repair_that_would_lose_data)
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)

@@ -297,7 +297,8 @@ void craft_something(struct sim_disk *d, struct sim_rng *rng)
 
 	for (unsigned tries = 0; read_super(&c) && tries < 20; tries++)
 		if (change(&c))
-			return;
+			break;
+	sim_disk_destage_to(d, d->completed);
 }
 
 bool craft_rot_leaf(struct sim_disk *d, unsigned tree, uint64_t leaf)

@@ -8,7 +8,8 @@
 
 #include "tests/sim/simdev.h"
 
-/* Changes something of the newest checkpoint or of the log behind it, chosen by chance. */
+/* Changes something of the newest checkpoint or of the log behind it, chosen by chance. All is
+ * flushed. */
 void craft_something(struct sim_disk *d, struct sim_rng *rng);
 
 /* Rots a leaf of a table; false when the newest checkpoint has none there. */

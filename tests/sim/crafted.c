@@ -200,6 +200,51 @@ static void use(struct user *u)
 	u->w->host = NULL;
 }
 
+static int repair_copy(struct sim_disk *copy, struct bs_check_result *r)
+{
+	const struct bs_check_options opts = {
+	    .memory = UINT64_C(256) << 20, .read_data = true, .repair = true};
+	struct sim_clock clock = {.ns = 1};
+	struct vs_error err = {0};
+	int rc = bs_check_run(sim_disk_attach(copy, &clock), &opts, r, &err);
+
+	sim_trace("repair: %s, %llu repaired, %llu not", rc ? err.text : "made",
+		  (unsigned long long)r->repaired, (unsigned long long)r->problems);
+	return rc;
+}
+
+/*
+ * Of copies: what a repair says is right is right; one that is cut off leaves all as it was, or has
+ * been made.
+ */
+static void repair(struct world *w, uint64_t problems)
+{
+	struct sim_disk *copy = sim_disk_copy(w->disk);
+	struct bs_check_result r;
+	struct vs_error err = {0};
+	int rc = repair_copy(copy, &r);
+	bool made = rc == 0 && r.problems == 0 && r.repaired;
+
+	if (rc == 0 && r.problems == 0) {
+		rc = sim_host_check(copy, true, &r, &err);
+		sim_require(rc == 0 && r.problems == 0, "a repaired store has %llu problems: %s",
+			    (unsigned long long)r.problems, err.text);
+	}
+	sim_disk_free(copy);
+	if (!made)
+		return;
+	copy = sim_disk_copy(w->disk);
+	sim_disk_silence_at(copy, sim_disk_events(copy) + 1 + sim_below(&w->rng, 200));
+	(void)repair_copy(copy, &r);
+	sim_disk_silence_at(copy, 0);
+	sim_disk_power_cut(copy);
+	rc = sim_host_check(copy, true, &r, &err);
+	sim_require(rc == 0 && (r.problems == 0 || r.problems == problems),
+		    "of %llu problems a repair that was cut off leaves %llu: %s",
+		    (unsigned long long)problems, (unsigned long long)r.problems, err.text);
+	sim_disk_free(copy);
+}
+
 void sim_crafted(struct world *w)
 {
 	const struct itimerval cpu = {.it_value = {.tv_sec = CPU_SECONDS}};
@@ -222,6 +267,7 @@ void sim_crafted(struct world *w)
 		craft_something(w->disk, &w->rng);
 	if (sim_host_check(w->disk, true, &res, &err))
 		sim_trace("check: %s", err.text);
+	repair(w, res.problems);
 	for (unsigned round = 0; round < 2; round++) {
 		int rc =
 		    sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err);
