@@ -8,6 +8,19 @@
 
 #define MIB (UINT64_C(1) << 20)
 
+/* Some writes and flushes are held back for as long as anything else can be done. */
+static void hold_back(struct world *w)
+{
+	for (unsigned n = sim_between(&w->rng, 1, 3); n; n--) {
+		struct sim_rule rule = {.op = sim_one_in(&w->rng, 3) ? BS_DEV_FLUSH : BS_DEV_WRITE,
+					.fate = SIM_FATE_STALL,
+					.skip = sim_below(&w->rng, 80),
+					.count = sim_between(&w->rng, 1, 4)};
+
+		(void)sim_disk_add_rule(w->disk, &rule);
+	}
+}
+
 /* Everything at once, with cuts, kills and clean stops between. */
 static void mix(struct world *w)
 {
@@ -22,6 +35,8 @@ static void mix(struct world *w)
 		if (how < 6)
 			sim_disk_silence_at(w->disk,
 					    sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 600));
+		if (sim_one_in(&w->rng, 3))
+			hold_back(w);
 		workload_run(w, &l, sim_between(&w->rng, 20, 400));
 		if (how == 7) {
 			world_stop(w);

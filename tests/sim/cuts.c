@@ -5,6 +5,8 @@
 #include "tests/sim/scenarios.h"
 #include "tests/sim/workload.h"
 
+#define CUTS 12u /* of a run, per seed */
+
 /* Which copies can be read, and each slot's checkpoint. */
 struct supers {
 	bool there[2][2];
@@ -75,18 +77,23 @@ static void busy_with_checkpoints(struct world *w)
 }
 
 /*
- * 4: the same run again and again, cut after each of its I/Os (a stride of them per seed); a
- * superblock rots as well.
+ * 4: the same run again and again, cut after some of its I/Os: of every second seed all over the
+ * run, of the others a dozen that follow each other; a superblock rots as well.
  */
 void sim_every_cut(struct world *w)
 {
-	uint64_t seed = w->seed, size = w->disk_size, total, stride;
+	uint64_t seed = w->seed, size = w->disk_size, total, stride, first;
 	struct world again;
 
 	busy_with_checkpoints(w);
 	total = sim_disk_events(w->disk);
-	stride = VS_MAX((total - w->opened_at) / 12, 1u);
-	for (uint64_t at = w->opened_at + 1 + seed % stride; at < total; at += stride) {
+	stride = VS_MAX((total - w->opened_at) / CUTS, 1u);
+	first = w->opened_at + 1 + seed % stride;
+	if (sim_one_in(&w->rng, 2)) {
+		first += stride * sim_below(&w->rng, CUTS - 1);
+		stride = 1;
+	}
+	for (uint64_t at = first; at < total && at < first + CUTS * stride; at += stride) {
 		bool power = (at + seed) % 2 == 0;
 
 		world_init(&again, seed, size);

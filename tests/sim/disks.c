@@ -43,6 +43,7 @@ unsigned sim_read_all(struct world *w)
 {
 	unsigned errors = 0;
 
+	world_check_list(w);
 	for (unsigned i = 0; i < MODEL_IMAGES; i++)
 		if (w->model.images[i].live)
 			errors += read_tolerantly(w, &w->model.images[i], 0);
@@ -159,28 +160,36 @@ void sim_stalled_reads(struct world *w)
 	world_recount(w, true);
 }
 
+static void add_fault(struct world *w, uint32_t within)
+{
+	struct sim_rule rule = {.skip = sim_below(&w->rng, within),
+				.count = sim_between(&w->rng, 1, 2)};
+
+	switch (sim_below(&w->rng, 5)) {
+	case 0:
+		rule.op = BS_DEV_FLUSH;
+		rule.skip /= 6;
+		break;
+	case 1:
+		rule.op = BS_DEV_READ;
+		break;
+	case 2: /* of a superblock */
+		rule.op = BS_DEV_WRITE;
+		rule.skip /= 20;
+		rule.from = sim_one_in(&w->rng, 2) ? 0 : w->disk_size - BS_TAIL_AREA;
+		rule.to = rule.from ? w->disk_size : 2 * BS_SUPER_SIZE;
+		break;
+	default:
+		rule.op = BS_DEV_WRITE;
+		break;
+	}
+	(void)sim_disk_add_rule(w->disk, &rule);
+}
+
 static void add_faults(struct world *w)
 {
-	unsigned n = sim_between(&w->rng, 1, 3);
-
-	while (n--) {
-		struct sim_rule rule = {.skip = sim_below(&w->rng, 60),
-					.count = sim_between(&w->rng, 1, 2)};
-
-		switch (sim_below(&w->rng, 4)) {
-		case 0:
-			rule.op = BS_DEV_FLUSH;
-			rule.skip /= 6;
-			break;
-		case 1:
-			rule.op = BS_DEV_READ;
-			break;
-		default:
-			rule.op = BS_DEV_WRITE;
-			break;
-		}
-		(void)sim_disk_add_rule(w->disk, &rule);
-	}
+	for (unsigned n = sim_between(&w->rng, 1, 3); n; n--)
+		add_fault(w, 60);
 }
 
 /* Whatever is there: some content that was written once, or an error. */
@@ -218,15 +227,18 @@ static void lying_flushes(struct world *w, const struct workload *l)
 			read_anything(w, &w->model.images[i]);
 }
 
-/* One read fails while the store is opened: it may refuse, but must not lose what it cannot read.
+/*
+ * A request fails while the store is opened: it may refuse, but must not lose what it cannot read,
+ * nor what it could not write again.
  */
-static void recover_with_bad_read(struct world *w)
+static void recover_on_bad_disk(struct world *w)
 {
-	struct sim_rule rule = {.op = BS_DEV_READ, .skip = sim_below(&w->rng, 40), .count = 1};
-
-	(void)sim_disk_add_rule(w->disk, &rule);
-	(void)world_try_open(w);
-	sim_disk_clear_rules(w->disk);
+	for (unsigned n = sim_between(&w->rng, 1, 3); n && !w->host; n--) {
+		add_fault(w, 40);
+		if (!world_try_open(w))
+			sim_disk_kill(w->disk);
+		sim_disk_clear_rules(w->disk);
+	}
 }
 
 /* 10: errors on single requests, failed flushes; then flushes that lie. No success is false. */
@@ -248,7 +260,7 @@ void sim_bad_disk(struct world *w)
 		world_die(w, sim_one_in(&w->rng, 2));
 		w->may_fail = false;
 		if (sim_one_in(&w->rng, 2))
-			recover_with_bad_read(w);
+			recover_on_bad_disk(w);
 		world_recover(w, true, false);
 		workload_run(w, &l, 30);
 		world_settle(w);

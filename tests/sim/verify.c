@@ -166,6 +166,11 @@ static void check_list(struct world *w, size_t n)
 	sim_require(live == n, "the store lists %zu images, should be %u", n, live);
 }
 
+void world_check_list(struct world *w)
+{
+	check_list(w, list_all(w));
+}
+
 static uint64_t check_snapshots(struct world *w, const struct model_reading *all, unsigned n)
 {
 	struct model_reading *r = readings_new(n);

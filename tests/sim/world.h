@@ -161,6 +161,8 @@ void world_pin(struct world *w, struct model_image *const *snaps, unsigned n);
 void world_pin_all(struct world *w);
 /* Reads everything as of now and checks it; lo: the model time up to which all must be there. */
 void world_verify(struct world *w, uint64_t lo, bool crash);
+/* The volumes and snapshots listed, with their sizes, are those that there must be. */
+void world_check_list(struct world *w);
 /* Compares the diff of two pinned snapshots (a NULL: from nothing) with brute force. */
 void world_check_diff(struct world *w, struct model_image *a, struct model_image *b);
 /* Recounts a copy of the disk offline; everything must agree. */
