@@ -124,6 +124,7 @@ static void apply(struct bs_engine *e, const struct pair *p)
 	bs_rec_put(bs_log_record(e, BS_REC_ALIAS_SIZE), &r);
 	bs_content_alias(e, p->drop, p->keep);
 	bs_marks_remove(&e->marks, p->drop); /* what stays was found sound */
+	e->changes++;			     /* what a deletion frees is another figure now */
 	e->merge->merged++;
 	e->merge->bytes += p->dropped.len;
 }

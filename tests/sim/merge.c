@@ -16,7 +16,7 @@ static bool step(struct world *w, struct bs_merge_info *info)
 }
 
 /* Goes through everything while nobody changes anything. Returns what was merged. */
-static uint64_t merge_all(struct world *w)
+uint64_t sim_merge_all(struct world *w)
 {
 	struct bs_merge_info info = {0};
 
@@ -34,9 +34,9 @@ static void merge_in_peace(struct world *w)
 	world_settle(w);
 	while (!info.finished) /* what was begun under load */
 		(void)step(w, &info);
-	(void)merge_all(w);
+	(void)sim_merge_all(w);
 	if (w->cfg.ref_cap > 100)
-		sim_require(merge_all(w) == 0, "merging twice finds more than merging once");
+		sim_require(sim_merge_all(w) == 0, "merging twice finds more than merging once");
 	world_verify(w, w->model.now, false);
 	world_recount(w, true);
 }

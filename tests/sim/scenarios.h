@@ -36,6 +36,8 @@ unsigned sim_read_all(struct world *w);
 bool sim_says_older(struct world *w);
 /* Several compare-and-writes that expect the same: exactly one may succeed. */
 void sim_compare_race(struct world *w, struct model_image *v);
+/* Merges all duplicates while nobody changes anything; how many. */
+uint64_t sim_merge_all(struct world *w);
 /* A snapshot of some volume, or a clone of some snapshot. */
 void sim_grow_tree(struct world *w);
 /* Deletes a volume or a snapshot; the other stays. */

@@ -55,6 +55,8 @@ void sim_exact_space(struct world *w)
 	struct workload l;
 
 	w->cfg.exact_slots = sim_one_in(&w->rng, 2) ? 16 : 0;
+	if (sim_one_in(&w->rng, 2)) /* duplicates, for merging */
+		w->cfg.index_bytes = w->cfg.near_bytes = 0;
 	world_format(w);
 	world_open(w);
 	workload_default(w, &l);
@@ -67,6 +69,8 @@ void sim_exact_space(struct world *w)
 			sim_grow_tree(w);
 		}
 		world_settle(w);
+		if (sim_one_in(&w->rng, 2))
+			(void)sim_merge_all(w);
 		(void)world_drain(w);
 		for (unsigned i = sim_between(&w->rng, 1, 4); i > 0; i--)
 			delete_one(w);
