@@ -108,6 +108,50 @@ int bs_mend_read(struct bs_engine *e, const struct bs_mend *m, uint8_t *pages)
 	return rc;
 }
 
+int bs_mend_check(struct bs_engine *e, const struct bs_mend *m, uint8_t *pages)
+{
+	uint16_t sides = bs_pool_in_sync(e->pool, m->seg), wrong = 0;
+	uint32_t n = page_bytes(m);
+	uint8_t *other;
+	int rc;
+
+	if ((sides & (sides - 1)) == 0)
+		return bs_mend_read(e, m, pages);
+	other = aligned_alloc(BS_PAGE, n);
+	if (!other)
+		return VS_E_NOMEM;
+	e->segs.seg[m->seg].readers++;
+	rc = bs_mend_read(e, m, pages);
+	for (; rc == 0 && sides; sides &= (uint16_t)(sides - 1)) {
+		uint16_t bit = (uint16_t)(sides & -sides);
+
+		if (read_sides(e, m, bit, NULL, other) || !right(m, other))
+			wrong |= bit;
+	}
+	for (; wrong; wrong &= (uint16_t)(wrong - 1))
+		bs_mend_heal(e, m, (uint16_t)(wrong & -wrong), pages);
+	e->segs.seg[m->seg].readers--;
+	free(other);
+	return rc;
+}
+
+bool bs_mend_same(struct bs_engine *e, uint32_t seg, uint32_t off, const uint8_t *buf, uint32_t len)
+{
+	uint16_t sides = bs_pool_in_sync(e->pool, seg);
+	uint8_t *other;
+	bool same = true;
+
+	if ((sides & (sides - 1)) == 0)
+		return true;
+	other = aligned_alloc(BS_PAGE, len);
+	for (; same && other && sides; sides &= (uint16_t)(sides - 1))
+		same = bs_engine_dev_sides(e, BS_DEV_READ, bs_engine_where(e, seg, off), other, len,
+					   (uint16_t)(sides & -sides), NULL) == 0 &&
+		       memcmp(buf, other, len) == 0;
+	free(other);
+	return same && other;
+}
+
 static void look_again(struct bs_engine *e, const struct bs_pool_bad *b)
 {
 	uint64_t at = b->offset - BS_HEAD_AREA;

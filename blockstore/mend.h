@@ -19,6 +19,11 @@ struct bs_mend {
  * bytes that the checksum covers are healed: of the rest nobody knows which side is right.
  */
 int bs_mend_read(struct bs_engine *e, const struct bs_mend *m, uint8_t *pages) vs_must_check;
+/* The same, and all sides are looked at: those that have it wrong are healed. */
+int bs_mend_check(struct bs_engine *e, const struct bs_mend *m, uint8_t *pages) vs_must_check;
+/* Whether all sides in sync read as buf does: whole pages of a segment that is held. */
+bool bs_mend_same(struct bs_engine *e, uint32_t seg, uint32_t off, const uint8_t *buf,
+		  uint32_t len);
 /* [off, off + len) of side `bit` becomes what good has, unless it reads so already. */
 void bs_mend_heal(struct bs_engine *e, const struct bs_mend *m, uint16_t bit, const uint8_t *good);
 /* Looks again at what one device could not read and another could. */

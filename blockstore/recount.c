@@ -2,6 +2,7 @@
 
 #include "blockstore/content.h"
 #include "blockstore/map.h"
+#include "blockstore/mend.h"
 #include "blockstore/stored.h"
 
 #include <stdarg.h>
@@ -214,18 +215,40 @@ static int walk_volumes(struct bs_count *c)
 	return 0;
 }
 
+/* Of a mirror each side has the content; what is wrong on one is said, and healed in a repair. */
+static void check_sides(struct bs_count *c, const struct bs_mend *m)
+{
+	uint32_t from = VS_ALIGN_DOWN(m->off, BS_PAGE), to = VS_ALIGN_UP(m->off + m->len, BS_PAGE);
+	uint16_t sides = bs_pool_in_sync(c->e->pool, m->seg);
+
+	if ((sides & (sides - 1)) == 0)
+		return;
+	for (; sides; sides &= (uint16_t)(sides - 1)) {
+		uint16_t bit = (uint16_t)(sides & -sides);
+		int rc = bs_engine_dev_sides(c->e, BS_DEV_READ, bs_engine_where(c->e, m->seg, from),
+					     c->buf, to - from, bit, NULL);
+
+		if (rc || (bs_checksum(c->buf + (m->off - from), m->len) & m->mask) != m->check)
+			bs_count_problem(c, "content in segment %u at %u is damaged on %s", m->seg,
+					 m->off,
+					 bs_pool_name(c->e->pool, (unsigned)__builtin_ctz(bit)));
+	}
+}
+
 int bs_count_verify(struct bs_count *c, const struct bs_place *p, struct dd_digest *have)
 {
-	uint32_t from = VS_ALIGN_DOWN(p->off, BS_PAGE), to = VS_ALIGN_UP(p->off + p->len, BS_PAGE);
+	const struct bs_mend m = {
+	    .seg = p->seg, .off = p->off, .len = p->len, .check = p->check, .mask = BS_CHECK56};
 	uint8_t plain[BS_BLOCK];
 	int rc;
 
 	if (p->seg >= c->e->segs.count || !p->len || p->len > BS_BLOCK ||
 	    !vs_range_ok(p->off, p->len, c->e->segs.size))
 		return VS_E_CORRUPT;
-	rc = bs_engine_read(c->e, p->seg, from, c->buf, to - from);
+	check_sides(c, &m);
+	rc = bs_mend_check(c->e, &m, c->buf);
 	if (rc == 0)
-		rc = bs_stored_decode(c->buf + (p->off - from), p, plain);
+		rc = bs_stored_decode(c->buf + p->off % BS_PAGE, p, plain);
 	if (rc == 0)
 		dd_hash(c->hasher, plain, BS_BLOCK, have);
 	return rc;

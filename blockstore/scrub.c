@@ -1,6 +1,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/content.h"
 #include "blockstore/feature.h"
+#include "blockstore/mend.h"
 #include "blockstore/scrub_int.h"
 #include "blockstore/store_int.h"
 #include "blockstore/stored.h"
@@ -97,6 +98,28 @@ static void hold(struct bs_engine *e, struct bs_scrub *sc)
 	qsort(sc->items, n, sizeof(sc->items[0]), by_place);
 }
 
+/* The sides of a mirror differ: what a checksum tells apart is healed, and buf gets the right
+ * bytes.
+ */
+static void mend_some(struct bs_engine *e, const struct bs_scrub *sc, unsigned i, unsigned k,
+		      uint8_t *buf, uint32_t from)
+{
+	for (; i < k; i++) {
+		const struct bs_place *p = &sc->items[i].place;
+		const struct bs_mend m = {.seg = p->seg,
+					  .off = p->off,
+					  .len = p->len,
+					  .check = p->check,
+					  .mask = BS_CHECK56};
+		uint32_t skip = p->off % BS_PAGE;
+		uint8_t *pages = aligned_alloc(BS_PAGE, VS_ALIGN_UP(skip + p->len, BS_PAGE));
+
+		if (pages && bs_mend_check(e, &m, pages) == 0)
+			memcpy(buf + (p->off - from), pages + skip, p->len);
+		free(pages);
+	}
+}
+
 /* Items [i, k) with one request; their bytes go to buf. Returns k. */
 static unsigned read_some(struct bs_engine *e, struct bs_scrub *sc, unsigned i, uint8_t *buf,
 			  uint32_t *used)
@@ -117,6 +140,8 @@ static unsigned read_some(struct bs_engine *e, struct bs_scrub *sc, unsigned i, 
 		to = VS_MAX(to, end);
 	}
 	rc = bs_engine_read(e, first->seg, from, buf, to - from);
+	if (rc == 0 && !bs_mend_same(e, first->seg, from, buf, to - from))
+		mend_some(e, sc, i, k, buf, from);
 	for (unsigned n = i; n < k; n++) {
 		sc->items[n].stored = buf + (sc->items[n].place.off - from);
 		sc->items[n].status = rc;
@@ -205,17 +230,13 @@ static int compare(struct bs_scrub *sc, const struct bs_scrub_item *t)
 /* Again and alone, in case the device erred only once. Its segment must be held. */
 static int read_again(struct bs_engine *e, struct bs_scrub *sc, const struct bs_scrub_item *t)
 {
-	uint32_t from = VS_ALIGN_DOWN(t->place.off, BS_PAGE);
-	uint32_t to = VS_ALIGN_UP(t->place.off + t->place.len, BS_PAGE);
-	int rc;
+	const struct bs_mend m = {.seg = t->place.seg,
+				  .off = t->place.off,
+				  .len = t->place.len,
+				  .check = t->place.check,
+				  .mask = BS_CHECK56};
 
-	if (!place_ok(e, &t->place))
-		return VS_E_CORRUPT;
-	rc = bs_engine_read(e, t->place.seg, from, sc->buf, to - from);
-	if (rc == 0 && (bs_checksum(sc->buf + (t->place.off - from), t->place.len) & BS_CHECK56) !=
-			   t->place.check)
-		rc = VS_E_CHECKSUM;
-	return rc;
+	return place_ok(e, &t->place) ? bs_mend_check(e, &m, sc->buf) : VS_E_CORRUPT;
 }
 
 /*

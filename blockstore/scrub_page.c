@@ -1,4 +1,5 @@
 #include "blockstore/checkpoint.h"
+#include "blockstore/mend.h"
 #include "blockstore/page.h"
 #include "blockstore/scrub_int.h"
 
@@ -54,10 +55,12 @@ static void no_checkpoint(struct bs_engine *e)
 static bool page_ok(struct bs_engine *e, uint32_t seg, uint32_t off, uint64_t check, uint64_t mask,
 		    uint8_t *buf)
 {
+	const struct bs_mend m = {
+	    .seg = seg, .off = off, .len = BS_PAGE, .check = check, .mask = mask};
+
 	if (seg >= e->segs.count || off % BS_PAGE || !vs_range_ok(off, BS_PAGE, e->segs.size))
 		return false;
-	return bs_engine_read(e, seg, off, buf, BS_PAGE) == 0 &&
-	       (bs_checksum(buf, BS_PAGE) & mask) == check;
+	return bs_mend_check(e, &m, buf) == 0;
 }
 
 static bool in_memory(struct bs_engine *e, uint64_t key)

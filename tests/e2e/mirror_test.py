@@ -143,6 +143,16 @@ def test_flipped_bits_are_healed():
     shown = devices()
     assert shown[B]["healed"] > 0, shown
     assert shown[A]["healed"] == 0 and shown[A]["state"] == "in sync", shown
+    node.stop()
+    flip(B, 2000)
+    node.start()
+    node.vstore("scrub", "start")  # what nobody reads
+    assert node.json("scrub", "status")["errors"] == []
+    node.stop()
+    vs.run(vs.VSTORE, "check", A, B, "--read-data")
+    flip(B, 5000)
+    vs.run(vs.VSTORE, "check", A, B, "--read-data", status=1)
+    node.start()
 
 
 def test_a_damaged_side_is_replaced_under_load():
