@@ -217,7 +217,7 @@ static int repair_copy(struct sim_disk *copy, struct bs_check_result *r)
  * Of copies: what a repair says is right is right; one that is cut off leaves all as it was, or has
  * been made.
  */
-static void repair(struct world *w, uint64_t problems)
+static void repair(struct world *w, int before, uint64_t problems)
 {
 	struct sim_disk *copy = sim_disk_copy(w->disk);
 	struct bs_check_result r;
@@ -239,7 +239,8 @@ static void repair(struct world *w, uint64_t problems)
 	sim_disk_silence_at(copy, 0);
 	sim_disk_power_cut(copy);
 	rc = sim_host_check(copy, true, &r, &err);
-	sim_require(rc == 0 && (r.problems == 0 || r.problems == problems),
+	sim_require(rc == before ? r.problems == problems || (rc == 0 && r.problems == 0)
+				 : rc == 0 && r.problems == 0,
 		    "of %llu problems a repair that was cut off leaves %llu: %s",
 		    (unsigned long long)problems, (unsigned long long)r.problems, err.text);
 	sim_disk_free(copy);
@@ -253,6 +254,7 @@ void sim_crafted(struct world *w)
 	struct vs_error err = {0};
 	struct workload l;
 	unsigned changes = sim_between(&w->rng, 1, 3);
+	int rc;
 
 	VS_ASSERT(u.buf && setitimer(ITIMER_VIRTUAL, &cpu, NULL) == 0);
 	world_format(w);
@@ -265,12 +267,11 @@ void sim_crafted(struct world *w)
 		world_stop(w);
 	while (changes--)
 		craft_something(w->disk, &w->rng);
-	if (sim_host_check(w->disk, true, &res, &err))
-		sim_trace("check: %s", err.text);
-	repair(w, res.problems);
+	rc = sim_host_check(w->disk, true, &res, &err);
+	sim_trace("check: %s", rc ? err.text : "done");
+	repair(w, rc, res.problems);
 	for (unsigned round = 0; round < 2; round++) {
-		int rc =
-		    sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err);
+		rc = sim_host_open(w->disk, &w->clock, &w->cfg, sim_u64(&w->rng), &w->host, &err);
 
 		sim_trace("open: %s", rc ? err.text : "done");
 		if (rc)
