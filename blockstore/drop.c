@@ -12,11 +12,6 @@
 #define COLLECT 4096u  /* heap moves between two yields */
 #define BATCH 64u      /* leaves drained between two yields; fewer when the runs are short */
 
-static uint64_t leaf_of(uint64_t cid)
-{
-	return bs_cid_slot(cid) / BS_PLACES_PER_PAGE;
-}
-
 static struct bs_droprun *gathering(struct bs_engine *e)
 {
 	return &e->drops.run[e->drops.side];
@@ -25,23 +20,6 @@ static struct bs_droprun *gathering(struct bs_engine *e)
 static struct bs_droprun *draining(struct bs_engine *e)
 {
 	return &e->drops.run[!e->drops.side];
-}
-
-static int grow(struct bs_droprun *r, uint64_t room)
-{
-	uint64_t *cid;
-
-	if (room <= r->room)
-		return 0;
-	if (room > BS_DROPS_MAX)
-		return VS_E_NOMEM;
-	room = VS_MAX(room, r->room + r->room / 2);
-	cid = realloc(r->cid, room * sizeof(*cid));
-	if (!cid)
-		return VS_E_NOMEM;
-	r->cid = cid;
-	r->room = room;
-	return 0;
 }
 
 int bs_drops_init(struct bs_engine *e)
@@ -54,7 +32,7 @@ int bs_drops_init(struct bs_engine *e)
 		d->limit =
 		    VS_MIN(VS_MIN(e->cfg.frames * UINT64_C(16), blocks / 16), UINT64_C(1) << 20);
 	for (unsigned i = 0; i < 2; i++)
-		if (grow(&d->run[i], d->limit + BS_DROP_STEP))
+		if (bs_droprun_grow(&d->run[i], d->limit + BS_DROP_STEP))
 			return VS_E_NOMEM;
 	d->side = e->sb.drop_side;
 	d->cursor = e->sb.drop_cursor;
@@ -66,60 +44,6 @@ void bs_drops_destroy(struct bs_drops *d)
 {
 	free(d->run[0].cid);
 	free(d->run[1].cid);
-}
-
-/* ---- the heap ---------------------------------------------------------------------------- */
-
-static void push(struct bs_droprun *r, uint64_t cid)
-{
-	uint64_t i = r->left;
-
-	VS_ASSERT(r->heap == r->left && r->left < r->room);
-	while (i && bs_cid_slot(r->cid[(i - 1) / 2]) > bs_cid_slot(cid)) {
-		r->cid[i] = r->cid[(i - 1) / 2];
-		i = (i - 1) / 2;
-	}
-	r->cid[i] = cid;
-	r->heap = ++r->left;
-}
-
-/* The lowest goes to the heap's end, which becomes shorter by one. */
-static void pop(struct bs_droprun *r)
-{
-	uint64_t lowest = r->cid[0], last = r->cid[--r->heap], i = 0;
-
-	for (uint64_t k = 1; k < r->heap; k = 2 * i + 1) {
-		if (k + 1 < r->heap && bs_cid_slot(r->cid[k + 1]) < bs_cid_slot(r->cid[k]))
-			k++;
-		if (bs_cid_slot(r->cid[k]) >= bs_cid_slot(last))
-			break;
-		r->cid[i] = r->cid[k];
-		i = k;
-	}
-	r->cid[i] = last;
-	r->cid[r->heap] = lowest;
-}
-
-/* All entries of the lowest leaf stand in cid[heap, left) afterwards; false: not yet all. */
-static bool collect(struct bs_droprun *r, uint64_t most)
-{
-	while (r->heap &&
-	       (r->heap == r->left || leaf_of(r->cid[0]) == leaf_of(r->cid[r->left - 1]))) {
-		if (!most--)
-			return false;
-		pop(r);
-	}
-	return true;
-}
-
-/* Equal entries from `at` on; they stand together. */
-static uint32_t same(const struct bs_droprun *r, uint64_t at)
-{
-	uint32_t n = 1;
-
-	while (at + n < r->left && r->cid[at + n] == r->cid[at])
-		n++;
-	return n;
 }
 
 /* ---- the table --------------------------------------------------------------------------- */
@@ -173,7 +97,7 @@ int bs_drop_ready(struct bs_engine *e, unsigned n)
 			return VS_E_AGAIN;
 		bs_fiber_block(e->fibers, &d->wait);
 	}
-	if (grow(gathering(e), gathering(e)->left + n))
+	if (bs_droprun_grow(gathering(e), gathering(e)->left + n))
 		return VS_E_NOMEM;
 	return ready_pages(e, n);
 }
@@ -186,7 +110,7 @@ void bs_drop_push(struct bs_engine *e, uint64_t cid)
 	bs_frame_touch(e, f);
 	bs_map_entry_put(f->data, r->count % BS_DROPS_PER_PAGE, cid);
 	r->count++;
-	push(r, cid);
+	bs_droprun_push(r, cid);
 }
 
 static int load_run(struct bs_engine *e, unsigned side)
@@ -196,7 +120,7 @@ static int load_run(struct bs_engine *e, unsigned side)
 	struct bs_frame *f = NULL;
 
 	r->count = e->sb.drops[side];
-	if (grow(r, r->count))
+	if (bs_droprun_grow(r, r->count))
 		return VS_E_NOMEM;
 	for (uint64_t i = 0; i < r->count; i++) {
 		uint64_t cid;
@@ -209,8 +133,8 @@ static int load_run(struct bs_engine *e, unsigned side)
 		if (rc || !f)
 			return rc ? rc : VS_E_CORRUPT;
 		cid = bs_map_entry(f->data, i % BS_DROPS_PER_PAGE);
-		if (leaf_of(cid) >= from || bs_planted(DRAINED_TWICE))
-			push(r, cid);
+		if (bs_drop_leaf(cid) >= from || bs_planted(DRAINED_TWICE))
+			bs_droprun_push(r, cid);
 	}
 	bs_frames_unkeep(e);
 	return 0;
@@ -240,10 +164,10 @@ static void apply_turn(struct bs_engine *e)
 /* Takes what was collected off the contents, or gathers it once more. */
 static void apply_drain(struct bs_engine *e, struct bs_droprun *r, bool keep)
 {
-	uint64_t cursor = leaf_of(r->cid[r->heap]) + 1;
+	uint64_t cursor = bs_drop_leaf(r->cid[r->heap]) + 1;
 
 	for (uint64_t i = r->heap, n; i < r->left; i += n) {
-		n = same(r, i);
+		n = bs_droprun_same(r, i);
 		if (keep)
 			for (uint64_t k = 0; k < n; k++)
 				bs_drop_push(e, r->cid[i]);
@@ -259,7 +183,7 @@ static void apply_drain(struct bs_engine *e, struct bs_droprun *r, bool keep)
 /* The leaf is resident and counts what is to be taken off. */
 static int ready_leaf(struct bs_engine *e, const struct bs_droprun *r)
 {
-	uint64_t leaf = leaf_of(r->cid[r->heap]);
+	uint64_t leaf = bs_drop_leaf(r->cid[r->heap]);
 	struct bs_frame *f;
 	int rc;
 
@@ -271,7 +195,7 @@ static int ready_leaf(struct bs_engine *e, const struct bs_droprun *r)
 	for (uint64_t i = r->heap, n; i < r->left; i += n) {
 		struct bs_place place;
 
-		n = same(r, i);
+		n = bs_droprun_same(r, i);
 		rc = bs_content_look(e, r->cid[i], &place);
 		if (rc == 0 && place.alias)
 			rc = bs_content_ready(e, place.alias);
@@ -297,7 +221,7 @@ static int ready_drain(struct bs_engine *e, const struct bs_droprun *r, bool kee
 
 	if (!keep)
 		rc = ready_leaf(e, r);
-	else if (grow(gathering(e), gathering(e)->left + n))
+	else if (bs_droprun_grow(gathering(e), gathering(e)->left + n))
 		rc = VS_E_NOMEM;
 	else
 		rc = ready_pages(e, n);
@@ -320,7 +244,7 @@ static int drain_leaf(struct bs_engine *e, bool keep)
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
-	rec.block = leaf_of(r->cid[r->heap]);
+	rec.block = bs_drop_leaf(r->cid[r->heap]);
 	bs_rec_put(bs_log_record(e, BS_REC_DROP_DRAIN_SIZE), &rec);
 	apply_drain(e, r, keep);
 	return 0;
@@ -345,8 +269,8 @@ static int replay_drain(struct bs_engine *e, const struct bs_rec *rec)
 
 	if (!r->left || rec->count > 1)
 		return VS_E_CORRUPT;
-	(void)collect(r, UINT64_MAX);
-	if (leaf_of(r->cid[r->heap]) != rec->block)
+	(void)bs_droprun_collect(r, UINT64_MAX);
+	if (bs_drop_leaf(r->cid[r->heap]) != rec->block)
 		return VS_E_CORRUPT;
 	do {
 		int rc;
@@ -377,7 +301,7 @@ int bs_drops_settle(struct bs_engine *e)
 	while (r->left) {
 		uint64_t blocks;
 
-		(void)collect(r, UINT64_MAX);
+		(void)bs_droprun_collect(r, UINT64_MAX);
 		do {
 			int rc;
 
@@ -456,13 +380,13 @@ static int drain_next(struct bs_engine *e)
 {
 	int rc;
 
-	while (!collect(draining(e), COLLECT))
+	while (!bs_droprun_collect(draining(e), COLLECT))
 		bs_fiber_yield(e->fibers);
 	rc = drain_leaf(e, false);
 	if (!unreadable(rc))
 		return rc;
 	bs_engine_event(e, BS_ERROR, "drops", "references to contents in leaf %llu stay: %s",
-			(unsigned long long)leaf_of(draining(e)->cid[draining(e)->heap]),
+			(unsigned long long)bs_drop_leaf(draining(e)->cid[draining(e)->heap]),
 			vs_err_text(rc));
 	return drain_leaf(e, true);
 }
@@ -499,7 +423,7 @@ static void look_ahead(struct bs_engine *e)
 	const struct bs_droprun *r = draining(e);
 
 	for (uint64_t i = 0; i < r->heap && i < 4 * BS_AHEAD_MAX; i++)
-		if (!bs_ahead_leaf(e, BS_TREE_PLACE, leaf_of(r->cid[i])))
+		if (!bs_ahead_leaf(e, BS_TREE_PLACE, bs_drop_leaf(r->cid[i])))
 			break;
 }
 

@@ -6,14 +6,13 @@
  * background fiber takes that off the contents' counts, all of one place leaf in one step, leaf by
  * leaf. See DESIGN.md, "Drops".
  *
- * Invariants: the references counted of a content are the map entries that own it and its drops. A
- * run's entries lie in the drop table in the order in which they came; in memory, in
- * cid[0, heap) as a heap by slot, and in cid[heap, left) those of the lowest leaf, once collected.
+ * Invariants: the references counted of a content are the map entries that own it and its drops.
  * Of the draining run only leaves from `cursor` on are left. Engine's thread.
  */
 #ifndef BS_DROP_H
 #define BS_DROP_H
 
+#include "blockstore/drop_run.h"
 #include "blockstore/fiber.h"
 #include "blockstore/log_format.h"
 
@@ -21,13 +20,6 @@ struct bs_engine;
 
 /* Room that a run keeps beyond its limit: what one step may let go. */
 #define BS_DROP_STEP (2 * BS_MAP_FAN)
-
-struct bs_droprun {
-	uint64_t *cid;
-	uint64_t room;	/* entries of cid */
-	uint64_t count; /* entries in the drop table, those that are done included */
-	uint64_t left, heap;
-};
 
 struct bs_drops {
 	struct bs_droprun run[2];
