@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#define UNIT_PAGES 120u /* a unit of pages stays below half a MiB */
 #define SEGMENTS_PER_STEP 4096u
 
 int bs_checkpoint_init(struct bs_engine *e)
@@ -15,7 +14,7 @@ int bs_checkpoint_init(struct bs_engine *e)
 	if (!c)
 		return VS_E_NOMEM;
 	e->checkpoint = c;
-	c->unit_pages = VS_MIN(UNIT_PAGES, e->segs.size / BS_PAGE - 1);
+	c->unit_pages = VS_MIN(BS_CK_UNIT_PAGES, e->segs.size / BS_PAGE - 1);
 	unit = (size_t)(c->unit_pages + 1) * BS_PAGE;
 	c->mem = aligned_alloc(BS_PAGE, BS_CK_UNITS * unit);
 	c->page = aligned_alloc(BS_PAGE, BS_PAGE);

@@ -7,6 +7,8 @@
 
 #include "blockstore/frame.h"
 
+#define BS_CK_UNIT_PAGES 31u /* 128 KiB with the header: others' writes wait behind it */
+
 int bs_checkpoint_init(struct bs_engine *e)
     vs_must_check; /* memory only; frames and segments are */
 /* The same for so many segments, while none runs. */

@@ -9,7 +9,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/engine.h"
 
-#define BS_CK_UNITS 6u /* two being filled, the others being written */
+#define BS_CK_UNITS 4u /* two being filled, the others being written */
 
 /* Pages that are written with one request, behind a header. */
 struct bs_ck_unit {

@@ -1,5 +1,6 @@
 #include "blockstore/segment.h"
 
+#include "blockstore/checkpoint.h"
 #include "blockstore/engine.h"
 #include "blockstore/plant.h"
 
@@ -38,7 +39,8 @@ void bs_segs_reserves(struct bs_engine *e)
 {
 	struct bs_segs *s = &e->segs;
 	uint64_t pages = 2u * (uint64_t)e->frames.dirty_limit + 64;
-	uint64_t meta = VS_DIV_UP(pages * BS_PAGE, s->size) + 3;
+	uint64_t heads = VS_DIV_UP(pages, BS_CK_UNIT_PAGES);
+	uint64_t meta = VS_DIV_UP((pages + heads) * BS_PAGE, s->size) + 3;
 	uint64_t system = 2 * meta + 4;
 	uint64_t data = system + system / 2 + 4;
 
