@@ -127,7 +127,8 @@ int bs_store_merge_step(struct bs_store *s, struct bs_merge_info *out,
 void bs_store_merge_end(struct bs_store *s);
 /* Returns when everything acknowledged before the call survives power loss. */
 int bs_store_flush(struct bs_store *s, struct vs_error *err) vs_must_check;
-/* Waits until deletions and trims given before are worked off (tests, `df` after a deletion). */
+/* Waits until deletions, trims and overwrites given before are worked off (`df` after a deletion).
+ */
 int bs_store_drain(struct bs_store *s, struct vs_error *err) vs_must_check;
 
 #endif
