@@ -102,6 +102,26 @@ static void fuzz_entries(const uint8_t *b, size_t size)
 	trip_work(b);
 }
 
+/* A device table that is taken gives every segment a place on a device that it names. */
+static void fuzz_devices(const uint8_t *b, size_t size)
+{
+	uint8_t once[BS_DEVTAB_SIZE] = {0}, twice[BS_DEVTAB_SIZE];
+	struct bs_devtab t;
+	uint64_t segments = 0;
+
+	memcpy(once, b, VS_MIN(size, sizeof(once)));
+	if (bs_devtab_get(once, 200, 256 << 10, &t) || !t.ndevs)
+		return;
+	VS_ASSERT(t.ndevs <= BS_POOL_DEVICES && t.nranges <= BS_POOL_RANGES);
+	for (unsigned i = 0; i < t.nranges; i++)
+		segments += t.range[i].count;
+	VS_ASSERT(segments == 200);
+	bs_devtab_put(once, &t);
+	VS_ASSERT(bs_devtab_get(once, 200, 256 << 10, &t) == 0);
+	bs_devtab_put(twice, &t);
+	VS_ASSERT(memcmp(once, twice, sizeof(once)) == 0);
+}
+
 /* A segment of a saved index that is as long as the input. */
 static void fuzz_index(uint8_t *b, size_t size)
 {
@@ -137,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!b)
 		return 0;
 	memcpy(b, data + 1, size - 1);
-	switch (data[0] % 5) {
+	switch (data[0] % 6) {
 	case 0:
 		fuzz_super(b, size - 1);
 		break;
@@ -149,6 +169,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 4:
 		fuzz_index(b, size - 1);
+		break;
+	case 5:
+		fuzz_devices(b, size - 1);
 		break;
 	default:
 		fuzz_entries(b, size - 1);
