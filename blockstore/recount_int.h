@@ -49,6 +49,7 @@ void bs_recount_fix_totals(struct bs_count *c, uint64_t contents, uint64_t store
 void bs_recount_fix_space(struct bs_count *c, uint64_t live);
 /* Pages with a bad copy are written again; lost leaves are noted and made empty. */
 int bs_recount_fix_tables(struct bs_count *c) vs_must_check;
+bool bs_recount_lost(const struct bs_count *c, unsigned tree, uint64_t leaf);
 /* After all references are found: fills the lost leaves again. */
 int bs_recount_rebuild(struct bs_count *c) vs_must_check;
 

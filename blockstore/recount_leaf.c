@@ -1,9 +1,10 @@
 #include "blockstore/content.h"
+#include "blockstore/feature.h"
 #include "blockstore/recount_int.h"
 
 #include <stdlib.h>
 
-static bool is_lost(const struct bs_count *c, unsigned tree, uint64_t leaf)
+bool bs_recount_lost(const struct bs_count *c, unsigned tree, uint64_t leaf)
 {
 	for (unsigned i = 0; i < c->nlost; i++)
 		if (c->lost[i].tree == tree && c->lost[i].leaf == leaf)
@@ -13,12 +14,12 @@ static bool is_lost(const struct bs_count *c, unsigned tree, uint64_t leaf)
 
 static bool place_lost(const struct bs_count *c, uint64_t slot)
 {
-	return is_lost(c, BS_TREE_PLACE, slot / BS_PLACES_PER_PAGE);
+	return bs_recount_lost(c, BS_TREE_PLACE, slot / BS_PLACES_PER_PAGE);
 }
 
 static bool digest_lost(const struct bs_count *c, uint64_t slot)
 {
-	return is_lost(c, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE);
+	return bs_recount_lost(c, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE);
 }
 
 static int put_digest(struct bs_engine *e, uint64_t slot, const struct dd_digest *d)
@@ -47,6 +48,7 @@ static int put_place(struct bs_count *c, const struct bs_place *p, uint64_t slot
 		return rc;
 	bs_frame_touch(c->e, f);
 	fixed.refs = c->place_refs[slot];
+	fixed.aliased = bs_feature_used(c->e, BS_INCOMPAT_ALIAS); /* or was: the mark may stay */
 	f->used++;
 	bs_place_put(f->data + slot % BS_PLACES_PER_PAGE * BS_PLACE_SIZE, &fixed);
 	return 0;
@@ -74,7 +76,7 @@ static int try_record(struct bs_count *c, const struct bs_rec *r, uint32_t seg, 
 
 	if (slot >= c->nplaces || !place_lost(c, slot) || !c->place_refs[slot] ||
 	    c->place_gens[slot] != c->place_refs[slot] * p.gen ||
-	    bs_content_look_slot(c->e, slot, &now) != VS_E_NOENT)
+	    bs_content_raw(c->e, slot, &now) != VS_E_NOENT)
 		return 0;
 	if (digest_lost(c, slot) && r->type != BS_REC_CONTENT)
 		return 0;
@@ -145,7 +147,9 @@ static int finish(struct bs_count *c, unsigned i)
 
 		if (!c->place_refs[slot])
 			continue;
-		rc = bs_content_look_slot(c->e, slot, &p);
+		rc = bs_content_raw(c->e, slot, &p);
+		if (rc == 0 && p.alias)
+			rc = bs_content_look(c->e, bs_cid(slot, p.gen), &p);
 		if (rc == VS_E_NOENT) {
 			bs_count_problem(c, "content in slot %llu is lost",
 					 (unsigned long long)slot);

@@ -87,6 +87,31 @@ static void make(struct bs_store *s, struct bs_port *p)
 		fail_msg("%s", err.text);
 }
 
+/* Forty blocks again and again, stored each time, then merged. */
+static void make_aliases(struct bs_store *s, struct bs_port *p)
+{
+	const struct bs_volume_spec spec = {.name = "v", .size = 8 << 20, .compression = -1};
+	const char *snap = "v@one";
+	struct bs_merge_info info = {0};
+	struct bs_volume *v;
+	struct vs_error err = {0};
+
+	assert_int_equal(bs_store_set_index(s, 0, &err), 0);
+	assert_int_equal(bs_volume_create(s, &spec, NULL, &err), 0);
+	assert_int_equal(bs_volume_open(s, "v", &v, &err), 0);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		fill(page, i % 40);
+		assert_int_equal(bs_io_write(p, v, i * BS_BLOCK, page, BS_BLOCK), 0);
+	}
+	bs_volume_close(v);
+	assert_int_equal(bs_snapshot_create(s, &snap, 1, &err), 0);
+	assert_int_equal(bs_store_merge_begin(s, &err), 0);
+	while (!info.finished)
+		assert_int_equal(bs_store_merge_step(s, &info, &err), 0);
+	bs_store_merge_end(s);
+	assert_int_equal(info.merged, BLOCKS - 40);
+}
+
 static void read_to(struct bs_store *s, struct bs_port *p, uint8_t to[2][BLOCKS * BS_BLOCK])
 {
 	static const char *const names[] = {"v", "v@one"};
@@ -112,23 +137,34 @@ static void read_after(struct bs_store *s, struct bs_port *p)
 	read_to(s, p, after);
 }
 
-static int setup(void **state)
+static int setup_with(void (*use)(struct bs_store *s, struct bs_port *p))
 {
 	const struct bs_init_options init = {.segment_size = 256 << 10,
 					     .compression = BS_CODING_LZ4};
 	struct bs_device *dev;
 	struct vs_error err = {0};
 
-	(void)state;
 	snprintf(path, sizeof(path), "/tmp/vstore-repair-%d.img", getpid());
 	unlink(path);
 	dev = device(BS_DEVICE_CREATE);
 	if (bs_store_init(dev, &init, &err))
 		fail_msg("%s", err.text);
 	bs_device_close(dev);
-	with_store(make);
+	with_store(use);
 	with_store(read_before);
 	return 0;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return setup_with(make);
+}
+
+static int setup_aliases(void **state)
+{
+	(void)state;
+	return setup_with(make_aliases);
 }
 
 static int teardown(void **state)
@@ -373,6 +409,29 @@ static void test_lost_leaves(void **state)
 	repaired(true);
 }
 
+/* What stores aliases has a reference too few; digests are lost. */
+static void test_aliases(void **state)
+{
+	uint8_t b[BS_PAGE];
+	struct bs_place p = {0};
+	unsigned slot = 0;
+
+	(void)state;
+	leaf(BS_TREE_PLACE, b);
+	while (!p.alias)
+		bs_place_get(b + ++slot * BS_PLACE_SIZE, &p);
+	slot = (unsigned)bs_cid_slot(p.alias);
+	bs_place_get(b + slot * BS_PLACE_SIZE, &p);
+	assert_true(p.aliased && p.refs > 1);
+	p.refs--;
+	bs_place_put(b + slot * BS_PLACE_SIZE, &p);
+	put_leaf(BS_TREE_PLACE, b);
+	assert_true(check(false).problems > 0);
+	repaired(true);
+	destroy_leaf(BS_TREE_DIGEST, 0);
+	repaired(true);
+}
+
 static void test_one_copy(void **state)
 {
 	(void)state;
@@ -451,6 +510,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_segments, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_totals, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_lost_leaves, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_aliases, setup_aliases, teardown),
 	    cmocka_unit_test_setup_teardown(test_one_copy, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_orphan, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_lost_content, setup, teardown),
