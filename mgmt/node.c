@@ -119,6 +119,7 @@ static int open_store(struct mg_node *n, struct vs_error *err)
 {
 	char witness[PATH_MAX];
 	struct bs_open_options o = {.memory = n->options->memory,
+				    .keep_free = n->options->discard < 0,
 				    .witness_path = witness,
 				    .event = store_event,
 				    .event_arg = n};

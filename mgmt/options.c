@@ -27,6 +27,7 @@ const char mg_options_help[] =
     "      --memory SIZE           limit for caches, tables and index [25% of RAM]\n"
     "      --iscsi [TAG@]ADDR:PORT listen for iSCSI, \"off\" for none [127.0.0.1:3260]\n"
     "      --nbd ADDR:PORT         listen for NBD, \"off\" for none [off]\n"
+    "      --discard on|off        give what is free back to the devices [on]\n"
     "      --log-level LEVEL       error, warning, info or debug [info]\n"
     "      --help                  show this text and exit\n"
     "      --version               show the version and exit\n"
@@ -150,6 +151,12 @@ int mg_options_set(struct mg_options *o, const char *key, const char *value, str
 		return set_listen(&o->iscsi, key, value, err);
 	if (strcmp(key, "nbd") == 0)
 		return set_listen(&o->nbd, key, value, err);
+	if (strcmp(key, "discard") == 0) {
+		o->discard = strcmp(value, "on") == 0 ? 1 : strcmp(value, "off") == 0 ? -1 : 0;
+		return o->discard
+			   ? 0
+			   : vs_fail(err, VS_E_INVAL, "discard: '%s' is neither on nor off", value);
+	}
 	if (strcmp(key, "log-level") == 0) {
 		if (vs_log_parse_level(value, &o->log_level) != 0)
 			return vs_fail(err, VS_E_INVAL,
@@ -237,16 +244,24 @@ static void merge(struct mg_options *o, const struct mg_options *cli)
 		o->iscsi = cli->iscsi;
 	if (cli->nbd.given)
 		o->nbd = cli->nbd;
+	if (cli->discard)
+		o->discard = cli->discard;
 	if (cli->log_level != 0)
 		o->log_level = cli->log_level;
 }
 
 static const struct option longopts[] = {
-    {"config", required_argument, NULL, 'c'},	 {"state", required_argument, NULL, 'o'},
-    {"store", required_argument, NULL, 'o'},	 {"memory", required_argument, NULL, 'o'},
-    {"iscsi", required_argument, NULL, 'o'},	 {"nbd", required_argument, NULL, 'o'},
-    {"log-level", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},	 {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"state", required_argument, NULL, 'o'},
+    {"store", required_argument, NULL, 'o'},
+    {"memory", required_argument, NULL, 'o'},
+    {"iscsi", required_argument, NULL, 'o'},
+    {"nbd", required_argument, NULL, 'o'},
+    {"discard", required_argument, NULL, 'o'},
+    {"log-level", required_argument, NULL, 'o'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
 };
 
 static enum mg_options_action parse_args(int argc, char **argv, struct mg_options *cli, bool *asked,

@@ -49,6 +49,7 @@ struct mg_options {
 	char state[MG_STATE_MAX];
 	struct mg_stores stores;
 	uint64_t memory; /* bytes */
+	int discard;	 /* 1 on, -1 off */
 	struct mg_listens iscsi, nbd;
 	enum vs_log_level log_level;
 };

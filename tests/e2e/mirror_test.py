@@ -230,6 +230,26 @@ def test_grow():
     verify()
 
 
+def test_space_goes_back_to_the_devices():
+    noise = os.path.join(node.state, "noise")
+    with open(noise, "wb") as f:
+        f.write(os.urandom(128 << 20))
+    node.vstore("volume", "import", noise, "noise")
+    held = [os.stat(path).st_blocks * 512 for path in (A, C)]
+    node.vstore("volume", "delete", "noise")
+    node.vstore("df", "--drain")
+    for _ in range(2):  # what is free is so as of two checkpoints
+        node.stop()
+        node.start()
+        for _ in range(50):
+            now = [os.stat(path).st_blocks * 512 for path in (A, C)]
+            if all(n < was - (64 << 20) for n, was in zip(now, held)):
+                verify()
+                return
+            time.sleep(0.1)
+    raise AssertionError(f"{held} bytes were allocated, and now still {now}")
+
+
 def test_remove_and_what_is_refused():
     assert "not a device" in node.refused("store", "remove", "/dev/nothing")
     with open(D, "wb") as f:
@@ -266,6 +286,7 @@ if __name__ == "__main__":
                 test_a_pulled_side_comes_back,
                 test_sides_that_were_used_apart_are_refused,
                 test_grow,
+                test_space_goes_back_to_the_devices,
                 test_remove_and_what_is_refused)
     finally:
         node.end()

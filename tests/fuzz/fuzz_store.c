@@ -9,6 +9,33 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A table that is taken gives every segment one place that all devices of its group have. */
+static void fuzz_devices(const uint8_t *b)
+{
+	uint32_t segments = 64, size = BS_SEGMENT_MIN;
+	struct bs_devtab t, again;
+	uint8_t out[BS_DEVTAB_SIZE];
+	uint64_t next = 0;
+
+	if (bs_devtab_get(b, segments, size, &t))
+		return;
+	for (unsigned i = 0; i < t.nranges; i++) {
+		const struct bs_range *r = &t.range[i];
+
+		VS_ASSERT(r->first == next);
+		next += r->count;
+		for (unsigned k = 0; k < t.ndevs; k++)
+			VS_ASSERT(t.dev[k].group != r->group ||
+				  BS_HEAD_AREA + BS_TAIL_AREA +
+					  ((uint64_t)r->slot + r->count) * size <=
+				      t.dev[k].size);
+	}
+	VS_ASSERT(next >= segments);
+	bs_devtab_put(out, &t);
+	VS_ASSERT(bs_devtab_get(out, segments, size, &again) == 0 &&
+		  memcmp(&t, &again, sizeof(t)) == 0);
+}
+
 static void fuzz_super(uint8_t *b, size_t size)
 {
 	uint8_t page[BS_SUPER_SIZE] = {0};
@@ -22,8 +49,10 @@ static void fuzz_super(uint8_t *b, size_t size)
 		VS_ASSERT(sb.log_seg < sb.segments && sb.segment_size >= BS_SEGMENT_MIN);
 		VS_ASSERT(sb.durable_seq < sb.next_seq);
 		for (unsigned i = 0; i < BS_TREES; i++)
-			VS_ASSERT(sb.roots[i].leaves <= sb.device_size / BS_PAGE);
+			VS_ASSERT(sb.roots[i].leaves <=
+				  (uint64_t)sb.segments * (sb.segment_size / BS_PAGE));
 	}
+	fuzz_devices(page);
 	if (bs_owner_decode(page, &owner) == 0)
 		VS_ASSERT(memchr(owner.host, '\0', sizeof(owner.host)));
 }

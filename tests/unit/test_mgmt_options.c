@@ -119,6 +119,7 @@ static void test_bad_files(void **state)
 	    {"[net]\nnbd = off\n", ":2: unknown section [net]"},
 	    {"nbd = example.org:1\n", "not a numeric address"},
 	    {"log-level = loud\n", "none of error, warning"},
+	    {"discard = maybe\n", "neither on nor off"},
 	    {"state = \n", "a path is missing"},
 	    {"\x01\x02\xff\xfe garbage \x7f", ":1:"},
 	};
