@@ -52,7 +52,7 @@ void sim_scrubbed(struct world *w)
 	workload_default(w, &l);
 	for (unsigned round = 0; round < 3; round++) {
 		workload_run(w, &l, sim_between(&w->rng, 50, 200));
-		if (sim_one_in(&w->rng, 3))
+		if (!world_cut(w) && sim_one_in(&w->rng, 3))
 			sim_disk_silence_at(w->disk,
 					    sim_disk_events(w->disk) + 1 + sim_below(&w->rng, 400));
 		for (unsigned i = 0; i < 3 && !world_cut(w); i++)

@@ -354,6 +354,7 @@ uint64_t sim_disk_events(const struct sim_disk *d)
 
 void sim_disk_silence_at(struct sim_disk *d, uint64_t at)
 {
+	VS_ASSERT(!at || !sim_disk_silent(d)); /* what was cut off then would go on */
 	d->silence_at = at;
 }
 
