@@ -60,6 +60,7 @@ void sim_scrubbed(struct world *w)
 		if (world_cut(w) || sim_one_in(&w->rng, 3))
 			world_crash(w, sim_one_in(&w->rng, 2), false);
 	}
+	sim_disk_silence_at(w->disk, 0);
 	rot_one(w);
 	world_stop(w);
 	world_recount(w, true);
