@@ -127,6 +127,8 @@ static void count_stored(struct bs_engine *e, const struct bs_place *place, int 
 	e->contents += (uint64_t)(int64_t)by;
 	e->stored_bytes += (uint64_t)((int64_t)by * place->len);
 	bs_seg_live(e, place->seg, (int64_t)by * place->len);
+	if (by < 0)
+		bs_thick_freed(e, place->len);
 }
 
 static void count(struct bs_engine *e, struct bs_frame *f, const struct bs_place *place, int by)
@@ -207,6 +209,7 @@ void bs_content_alias(struct bs_engine *e, uint64_t cid, uint64_t to)
 	struct bs_frame *f = leaf_now(e, slot);
 	struct bs_place place, kept;
 
+	e->changes++;
 	bs_place_get(f->data + place_at(slot), &place);
 	count_stored(e, &place, -1);
 	bs_cache_forget(&e->cache, cid);

@@ -270,6 +270,7 @@ static void background(struct bs_engine *e)
 	bs_index_start(e);
 	bs_open_heartbeat(e);
 	bs_exact_start(e);
+	bs_thick_start(e);
 }
 
 bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
@@ -318,10 +319,10 @@ static int close_call(struct bs_engine *e, struct bs_call *c)
 
 static bool busy(const struct bs_engine *e)
 {
-	return bs_exact_busy(e) || bs_index_busy(e) || e->checkpointing || e->cleaning ||
-	       e->working || e->drops.busy || e->owner_busy || e->op_fibers || e->calls_running ||
-	       e->calls_first || e->reads_in_flight || e->remending || e->resilvering ||
-	       e->discarding;
+	return e->thick.counting || bs_exact_busy(e) || bs_index_busy(e) || e->checkpointing ||
+	       e->cleaning || e->working || e->drops.busy || e->owner_busy || e->op_fibers ||
+	       e->calls_running || e->calls_first || e->reads_in_flight || e->remending ||
+	       e->resilvering || e->discarding;
 }
 
 int bs_engine_stop(struct bs_engine *e, struct vs_error *err)
@@ -429,6 +430,9 @@ void bs_engine_info(struct bs_engine *e, struct bs_store_info *out)
 	used = (uint64_t)(s->count - s->nfree) * s->size;
 	out->reclaimable_bytes = used > s->live ? used - s->live : 0;
 	out->reserved_bytes = (uint64_t)s->count * s->size - s->live_limit;
+	out->thick_reserved_bytes = bs_thick_unused(e);
+	if (out->thick_reserved_bytes && e->thick.gain == UINT64_MAX)
+		e->thick.wanted = true; /* the next who asks gets it more exactly */
 	out->volumes = e->vols.volumes;
 	out->snapshots = e->vols.snapshots;
 	out->device_reads = e->count.device_reads;

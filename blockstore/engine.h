@@ -22,6 +22,7 @@
 #include "blockstore/pool.h"
 #include "blockstore/segment.h"
 #include "blockstore/super_format.h"
+#include "blockstore/thick.h"
 #include "blockstore/tree.h"
 #include "blockstore/vols.h"
 
@@ -133,6 +134,7 @@ struct bs_engine {
 	uint64_t features; /* incompatible ones taken into use since open (feature.h) */
 	uint64_t era, works, contents, stored_bytes, references;
 	uint64_t changes; /* of maps, since open */
+	struct bs_thick thick;
 
 	/* foreground */
 	struct bs_port *ports[BS_MAX_PORTS];

@@ -208,6 +208,13 @@ static void write_unit(struct bs_engine *e, struct bs_unit *u)
 	bs_device_submit(e->dev, &u->io);
 }
 
+/* Too much is live for more data. */
+static bool beyond_limit(const struct bs_engine *e, enum bs_need need, uint32_t payload)
+{
+	return (need == BS_NEED_DATA || need == BS_NEED_THICK) && payload &&
+	       e->segs.live + payload > e->segs.live_limit;
+}
+
 static int room_now(struct bs_engine *e, enum bs_need need, uint32_t records, uint32_t payload,
 		    uint32_t pages)
 {
@@ -218,7 +225,7 @@ static int room_now(struct bs_engine *e, enum bs_need need, uint32_t records, ui
 		return VS_E_FAILED;
 	if (e->read_only)
 		return VS_E_ROFS;
-	if (need == BS_NEED_DATA && payload && e->segs.live + payload > e->segs.live_limit)
+	if (beyond_limit(e, need, payload))
 		return VS_E_NOSPC;
 	if (e->cutting)
 		return VS_E_AGAIN;
@@ -241,9 +248,9 @@ int bs_log_room(struct bs_engine *e, enum bs_need need, uint32_t records, uint32
 {
 	for (;;) {
 		int rc = room_now(e, need, records, payload, pages);
-		bool hopeless = rc == VS_E_NOSPC && (e->clean_stuck || e->stopping ||
-						     (need == BS_NEED_DATA && payload &&
-						      e->segs.live + payload > e->segs.live_limit));
+		bool hopeless = rc == VS_E_NOSPC &&
+				(e->clean_stuck || e->stopping || beyond_limit(e, need, payload)) &&
+				!(need == BS_NEED_THICK && e->works && !e->work_stuck);
 
 		if (rc != VS_E_AGAIN && (rc != VS_E_NOSPC || hopeless || need == BS_NEED_CLEAN))
 			return rc;

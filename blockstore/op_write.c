@@ -23,7 +23,7 @@ static unsigned split(const struct bs_iop *op, struct part parts[2])
 /* What such a volume writes is neither looked for nor found. */
 static bool private(const struct bs_iop *op)
 {
-	return (op->vol->ent.flags & BS_VOL_NO_DEDUP) != 0;
+	return (op->vol->ent.flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)) != 0;
 }
 
 /* Block i is looked for; what is near it may be wanted next. */
@@ -153,6 +153,7 @@ static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const stru
 	uint32_t records = p->new *BS_REC_CONTENT_SIZE + p->nparts *BS_REC_MAP_HEAD +
 			   (uint32_t)op->count *BS_REC_MAP_EACH;
 	unsigned touches = 3 * (unsigned)op->count + 4 * p->pages + 32;
+	bool thick = op->vol->ent.flags & BS_VOL_THICK;
 	int rc = bs_ids_prepare(e, &e->places, p->new);
 
 	if (rc == 0)
@@ -162,7 +163,10 @@ static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const stru
 	if (rc == 0)
 		rc = bs_frames_room(e, touches);
 	if (rc == 0)
-		rc = bs_log_room(e, BS_NEED_DATA, records, p->payload, p->pages);
+		rc = bs_thick_room(e, op->vol, p->payload, p->new, p->pages);
+	if (rc == 0)
+		rc = bs_log_room(e, thick ? BS_NEED_THICK : BS_NEED_DATA, records, p->payload,
+				 p->pages);
 	return rc == VS_E_NOSPC ? bs_drops_relieve(e) : rc;
 }
 
@@ -233,6 +237,7 @@ static void apply(struct bs_engine *e, struct bs_iop *op, const struct plan *p)
 		bs_map_apply(e, op->vol, p->parts[k].block, p->parts[k].n,
 			     op->cid + p->parts[k].at);
 	}
+	bs_thick_wrote(e, op->vol, p->payload, p->new, p->pages);
 	bs_log_attach(e, op);
 }
 
@@ -318,6 +323,7 @@ int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 	for (unsigned i = 0; i < op->count; i++)
 		if (op->kind[i] == BS_BLOCK_NEW)
 			op->cid[i] = p.old[i];
+	bs_thick_wrote(e, op->vol, 0, 0, p.pages);
 	for (unsigned k = 0; k < p.nparts; k++) {
 		record_maps(e, op, &p, &p.parts[k]);
 		bs_map_apply(e, op->vol, p.parts[k].block, p.parts[k].n, op->cid + p.parts[k].at);
@@ -356,6 +362,7 @@ int bs_trim_blocks(struct bs_engine *e, struct bs_vol *v, uint64_t first, uint64
 			r.count = to - first;
 			bs_rec_put(bs_log_record(e, BS_REC_TRIM_SIZE), &r);
 			bs_map_trim_apply(e, v, first, to);
+			bs_thick_wrote(e, v, 0, 0, need.pages);
 		}
 		bs_frames_unkeep(e);
 		first = to;

@@ -232,6 +232,8 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	if (rc == VS_E_NOSPC)
 		rc =
 		    vs_fail(r->err, rc, "cannot recover the store: no segment is free for the log");
+	if (rc == 0)
+		bs_thick_loaded(e);
 	e->recovering = rc != 0; /* nothing runs in the background of a store that does not open */
 	if (rc || e->read_only)
 		return rc;

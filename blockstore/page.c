@@ -240,6 +240,7 @@ void bs_page_free(struct bs_engine *e, uint64_t cid)
 
 	if (ent.place.seg != BS_SEG_NONE)
 		bs_seg_live(e, ent.place.seg, -(int64_t)BS_PAGE);
+	bs_thick_freed(e, BS_PAGE);
 	ent = (struct bs_mapent){.place = {.seg = BS_SEG_NONE, .gen = ent.place.gen}};
 	bs_page_ent_put(e, cid, &ent);
 	bs_tree_now(e, BS_TREE_MAP, leaf_of(cid))->used--;

@@ -48,6 +48,7 @@ void bs_segs_reserves(struct bs_engine *e)
 	s->reserve[BS_NEED_CLEAN] = (uint32_t)VS_MIN(meta + 7, s->count / 5);
 	s->reserve[BS_NEED_DELETE] = (uint32_t)VS_MIN(system, s->count / 4);
 	s->reserve[BS_NEED_DATA] = (uint32_t)VS_MIN(data, s->count / 3);
+	s->reserve[BS_NEED_THICK] = s->reserve[BS_NEED_DATA];
 	/*
 	 * Below the limit there is either room for data or a segment that the cleaner empties with
 	 * gain: those that it does not touch are filled to BS_CLEAN_WORTH, and a few are busy.

@@ -30,7 +30,14 @@ struct bs_seg {
 #define BS_SEGS_BUSY 8u
 
 /* Who may use how much of what is left. */
-enum bs_need { BS_NEED_DATA, BS_NEED_DELETE, BS_NEED_CLEAN, BS_NEED_SYSTEM };
+enum bs_need {
+	BS_NEED_DATA,
+	BS_NEED_DELETE,
+	BS_NEED_CLEAN,
+	BS_NEED_SYSTEM,
+	BS_NEED_THICK, /* data of a thick volume: as data, but room is only a matter of time */
+	BS_NEEDS
+};
 
 struct bs_segs {
 	struct bs_seg *seg;
@@ -46,10 +53,10 @@ struct bs_segs {
 	uint32_t nfree, nfreeing;
 	uint32_t behind, discards; /* segments that are marked so */
 	uint32_t hint;
-	uint32_t emptied;    /* segments whose last live byte went since the last cut */
-	uint64_t live;	     /* of all segments */
-	uint64_t live_limit; /* data is refused beyond it */
-	uint32_t reserve[4]; /* per bs_need: free segments that must stay */
+	uint32_t emptied;	    /* segments whose last live byte went since the last cut */
+	uint64_t live;		    /* of all segments */
+	uint64_t live_limit;	    /* data is refused beyond it */
+	uint32_t reserve[BS_NEEDS]; /* per bs_need: free segments that must stay */
 };
 
 int bs_segs_init(struct bs_engine *e, uint32_t count, uint32_t size) vs_must_check;

@@ -49,6 +49,7 @@ static int plan_snapshot(struct bs_engine *e, const char *full, uint64_t id, str
 	ent->kind = BS_VOL_SNAPSHOT;
 	ent->id = id;
 	ent->parent = v->ent.id;
+	ent->flags &= ~BS_VOL_THICK;
 	ent->origin = v->ent.uuid;
 	ent->origin_set = 1;
 	ent->created = e->env.unix_ns(e->env.arg);
@@ -56,6 +57,30 @@ static int plan_snapshot(struct bs_engine *e, const char *full, uint64_t id, str
 	op->rec.type = BS_REC_VOL_SHARE;
 	op->rec.other = v->ent.id;
 	return vs_uuid_new(&ent->uuid) ? vs_fail(err, VS_E_IO, "cannot get random bytes") : 0;
+}
+
+/* Thick volumes must stay able to rewrite what the snapshots keep. */
+static int keep_room(struct bs_engine *e, const struct bs_volop *ops, const struct snapshot_args *a,
+		     struct vs_error *err)
+{
+	struct bs_vol *thick[BS_SNAPSHOT_GROUP_MAX];
+	const char *first = NULL;
+	uint64_t lacking;
+	size_t n = 0;
+	int rc;
+
+	for (size_t i = 0; i < a->n; i++) {
+		struct bs_vol *v = bs_vol_by_id(e, ops[i].rec.other);
+
+		if (!(v->ent.flags & BS_VOL_THICK))
+			continue;
+		first = first ? first : a->fulls[i];
+		thick[n++] = v;
+	}
+	rc = bs_thick_share(e, thick, n, &lacking);
+	return rc ? bs_volume_no_room(rc, "the volume is thick and would have to be stored twice:",
+				      first, lacking, err)
+		  : 0;
 }
 
 static int do_snapshots(struct bs_engine *e, struct bs_call *c)
@@ -81,7 +106,10 @@ static int do_snapshots(struct bs_engine *e, struct bs_call *c)
 				rc = vs_fail(c->err, VS_E_EXIST, "%s is named twice", a->fulls[i]);
 	}
 	if (rc == 0)
+		rc = keep_room(e, ops, a, c->err);
+	if (rc == 0)
 		rc = bs_volume_run(e, ops, a->n, BS_NEED_DELETE, c->err);
+	bs_thick_settle(e);
 	free(ops);
 	return rc;
 }
@@ -110,9 +138,18 @@ static int do_rollback(struct bs_engine *e, struct bs_call *c)
 	rc = bs_volume_not_in_use(snap->parent, snap->parent->ent.name, c->err);
 	if (rc)
 		return rc;
+	if ((snap->parent->ent.flags & BS_VOL_THICK) && snap->ent.size > snap->parent->ent.size)
+		rc = bs_volume_reserve(e, snap->parent->ent.name,
+				       bs_thick_bytes(snap->ent.size) -
+					   bs_thick_bytes(snap->parent->ent.size),
+				       c->err);
+	if (rc)
+		return rc;
 	op.rec.volume = snap->parent->ent.id;
 	op.rec.other = snap->ent.id;
-	return bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
+	rc = bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
+	bs_thick_settle(e);
+	return rc;
 }
 
 int bs_snapshot_rollback(struct bs_store *s, const char *full, struct vs_error *err)
@@ -143,6 +180,7 @@ static int do_clone(struct bs_engine *e, struct bs_call *c)
 		return rc;
 	*ent = snap->ent;
 	ent->kind = BS_VOL_VOLUME;
+	ent->flags &= ~BS_VOL_THICK;
 	ent->id = e->vols.next_id;
 	ent->parent = 0;
 	ent->origin = snap->ent.uuid;

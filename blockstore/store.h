@@ -88,6 +88,7 @@ struct bs_store_info {
 	uint64_t referenced_bytes;     /* content counted once per reference of a map page */
 	uint64_t reclaimable_bytes;    /* dead bytes in segments not yet cleaned */
 	uint64_t reserved_bytes;       /* kept back for metadata, deletion and cleaner */
+	uint64_t thick_reserved_bytes; /* for thick volumes, not yet used by them; at most */
 	uint64_t volumes, snapshots;
 	/* since open */
 	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, device_flushes;

@@ -170,8 +170,22 @@ static void apply_rollback(struct bs_engine *e, struct bs_volop *op)
 		bs_page_unref(e, old);
 }
 
+/* Whether the volume that is changed, deleted or shared is a thick one before. */
+static bool is_thick(struct bs_engine *e, const struct bs_volop *op)
+{
+	const struct bs_rec *r = &op->rec;
+	uint64_t id = r->type == BS_REC_VOL_PUT	    ? r->vol.id
+		      : r->type == BS_REC_VOL_SHARE ? r->other
+						    : r->volume;
+	const struct bs_vol *v = bs_vol_by_id(e, id);
+
+	return v && (v->ent.flags & BS_VOL_THICK);
+}
+
 void bs_volop_apply(struct bs_engine *e, struct bs_volop *op)
 {
+	bool was_thick = is_thick(e, op);
+
 	e->changes++;
 	switch (op->rec.type) {
 	case BS_REC_VOL_PUT:
@@ -187,6 +201,8 @@ void bs_volop_apply(struct bs_engine *e, struct bs_volop *op)
 		apply_rollback(e, op);
 		break;
 	}
+	if (was_thick || (op->rec.type == BS_REC_VOL_PUT && (op->rec.vol.flags & BS_VOL_THICK)))
+		bs_thick_changed(e, was_thick);
 }
 
 uint32_t bs_volop_size(const struct bs_volop *op)

@@ -109,10 +109,13 @@ void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_
 				       .size = ent->size,
 				       .sector = ent->sector,
 				       .compression = ent->compression,
-				       .dedup = !(ent->flags & BS_VOL_NO_DEDUP),
+				       .dedup = !(ent->flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)),
+				       .thick = ent->flags & BS_VOL_THICK,
 				       .created_ns = ent->created,
 				       .snapshots = v->snapshots,
 				       .open_handles = v->handles};
+	if (out->thick)
+		out->reserved_bytes = bs_thick_bytes(ent->size);
 	memcpy(out->name, v->parent ? v->parent->ent.name : ent->name, BS_NAME_MAX);
 	if (v->parent)
 		memcpy(out->snap, ent->name, BS_NAME_MAX);
@@ -132,6 +135,28 @@ int bs_volume_not_in_use(const struct bs_vol *v, const char *name, struct vs_err
 		   ? vs_fail(err, VS_E_BUSY,
 			     "%s is in use: stop its virtual machine, sessions and exports", name)
 		   : 0;
+}
+
+int bs_volume_no_room(int rc, const char *what, const char *name, uint64_t lacking,
+		      struct vs_error *err)
+{
+	char size[16];
+
+	if (rc != VS_E_NOSPC)
+		return vs_fail(err, rc, "%s %s: %s", what, name, vs_err_text(rc));
+	(void)vs_format_size(lacking, size, sizeof(size));
+	return vs_fail(err, rc,
+		       "%s %s: %s of room are lacking; delete snapshots or volumes, or grow the "
+		       "store",
+		       what, name, size);
+}
+
+int bs_volume_reserve(struct bs_engine *e, const char *name, uint64_t bytes, struct vs_error *err)
+{
+	uint64_t lacking;
+	int rc = bs_thick_reserve(e, bytes, &lacking);
+
+	return rc ? bs_volume_no_room(rc, "cannot reserve space for", name, lacking, err) : 0;
 }
 
 struct create_args {
@@ -155,23 +180,25 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 		rc = vs_fail(c->err, VS_E_INVAL, "sector size must be 512 or 4096");
 	if (rc == 0 && (s->compression < -1 || s->compression > BS_CODING_ZSTD))
 		rc = vs_fail(c->err, VS_E_INVAL, "compression must be none, lz4 or zstd");
-	if (rc == 0 && s->no_dedup)
+	if (rc == 0 && (s->no_dedup || s->thick))
 		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
+	if (rc == 0 && s->thick)
+		rc = bs_volume_reserve(e, s->name, bs_thick_bytes(s->size), c->err);
 	if (rc)
 		return rc;
-	*ent = (struct bs_volent){.kind = BS_VOL_VOLUME,
-				  .height = bs_map_height(s->size / BS_BLOCK),
-				  .compression = s->compression < 0 ? e->sb.compression
-								    : (uint8_t)s->compression,
-				  .sector = s->sector ? s->sector : 512,
-				  .flags = s->no_dedup ? BS_VOL_NO_DEDUP : 0,
-				  .id = e->vols.next_id,
-				  .size = s->size,
-				  .created = e->env.unix_ns(e->env.arg)};
+	*ent = (struct bs_volent){
+	    .kind = BS_VOL_VOLUME,
+	    .height = bs_map_height(s->size / BS_BLOCK),
+	    .compression = s->compression < 0 ? e->sb.compression : (uint8_t)s->compression,
+	    .sector = s->sector ? s->sector : 512,
+	    .flags = (s->no_dedup ? BS_VOL_NO_DEDUP : 0) | (s->thick ? BS_VOL_THICK : 0),
+	    .id = e->vols.next_id,
+	    .size = s->size,
+	    .created = e->env.unix_ns(e->env.arg)};
 	bs_volume_set_name(ent, s->name);
-	if (vs_uuid_new(&ent->uuid))
-		return vs_fail(c->err, VS_E_IO, "cannot get random bytes");
-	rc = bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
+	rc = vs_uuid_new(&ent->uuid) ? vs_fail(c->err, VS_E_IO, "cannot get random bytes")
+				     : bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
+	bs_thick_settle(e);
 	if (rc == 0 && a->out)
 		bs_volume_fill_info(e, bs_vol_by_id(e, ent->id), a->out);
 	return rc;

@@ -24,6 +24,7 @@ struct bs_volume_spec {
 	uint32_t sector; /* 512 or 4096: what front ends announce; 0: 512 */
 	int compression; /* enum bs_coding; -1: the store's default */
 	bool no_dedup;	 /* see bs_volume_set_dedup */
+	bool thick;	 /* see bs_volume_set_thick */
 };
 
 struct bs_volume_info {
@@ -39,9 +40,11 @@ struct bs_volume_info {
 	uint32_t sector;
 	int compression;
 	bool dedup;
-	int64_t created_ns;	/* Unix time */
-	uint64_t logical_bytes; /* mapped blocks */
-	uint64_t snapshots;	/* volume: how many it has */
+	bool thick;
+	uint64_t reserved_bytes; /* thick: in all, what it uses itself included */
+	int64_t created_ns;	 /* Unix time */
+	uint64_t logical_bytes;	 /* mapped blocks */
+	uint64_t snapshots;	 /* volume: how many it has */
 	uint32_t open_handles;
 };
 
@@ -69,6 +72,16 @@ int bs_volume_set_compression(struct bs_store *s, const char *name, int compress
  * tells no tenant what another one has. What was written before stays shared or private as it is.
  */
 int bs_volume_set_dedup(struct bs_store *s, const char *name, bool on,
+			struct vs_error *err) vs_must_check;
+
+/*
+ * Thick: room for all of its blocks, uncompressed and with their metadata, is kept for the volume,
+ * so that no other can make its writes fail with VS_E_NOSPC. VS_E_NOSPC when there is not so much.
+ * What it writes is not deduplicated. What it holds of before, and what its snapshots keep, counts
+ * beside that; so a snapshot of it needs as much room again as it stores, or is refused
+ * (VS_E_NOSPC). Snapshots and clones are thin.
+ */
+int bs_volume_set_thick(struct bs_store *s, const char *name, bool thick,
 			struct vs_error *err) vs_must_check;
 
 enum bs_delete_mode { BS_DELETE_PLAIN, BS_DELETE_WITH_SNAPSHOTS, BS_DELETE_KEEP_SNAPSHOTS };

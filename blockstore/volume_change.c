@@ -90,13 +90,19 @@ static int do_resize(struct bs_engine *e, struct bs_call *c)
 		rc = bs_volume_size_ok(a->size, c->err);
 	if (rc == 0 && a->size < v->ent.size)
 		rc = may_shrink(e, v, a, c->err);
+	if (rc == 0 && (v->ent.flags & BS_VOL_THICK) && a->size > v->ent.size)
+		rc = bs_volume_reserve(
+		    e, a->name, bs_thick_bytes(a->size) - bs_thick_bytes(v->ent.size), c->err);
 	if (rc)
 		return rc;
 	ent = v->ent;
 	ent.size = a->size;
 	ent.height = VS_MAX(ent.height, bs_map_height(a->size / BS_BLOCK));
-	if (ent.size >= v->ent.size)
-		return put_changed(e, v, &ent, c->err);
+	if (ent.size >= v->ent.size) {
+		rc = put_changed(e, v, &ent, c->err);
+		bs_thick_settle(e);
+		return rc;
+	}
 	rc = bs_volops_shrink(e, v, &ent);
 	if (rc == 0)
 		rc = bs_log_commit(e);
@@ -164,6 +170,35 @@ int bs_volume_set_dedup(struct bs_store *s, const char *name, bool on, struct vs
 	struct bs_volume_change a = {.name = name, .dedup = on};
 
 	return bs_store_call(s, true, do_dedup, &a, err);
+}
+
+static int do_thick(struct bs_engine *e, struct bs_call *c)
+{
+	struct bs_volume_change *a = c->arg;
+	struct bs_volent ent;
+	struct bs_vol *v;
+	int rc = bs_volume_writable(e, c->err);
+
+	if (rc == 0)
+		rc = bs_volume_look_volume(e, a->name, &v, c->err);
+	if (rc == 0 && a->thick && !(v->ent.flags & BS_VOL_THICK))
+		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
+	if (rc == 0 && a->thick && !(v->ent.flags & BS_VOL_THICK))
+		rc = bs_volume_reserve(e, a->name, bs_thick_bytes(v->ent.size), c->err);
+	if (rc)
+		return rc;
+	ent = v->ent;
+	ent.flags = a->thick ? ent.flags | BS_VOL_THICK : ent.flags & ~BS_VOL_THICK;
+	rc = put_changed(e, v, &ent, c->err);
+	bs_thick_settle(e);
+	return rc;
+}
+
+int bs_volume_set_thick(struct bs_store *s, const char *name, bool thick, struct vs_error *err)
+{
+	struct bs_volume_change a = {.name = name, .thick = thick};
+
+	return bs_store_call(s, true, do_thick, &a, err);
 }
 
 /* Deletions of up to max snapshots of v, then, where that was all of them, of v. */

@@ -23,6 +23,12 @@ int bs_volume_not_in_use(const struct bs_vol *v, const char *name,
 /* Runs the changes in one step and makes them durable. */
 int bs_volume_run(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_need need,
 		  struct vs_error *err) vs_must_check;
+/* Keeps bytes for thick volume `name` until bs_thick_settle; err says what is lacking. */
+int bs_volume_reserve(struct bs_engine *e, const char *name, uint64_t bytes,
+		      struct vs_error *err) vs_must_check;
+/* The failure of a reservation that `what` needed. */
+int bs_volume_no_room(int rc, const char *what, const char *name, uint64_t lacking,
+		      struct vs_error *err) vs_must_check;
 void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_volume_info *out);
 void bs_volume_set_name(struct bs_volent *ent, const char *name);
 
@@ -32,7 +38,7 @@ struct bs_volume_change {
 	uint64_t size;
 	bool force;
 	int compression;
-	bool dedup;
+	bool dedup, thick;
 	enum bs_delete_mode mode;
 };
 

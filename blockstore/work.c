@@ -221,6 +221,7 @@ static void apply_absorb(struct bs_engine *e, const struct absorb *a)
 	struct bs_mapent qe;
 
 	e->changes++;
+	bs_thick_merged(e);
 	qe = bs_page_ent_now(e, q);
 	qe.base = b;
 	bs_page_ent_put(e, q, &qe);
@@ -363,6 +364,7 @@ static void work_fiber(void *arg)
 	}
 	e->working = false;
 	bs_fiber_wake_all(e->fibers, &e->work_wait);
+	bs_engine_room(e);
 }
 
 void bs_work_start(struct bs_engine *e)

@@ -70,7 +70,7 @@ static int df(struct mg_node *n, const struct mg_request *req, struct mg_reply *
 	      struct vs_error *err)
 {
 	struct bs_store_info i;
-	uint64_t available;
+	uint64_t available, taken;
 	bool drain;
 	int rc = mg_query_bool(req, "drain", &drain, err);
 
@@ -81,11 +81,11 @@ static int df(struct mg_node *n, const struct mg_request *req, struct mg_reply *
 	if (rc != 0)
 		return rc;
 	bs_store_info(n->store, &i);
-	available =
-	    i.capacity_bytes > i.physical_used_bytes ? i.capacity_bytes - i.physical_used_bytes : 0;
+	taken = i.physical_used_bytes + i.thick_reserved_bytes;
+	available = i.capacity_bytes > taken ? i.capacity_bytes - taken : 0;
 	return mg_reply_json(
 	    reply, 200,
-	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I}", "capacity_bytes",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:I}", "capacity_bytes",
 		      (json_int_t)i.capacity_bytes, "physical_used_bytes",
 		      (json_int_t)i.physical_used_bytes, "logical_used_bytes",
 		      (json_int_t)i.logical_used_bytes, "unique_content_bytes",
@@ -94,6 +94,7 @@ static int df(struct mg_node *n, const struct mg_request *req, struct mg_reply *
 		      ratio(i.referenced_bytes, i.unique_content_bytes), "compression_ratio",
 		      ratio(i.unique_content_bytes, i.stored_content_bytes), "reclaimable_bytes",
 		      (json_int_t)i.reclaimable_bytes, "reserved_bytes",
+		      (json_int_t)i.thick_reserved_bytes, "system_bytes",
 		      (json_int_t)i.reserved_bytes, "available_bytes", (json_int_t)available),
 	    err);
 }

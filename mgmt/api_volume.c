@@ -22,9 +22,10 @@ static int create(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	struct bs_volume_spec spec = {.compression = -1};
 	const char *compression = NULL;
 	json_int_t size, sector = 512;
-	int dedup = 1,
-	    rc = mg_body(req, err, "{s:s, s:I, s?I, s?s, s?b}", "name", &spec.name, "size", &size,
-			 "sector", &sector, "compression", &compression, "dedup", &dedup);
+	int dedup = 1, thick = 0;
+	int rc = mg_body(req, err, "{s:s, s:I, s?I, s?s, s?b, s?b}", "name", &spec.name, "size",
+			 &size, "sector", &sector, "compression", &compression, "dedup", &dedup,
+			 "thick", &thick);
 
 	if (rc == 0 && compression)
 		rc = mg_coding_parse(compression, &spec.compression, err);
@@ -43,6 +44,7 @@ static int create(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	spec.size = (uint64_t)size;
 	spec.sector = (uint32_t)sector;
 	spec.no_dedup = !dedup;
+	spec.thick = thick != 0;
 	rc = bs_volume_create(n->store, &spec, NULL, err);
 	if (rc != 0)
 		return rc;
@@ -137,8 +139,9 @@ static int set(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 	       struct vs_error *err)
 {
 	const char *compression = NULL;
-	int dedup = -1, coding;
-	int rc = mg_body(req, err, "{s?s, s?b}", "compression", &compression, "dedup", &dedup);
+	int dedup = -1, thick = -1, coding;
+	int rc = mg_body(req, err, "{s?s, s?b, s?b}", "compression", &compression, "dedup", &dedup,
+			 "thick", &thick);
 
 	if (rc == 0 && compression)
 		rc = mg_coding_parse(compression, &coding, err);
@@ -146,6 +149,8 @@ static int set(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 		rc = bs_volume_set_compression(n->store, req->param[0], coding, err);
 	if (rc == 0 && dedup >= 0)
 		rc = bs_volume_set_dedup(n->store, req->param[0], dedup != 0, err);
+	if (rc == 0 && thick >= 0)
+		rc = bs_volume_set_thick(n->store, req->param[0], thick != 0, err);
 	return rc != 0 ? rc : answer_volume(n, req->param[0], 200, reply, err);
 }
 

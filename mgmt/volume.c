@@ -147,13 +147,17 @@ static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, js
 	if (v->has_origin)
 		mg_volume_name(n, &v->origin, origin);
 	json = json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:b, s:o, s:I, s:o, s:s?, s:o}", "name",
-			 full, "uuid", uuid, "size", (json_int_t)v->size, "provisioning", "thin",
-			 "sector", (int)v->sector, "compression", mg_coding_name(v->compression),
-			 "dedup", v->dedup, "created", mg_time_json(v->created_ns), "logical_bytes",
-			 (json_int_t)v->logical_bytes, "snapshots", snapshots, "origin",
-			 v->has_origin ? origin : NULL, "exports", exports);
+			 full, "uuid", uuid, "size", (json_int_t)v->size, "provisioning",
+			 v->thick ? "thick" : "thin", "sector", (int)v->sector, "compression",
+			 mg_coding_name(v->compression), "dedup", v->dedup, "created",
+			 mg_time_json(v->created_ns), "logical_bytes", (json_int_t)v->logical_bytes,
+			 "snapshots", snapshots, "origin", v->has_origin ? origin : NULL, "exports",
+			 exports);
 	if (json && v->snapshot)
 		json_object_set_new(json, "kept", json_boolean(v->kept));
+	if (json && v->thick)
+		json_object_set_new(json, "reserved_bytes",
+				    json_integer((json_int_t)v->reserved_bytes));
 	return add_exact(json, v->snapshot, &x);
 }
 

@@ -39,6 +39,7 @@ static const struct cli_field show_fields[] = {
     {"unique_bytes", "shared with nobody", CLI_AS_SIZE},
     {"as_of", "that as of", CLI_AS_TIME},
     {"provisioning", "provisioning", CLI_AS_TEXT},
+    {"reserved_bytes", "reserved", CLI_AS_SIZE},
     {"sector", "sector size", CLI_AS_SIZE},
     {"compression", "compression", CLI_AS_TEXT},
     {"dedup", "dedup", CLI_AS_YES_NO},
@@ -80,6 +81,7 @@ static int create(struct cli *c)
 	cli_body_u64(c, body, "sector", "sector");
 	cli_body_text(c, body, "compression", "compression");
 	body_dedup(c, body);
+	cli_body_flag(c, body, "thick", "thick");
 	return done_with(c, cli_call(c, "POST", body, "/v1/volumes"), "created");
 }
 
@@ -127,10 +129,16 @@ static int resize(struct cli *c)
 
 static int set(struct cli *c)
 {
-	json_t *body = json_object();
+	bool thick = cli_args_has(&c->args, "thick"), thin = cli_args_has(&c->args, "thin");
+	json_t *body;
 
+	if (thick && thin)
+		return cli_usage(c, "--thick and --thin exclude each other");
+	body = json_object();
 	cli_body_text(c, body, "compression", "compression");
 	body_dedup(c, body);
+	if (thick || thin)
+		(void)json_object_set_new(body, "thick", json_boolean(thick));
 	if (json_object_size(body) == 0) {
 		json_decref(body);
 		return cli_usage(c, "nothing to set: give an option");
@@ -173,6 +181,7 @@ const struct cli_command cli_volume_commands[] = {
 	 {"sector", CLI_CHOICE, "512|4096", "what clients are told (default 512)", 0},
 	 OPTION_COMPRESSION,
 	 OPTION_DEDUP,
+	 {"thick", CLI_FLAG, NULL, "keep room for all of it; not deduplicated", 0},
 	 {0},
      },
      create},
@@ -190,6 +199,8 @@ const struct cli_command cli_volume_commands[] = {
      (const struct cli_option[]){
 	 OPTION_COMPRESSION,
 	 OPTION_DEDUP,
+	 {"thick", CLI_FLAG, NULL, "keep room for all of it; not deduplicated", 0},
+	 {"thin", CLI_FLAG, NULL, "take room only for what is written", 0},
 	 {0},
      },
      set},

@@ -170,6 +170,37 @@ def test_marks_and_no_space():
         node.start()
 
 
+def test_a_thick_volume_has_room():
+    with small_node() as node:
+        capacity = node.json("df")["capacity_bytes"]
+        refused = node.refused("volume", "create", "t", "--size", f"{capacity // 4096 * 4096}", "--thick")
+        assert "reserve" in refused and "lacking" in refused, refused
+        shown = node.json("volume", "create", "t", "--size", "8M", "--thick")
+        assert shown["provisioning"] == "thick" and shown["reserved_bytes"] > 8 * MIB, shown
+        assert node.json("df")["reserved_bytes"] == shown["reserved_bytes"]
+        assert fill(node, "ballast", 2 * capacity // MIB).returncode != 0
+        for _ in range(2):
+            write(node, "t", 0, os.urandom(8 * MIB))
+        refused = node.refused("snapshot", "create", "t@s")
+        assert "thick" in refused and "delete snapshots or volumes" in refused, refused
+        # Snapshots of others can be taken and deleted in a full store.
+        node.vstore("snapshot", "create", "ballast@s")
+        node.vstore("snapshot", "delete", "ballast@s")
+        # The reservation outlives the daemon, also when it is killed.
+        node.kill()
+        node.start()
+        write(node, "t", 0, os.urandom(8 * MIB))
+        assert fill(node, "more", 8).returncode != 0
+        refused = node.refused("volume", "set", "more", "--thick")
+        assert "lacking" in refused, refused
+        assert nodes.run(nodes.VSTORE, "--socket", node.socket, "--json", "volume", "set", "t", "--thin")
+        assert node.json("volume", "show", "t")["provisioning"] == "thin"
+        assert node.json("df")["reserved_bytes"] == 0
+        node.stop()
+        node.check()
+        node.start()
+
+
 def test_a_guest_waits_for_room():
     with small_node() as node:
         guest = os.path.join(node.state, "guest.img")
@@ -203,4 +234,4 @@ def test_a_guest_waits_for_room():
 
 
 if __name__ == "__main__":
-    tap.run(test_what_a_deletion_frees, test_marks_and_no_space, test_a_guest_waits_for_room)
+    tap.run(test_what_a_deletion_frees, test_marks_and_no_space, test_a_thick_volume_has_room, test_a_guest_waits_for_room)

@@ -254,5 +254,7 @@ const struct sim_case sim_cases[] = {
     {"a mirror made and unmade under load", 24 * MIB, 400, sim_joined},
     {"duplicates merged under load", 24 * MIB, 800, sim_merge},
     {"changes between a checkpoint's steps", 24 * MIB, 400, sim_between_steps},
+    {"thick volumes in a full store", 24 * MIB, 200, sim_thick},
+    {"a store filled again and again", 18 * MIB, 120, sim_filled_again},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

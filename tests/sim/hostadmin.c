@@ -167,6 +167,8 @@ static int run(struct sim_host *h, struct sim_admin *a)
 		return __wrap_bs_store_call(s, false, drain_call, NULL, &a->err);
 	case SIM_SCRUB:
 		return sim_host_scrub(h, a);
+	case SIM_THICK:
+		return bs_volume_set_thick(s, a->name, a->force, &a->err);
 	case SIM_EXACT:
 		return run_exact(h, a);
 	case SIM_MERGE:

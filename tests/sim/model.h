@@ -39,6 +39,7 @@ struct model_op {
 /* A volume or snapshot. Volumes have histories; snapshots get exact content when pinned. */
 struct model_image {
 	bool live, snapshot, pinned;
+	bool thick; /* a volume whose writes never find the store full */
 	char name[64], snap[64];
 	uint32_t sectors;
 	uint64_t *base; /* MODEL_SECTORS tags at the epoch's start */

@@ -13,7 +13,8 @@ static bool status_allowed(const struct world *w, const struct world_req *q, int
 	case 0:
 		return true;
 	case VS_E_NOSPC:
-		return w->may_nospc && q->req.op != BS_READ && q->req.op != BS_FLUSH;
+		return w->may_nospc && q->req.op != BS_READ && q->req.op != BS_FLUSH &&
+		       (!q->thick || q->req.op == BS_TRIM);
 	case VS_E_IO:
 	case VS_E_FAILED:
 	case VS_E_ROFS:
@@ -225,6 +226,7 @@ struct world_req *world_req_begin(struct world *w, struct model_image *img, enum
 		q->busy = true;
 		q->world = w;
 		q->image = img;
+		q->thick = img && img->thick;
 		q->sector = sector;
 		q->count = count;
 		q->req = (struct bs_req){.op = op,

@@ -20,6 +20,8 @@ void sim_merge(struct world *w);
 void sim_cut_administration(struct world *w);
 void sim_lying_reads(struct world *w);
 void sim_exact_space(struct world *w);
+void sim_thick(struct world *w);
+void sim_filled_again(struct world *w);
 void sim_crafted(struct world *w);
 void sim_scrubbed(struct world *w);
 void sim_late_drops(struct world *w);

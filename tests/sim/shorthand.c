@@ -120,6 +120,20 @@ int world_rename(struct world *w, struct model_image *img, const char *to)
 	return run(w);
 }
 
+int world_thick(struct world *w, struct model_image *img, bool thick)
+{
+	struct sim_admin *a = of(w, SIM_THICK, img);
+	int rc;
+
+	if (!a)
+		return WORLD_CUT;
+	a->force = thick;
+	img->thick = false;
+	rc = run(w);
+	img->thick = thick && rc == 0;
+	return rc;
+}
+
 int world_sync(struct world *w)
 {
 	return world_side(w, world_side_new(w, SIM_SYNC));

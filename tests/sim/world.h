@@ -28,6 +28,7 @@ struct world_req {
 	struct dd_digest *digests;
 	uint8_t *mapped;
 	uint64_t *out; /* READ: where to put the tags, unchecked; NULL: they are checked */
+	bool thick;    /* so was the volume when it was submitted */
 	int *status;   /* where to put the outcome; 1 until then; may be NULL */
 };
 
@@ -145,6 +146,7 @@ int world_resize(struct world *w, struct model_image *img, uint32_t blocks);
 int world_rename(struct world *w, struct model_image *img, const char *to);
 int world_sync(struct world *w);
 int world_drain(struct world *w);
+int world_thick(struct world *w, struct model_image *img, bool thick); /* no requests in flight */
 /* Handles are opened when needed; this closes one so that a delete or rollback may happen. */
 struct bs_volume *world_handle(struct world *w, struct model_image *img);
 void world_unhandle(struct world *w, struct model_image *img);
