@@ -176,7 +176,8 @@ static int same_store(struct opening *o, struct vs_error *err)
 /*
  * A device without a table beside others that have one: it was the whole store, and power was lost
  * while the others joined it, before it heard of that. Then nothing has happened since that it does
- * not have. Else it is an older copy of the store.
+ * not have, but perhaps one superblock that went to all of them at once and reached only others,
+ * which are not whole. Else it is an older copy of the store.
  */
 static int choose_plain(struct opening *o, struct vs_error *err)
 {
@@ -191,7 +192,7 @@ static int choose_plain(struct opening *o, struct vs_error *err)
 		if (l->status || l == o->plain)
 			continue;
 		self = bs_devtab_find(t, &t->self);
-		if (self < 0 || newest(l)->checkpoint > newest(o->plain)->checkpoint ||
+		if (self < 0 || newest(l)->checkpoint > newest(o->plain)->checkpoint + 1 ||
 		    (t->dev[self].group == 0 && bs_member_whole(t->dev[self].state)))
 			return vs_fail(err, VS_E_INVAL,
 				       "%s and %s each say that they are the whole store: give one "
