@@ -40,6 +40,13 @@ struct bs_env {
 	void *arg;
 };
 
+/*
+ * Fibers that operations never take: three calls, and one each for checkpoint, cleaner, release
+ * queue, drops, index, exact space, count of thick volumes, discard, healing and resilvering. So
+ * what an operation waits for can always run.
+ */
+#define BS_FIBERS_KEPT 13u
+
 struct bs_engine_config {
 	unsigned frames;	   /* page frames of 4 KiB; at least 512 */
 	unsigned cache_blocks;	   /* block cache, 4 KiB each */
@@ -48,7 +55,7 @@ struct bs_engine_config {
 	uint64_t near_bytes;	   /* locality cache; 0: none */
 	uint64_t merge_bytes;	   /* while duplicates are merged */
 	unsigned near_digests;	   /* loaded around a hit: 256 to 1024 */
-	unsigned fibers;	   /* at least 8 */
+	unsigned fibers;	   /* at least BS_FIBERS_KEPT + 2 */
 	unsigned units;		   /* log units in memory; at least 3 */
 	uint32_t unit_max;	   /* bytes; clamped to the segment size */
 	uint64_t checkpoint_bytes; /* log bytes between checkpoints */

@@ -242,7 +242,7 @@ void bs_op_submit(struct bs_engine *e, struct bs_iop *op)
 
 unsigned bs_ops_limit(const struct bs_engine *e)
 {
-	return e->cfg.fibers - 6 - bs_exact_busy(e) - e->thick.counting;
+	return e->cfg.fibers - BS_FIBERS_KEPT;
 }
 
 bool bs_ops_pump(struct bs_engine *e)

@@ -123,7 +123,7 @@ void bs_store_budget(uint64_t memory, struct bs_engine_config *cfg)
 	    .merge_bytes = total / 100,
 	    .near_bytes = near,
 	    .near_digests = 1024,
-	    .fibers = 48,
+	    .fibers = 56,
 	    .units = 8,
 	    .unit_max = 1u << 20,
 	    .checkpoint_bytes = UINT64_C(512) << 20,

@@ -1,3 +1,4 @@
+#include "blockstore/engine.h"
 #include "blockstore/super_format.h"
 #include "common/bytes.h"
 #include "tests/sim/content.h"
@@ -120,7 +121,7 @@ static void slow_checkpoints(struct world *w, struct workload *l)
 	w->cfg.checkpoint_bytes = 65536;
 	w->cfg.checkpoint_step = 1;
 	w->cfg.gen_mask = sim_one_in(&w->rng, 2) ? 1 : 3;
-	w->cfg.fibers = 24;
+	w->cfg.fibers = BS_FIBERS_KEPT + 18;
 	sim_start(w);
 	workload_default(w, l);
 	l->depth = sim_between(&w->rng, 8, 24);

@@ -1,5 +1,6 @@
 #include "tests/sim/world.h"
 
+#include "blockstore/engine.h"
 #include "common/bytes.h"
 #include "dedup/digest.h"
 #include "tests/sim/report.h"
@@ -60,7 +61,7 @@ void world_default_config(struct world *w)
 	    .frames = sim_between(r, 512, 700),
 	    .cache_blocks = sim_between(r, 16, 128),
 	    .units = sim_between(r, 3, 8),
-	    .fibers = sim_between(r, 8, 24),
+	    .fibers = sim_between(r, BS_FIBERS_KEPT + 2, BS_FIBERS_KEPT + 18),
 	    .unit_max = 4096u * sim_between(r, 36, 64),
 	    .checkpoint_bytes = UINT64_C(65536) * sim_between(r, 2, 64),
 	    .checkpoint_step = sim_between(r, 1, 8),

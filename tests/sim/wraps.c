@@ -78,7 +78,7 @@ void __wrap_bs_store_budget(uint64_t memory, struct bs_engine_config *cfg)
 	__real_bs_store_budget(memory, cfg);
 	cfg->frames = 4096;
 	cfg->read_pages = 256;
-	cfg->fibers = 8;
+	cfg->fibers = BS_FIBERS_KEPT + 2;
 }
 
 /* Only equality matters here; SHA-256 was a third of the seeds that write much. */
