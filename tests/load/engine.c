@@ -23,7 +23,7 @@ static int usage(void)
 	      "  use,name=V\n"
 	      "  write|read|sync,...       load; sync: each write and a flush after it\n"
 	      "    block=4K depth=32 ports=1 seconds=N count=N from=SIZE span=SIZE seed=N "
-	      "sequential=1\n"
+	      "sequential=1 hot=PERCENT\n"
 	      "    data=unique|half|sparse|same pool=BLOCKS\n"
 	      "    snapshots=MS            meanwhile a snapshot every MS milliseconds\n"
 	      "    delete=SNAP             meanwhile this one is deleted; ends when it is gone\n"
@@ -71,11 +71,11 @@ static int parse_pair(struct step *s, const char *key, const char *value)
 		const char *key;
 		uint64_t *to;
 	} numbers[] = {
-	    {"size", &s->size},		{"count", &s->count}, {"writes", &s->writes},
-	    {"block", &l->block},	{"depth", &l->depth}, {"ports", &l->ports},
-	    {"seconds", &l->seconds},	{"span", &l->span},   {"seed", &l->seed},
-	    {"pool", &l->pool},		{"from", &l->from},   {"snapshots", &s->snapshots},
-	    {"sequential", &sequential}};
+	    {"size", &s->size},		  {"count", &s->count},	      {"writes", &s->writes},
+	    {"block", &l->block},	  {"depth", &l->depth},	      {"ports", &l->ports},
+	    {"seconds", &l->seconds},	  {"span", &l->span},	      {"seed", &l->seed},
+	    {"pool", &l->pool},		  {"from", &l->from},	      {"hot", &l->hot},
+	    {"snapshots", &s->snapshots}, {"sequential", &sequential}};
 
 	if (strcmp(key, "name") == 0 || strcmp(key, "delete") == 0) {
 		char *to = key[0] == 'n' ? s->name : s->delete;
@@ -119,7 +119,7 @@ static int parse_step(char *text, struct step *s)
 	s->load.count = s->count;
 	if (s->load.block < BS_BLOCK || s->load.block % BS_BLOCK || s->load.block > 16u << 20 ||
 	    s->load.depth < 1 || s->load.depth > ENGINE_MAX_DEPTH || s->load.ports < 1 ||
-	    s->load.ports > ENGINE_MAX_PORTS || !s->load.pool)
+	    s->load.ports > ENGINE_MAX_PORTS || !s->load.pool || s->load.hot > 100)
 		return -1;
 	return 0;
 }

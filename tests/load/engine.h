@@ -25,6 +25,7 @@ struct engine_load {
 	enum engine_data data;
 	uint64_t block, depth, ports, seconds, count, seed, pool;
 	uint64_t from, span; /* bytes of the volume */
+	uint64_t hot; /* percent of it that nine of ten random requests go to; 0: all alike */
 };
 
 struct engine_result {

@@ -76,6 +76,8 @@ static void submit(struct worker *w, struct slot *s)
 		if (w->next == w->end)
 			w->next = blocks / l->ports * (uint64_t)(w - w->run->workers);
 	} else {
+		if (l->hot && load_rng_next(&w->rng) % 10)
+			blocks = VS_MAX(1u, blocks * l->hot / 100);
 		at = load_rng_next(&w->rng) % blocks;
 	}
 	s->req.op = l->write ? BS_WRITE : BS_READ;
