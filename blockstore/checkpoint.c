@@ -186,7 +186,6 @@ int bs_checkpoint_run(struct bs_engine *e, bool clean)
 		bs_engine_fail(e, rc == VS_E_NOSPC ? "no segment is left for a checkpoint"
 						   : "the device fails a checkpoint's writes");
 	e->checkpointing = false;
-	e->clean_rest = 0; /* the cleaner may have looked between sb and the last free segment */
 	bs_fiber_wake_all(e->fibers, &e->checkpoint_wait);
 	bs_engine_room(e);
 	return rc;

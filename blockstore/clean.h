@@ -1,12 +1,14 @@
 /*
- * The cleaner: empties the segments that hold least by appending what lives, so that space which
- * overwrites and deletions have left behind can be used again. Greedy; one fiber.
+ * The cleaner: empties segments by appending what lives in them, so that space which overwrites and
+ * deletions have left behind can be used again (DESIGN.md, "Cleaner and space"). One fiber.
  */
 #ifndef BS_CLEAN_H
 #define BS_CLEAN_H
 
 #include "blockstore/engine.h"
 
+int bs_clean_init(struct bs_engine *e) vs_must_check; /* its memory */
+void bs_clean_destroy(struct bs_engine *e);
 void bs_clean_start(struct bs_engine *e); /* when free segments are few */
 
 #endif

@@ -402,7 +402,7 @@ void bs_engine_abandon(struct bs_engine *e)
 	bs_merge_end(e);
 	bs_arena_free(e->read_arena);
 	free(e->rio_mem);
-	free(e->clean_buf);
+	bs_clean_destroy(e);
 	free(e->owner_buf);
 	bs_pool_free(e->pool);
 	free(e);
@@ -446,7 +446,8 @@ void bs_engine_info(struct bs_engine *e, struct bs_store_info *out)
 	bs_index_info(e, out);
 	out->checkpoints = e->count.checkpoints;
 	out->segments_cleaned = e->count.cleaned;
-	out->bytes_data = e->count.bytes_data;
+	out->bytes_written = e->count.bytes_written;
+	out->bytes_data = e->count.bytes_data - VS_MIN(e->count.bytes_data, e->count.bytes_cleaner);
 	out->bytes_maps = e->count.bytes_maps;
 	out->bytes_tables = e->count.bytes_tables;
 	out->bytes_cleaner = e->count.bytes_cleaner;

@@ -81,6 +81,7 @@ struct bs_arena;
 struct bs_iop;
 struct bs_rio;
 struct bs_checkpoint;
+struct bs_cleaner;
 struct bs_exact;
 struct bs_replay;
 struct bs_opq {
@@ -102,6 +103,7 @@ struct bs_call {
 struct bs_counters {
 	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, flushes;
 	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, cleaned, discarded;
+	uint64_t bytes_written; /* by clients, blocks of zeros included */
 	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner;
 	uint64_t cut_wait_ns, cut_ns; /* of checkpoints, the longest: changes waited; the step */
 };
@@ -176,8 +178,7 @@ struct bs_engine {
 	struct {	      /* at the last cut */
 		uint64_t bytes, records, taken_apart;
 	} cut_at;
-	uint8_t *clean_buf;
-	uint64_t clean_rest, clean_live;
+	struct bs_cleaner *cleaner;
 	uint64_t owner_due;
 	struct bs_devio owner_io;
 	uint8_t *owner_buf;

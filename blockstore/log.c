@@ -252,7 +252,8 @@ int bs_log_room(struct bs_engine *e, enum bs_need need, uint32_t records, uint32
 				(e->clean_stuck || e->stopping || beyond_limit(e, need, payload)) &&
 				!(need == BS_NEED_THICK && e->works && !e->work_stuck);
 
-		if (rc != VS_E_AGAIN && (rc != VS_E_NOSPC || hopeless || need == BS_NEED_CLEAN))
+		if (rc != VS_E_AGAIN && (rc != VS_E_NOSPC || hopeless || need == BS_NEED_CLEAN ||
+					 need == BS_NEED_SYSTEM))
 			return rc;
 		if (!bs_fiber_here(e->fibers))
 			return VS_E_AGAIN;
@@ -369,6 +370,7 @@ static void ack(struct bs_engine *e, struct bs_unit *u, int status)
 		next = op->next;
 		bs_op_acked(e, op, status);
 	}
+	bs_engine_room(e); /* the cleaner may go on, even if the unit is still read from */
 	free_unit(e, u);
 }
 
@@ -603,6 +605,16 @@ bool bs_log_pump(struct bs_engine *e)
 		did = true;
 	}
 	return start_flush(e) || did;
+}
+
+bool bs_log_serves(const struct bs_log *l)
+{
+	if (l->open && l->open->ops)
+		return true;
+	for (unsigned i = 0; i < l->nflight; i++)
+		if (l->flight[i]->ops)
+			return true;
+	return false;
 }
 
 bool bs_log_quiet(const struct bs_log *l)

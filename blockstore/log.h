@@ -98,6 +98,7 @@ bool bs_log_pump(struct bs_engine *e);
 /* The log goes on in a fresh segment; false when it cannot do so now. */
 bool bs_log_leave(struct bs_engine *e);
 void bs_log_drop_open(struct bs_engine *e); /* the open unit, when nothing is in it */
+bool bs_log_serves(const struct bs_log *l); /* operations wait for it */
 bool bs_log_quiet(const struct bs_log *l);  /* nothing open, nothing in flight */
 /* Bytes of a place that is still in memory, else NULL. The unit must be released afterwards. */
 const uint8_t *bs_log_find(struct bs_engine *e, const struct bs_place *p, struct bs_unit **unit);

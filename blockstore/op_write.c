@@ -238,6 +238,7 @@ static void apply(struct bs_engine *e, struct bs_iop *op, const struct plan *p)
 			     op->cid + p->parts[k].at);
 	}
 	bs_thick_wrote(e, op->vol, p->payload, p->new, p->pages);
+	e->count.bytes_written += op->count * BS_BLOCK;
 	bs_log_attach(e, op);
 }
 

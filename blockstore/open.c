@@ -1,6 +1,7 @@
 #include "blockstore/open.h"
 
 #include "blockstore/checkpoint.h"
+#include "blockstore/clean.h"
 #include "blockstore/exact_int.h"
 #include "blockstore/index_save.h"
 #include "blockstore/op.h"
@@ -153,10 +154,11 @@ static int alloc_all(struct bs_engine *e)
 		rc = bs_index_init(e);
 	if (rc == 0)
 		rc = bs_exact_init(e);
+	if (rc == 0 && !c->read_only)
+		rc = bs_clean_init(e);
 	e->rio_mem = calloc(c->read_pages, sizeof(*e->rio_mem));
 	e->owner_buf = aligned_alloc(BS_PAGE, BS_SUPER_SIZE);
-	e->clean_buf = c->read_only ? NULL : aligned_alloc(BS_PAGE, e->sb.segment_size);
-	if (!e->rio_mem || !e->owner_buf || (!e->clean_buf && !c->read_only))
+	if (!e->rio_mem || !e->owner_buf)
 		return VS_E_NOMEM;
 	for (unsigned i = 0; i < c->read_pages; i++) {
 		e->rio_mem[i].next = e->rios;

@@ -142,7 +142,7 @@ static int read_unit(struct bs_engine *e, struct bs_replay *r, uint32_t seg, uin
 static void use_segment(struct bs_engine *e, uint32_t seg)
 {
 	if (e->segs.seg[seg].ent.state != BS_SEG_LOG)
-		bs_seg_set_state(e, seg, BS_SEG_LOG, 0);
+		bs_seg_set_state(e, seg, BS_SEG_LOG, e->log.next_seq);
 }
 
 static int replay_content(struct bs_engine *e, const struct bs_rec *rec, uint32_t seg, uint32_t off)

@@ -137,7 +137,8 @@ uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need 
 			continue;
 		}
 		s->seg[i].bad = false;
-		bs_seg_set_state(e, i, state, 0);
+		s->seg[i].leaves = 0;
+		bs_seg_set_state(e, i, state, e->log.next_seq);
 		return i;
 	}
 	return BS_SEG_NONE;
@@ -161,7 +162,7 @@ bool bs_segs_low(const struct bs_engine *e)
 {
 	const struct bs_segs *s = &e->segs;
 
-	return s->nfree + s->nfreeing < s->reserve[BS_NEED_DATA] + VS_MAX(8u, s->count / 16);
+	return s->nfree + s->nfreeing < s->reserve[BS_NEED_DATA] + bs_segs_margin(s);
 }
 
 bool bs_seg_busy(const struct bs_engine *e, uint32_t seg)
@@ -275,7 +276,7 @@ uint32_t bs_segcut_take(struct bs_engine *e)
 	uint32_t seg = bs_seg_take(e, BS_SEG_META, BS_NEED_SYSTEM);
 
 	if (seg != BS_SEG_NONE)
-		segcut_state(e, seg, BS_SEG_META, 0);
+		segcut_state(e, seg, BS_SEG_META, e->segs.seg[seg].ent.stamp);
 	return seg;
 }
 

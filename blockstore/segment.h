@@ -22,6 +22,7 @@ struct bs_seg {
 	bool bad;	  /* the cleaner could not empty it */
 	bool behind;	  /* resilver.h */
 	bool discard;	  /* discard.h */
+	uint64_t leaves;  /* the checkpoint after which its pages are elsewhere; 0: not asked to */
 };
 
 /* Percent of live bytes from which on emptying a segment gains too little: units have headers. */
@@ -70,6 +71,11 @@ void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 void bs_seg_live(struct bs_engine *e, uint32_t seg, int64_t delta);
 /* So few are free that the cleaner works. */
 bool bs_segs_low(const struct bs_engine *e);
+/* So many more than the data reserve it keeps. */
+static inline uint32_t bs_segs_margin(const struct bs_segs *s)
+{
+	return VS_MAX(8u, s->count / 16);
+}
 /* Checkpoint n is durable: what was empty before it is free. Of segments first to end. */
 void bs_segs_reuse(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end);
 bool bs_seg_busy(const struct bs_engine *e, uint32_t seg); /* log or checkpoint write there */

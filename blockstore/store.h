@@ -97,7 +97,8 @@ struct bs_store_info {
 	bool index_ready;		     /* everything has been entered or loaded */
 	uint64_t index_bytes, index_entries; /* now */
 	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, segments_cleaned;
-	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner; /* written, by cause */
+	uint64_t bytes_written; /* by clients, in whole blocks */
+	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner; /* to the device, by cause */
 	uint64_t bytes_discarded;
 	uint64_t free_segments, segments;
 	unsigned devices, devices_missing; /* missing: mirrors serve without them */

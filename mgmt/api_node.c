@@ -132,11 +132,16 @@ static int store(struct mg_node *n, const struct mg_request *req, struct mg_repl
 		COUNTER(dedup_hits);
 		COUNTER(checkpoints);
 		COUNTER(segments_cleaned);
+		COUNTER(bytes_written);
 		COUNTER(bytes_data);
 		COUNTER(bytes_maps);
 		COUNTER(bytes_tables);
 		COUNTER(bytes_cleaner);
 	}
+	if (json && i.bytes_written)
+		json_object_set_new(
+		    json, "write_amplification",
+		    json_real((double)i.device_write_bytes / (double)i.bytes_written));
 #undef COUNTER
 	return mg_reply_json(reply, 200, json, err);
 }

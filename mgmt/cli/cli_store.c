@@ -29,6 +29,8 @@ static const struct cli_field store_fields[] = {
     {"cache_misses", "cache misses", CLI_AS_COUNT},
     {"dedup_hits", "deduplicated blocks", CLI_AS_COUNT},
     {"checkpoints", "checkpoints", CLI_AS_COUNT},
+    {"bytes_written", "written by clients", CLI_AS_SIZE},
+    {"write_amplification", "write amplification", CLI_AS_RATIO},
     {"bytes_data", "written: data", CLI_AS_SIZE},
     {"bytes_maps", "written: maps", CLI_AS_SIZE},
     {"bytes_tables", "written: tables", CLI_AS_SIZE},

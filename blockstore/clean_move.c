@@ -1,0 +1,295 @@
+#include "blockstore/clean_int.h"
+
+#include "blockstore/content.h"
+#include "blockstore/mend.h"
+#include "blockstore/page.h"
+#include "blockstore/plant.h"
+
+#include <stdlib.h>
+
+static bool lies_at(const struct bs_place *p, uint32_t seg, uint32_t off, uint32_t len)
+{
+	return p->seg == seg && p->off == off && p->len == len;
+}
+
+/* The bytes from a mirror's other side, which also heals this one. */
+static int mend_content(struct bs_engine *e, const struct bs_place *place, uint8_t *bytes)
+{
+	struct bs_mend m = {.seg = place->seg,
+			    .off = place->off,
+			    .len = place->len,
+			    .check = place->check,
+			    .mask = BS_CHECK56};
+	uint32_t skip = m.off % BS_PAGE;
+	uint8_t *pages = aligned_alloc(BS_PAGE, VS_ALIGN_UP(skip + m.len, BS_PAGE));
+	int rc = pages ? bs_mend_read(e, &m, pages) : VS_E_NOMEM;
+
+	if (rc == 0)
+		memcpy(bytes, pages + skip, m.len);
+	else
+		bs_engine_event(e, BS_ERROR, "damage", "content in segment %u at %u is damaged",
+				m.seg, m.off);
+	free(pages);
+	return rc;
+}
+
+/* Appends one content that still lies at seg, off; passes over one that does not. */
+static int move_content(struct bs_engine *e, const struct bs_rec *rec, uint32_t seg, uint32_t off,
+			uint8_t *bytes)
+{
+	struct bs_rec move = {.type = BS_REC_MOVE, .cid = rec->cid, .len = rec->len};
+	struct bs_place place, to;
+	uint64_t blocks;
+
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_content_look(e, rec->cid, &place);
+		if (rc == VS_E_NOENT || (rc == 0 && !lies_at(&place, seg, off, rec->len) &&
+					 !(bs_planted(UNCHECKED_MOVE) && place.len == rec->len)))
+			return 0;
+		if (rc == 0)
+			rc = bs_content_ready(e, rec->cid);
+		if (rc == 0)
+			rc = bs_frames_room(e, 8);
+		if (rc == 0)
+			rc = bs_log_room(e, e->cleaner->need, BS_REC_MOVE_SIZE, rec->len, 0);
+		if (rc)
+			return rc;
+		if ((bs_checksum(bytes, rec->len) & BS_CHECK56) != place.check &&
+		    !bs_planted(UNCHECKED_MOVE)) {
+			rc = mend_content(e, &place, bytes);
+			if (rc)
+				return rc;
+		}
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	move.coding = place.coding;
+	move.check = place.check;
+	bs_rec_put(bs_log_record(e, BS_REC_MOVE_SIZE), &move);
+	bs_log_payload(e, bytes, rec->len, &to);
+	bs_content_move(e, rec->cid, to.seg, to.off);
+	e->count.bytes_cleaner += rec->len + BS_REC_MOVE_SIZE;
+	bs_clean_pace(e, rec->len);
+	return 0;
+}
+
+/* A page that lies here is only marked as changed: the next checkpoint writes it elsewhere. */
+static int move_map_page(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off)
+{
+	struct bs_frame *f;
+	uint64_t blocks;
+
+	do {
+		struct bs_mapent ent;
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_page_ent(e, cid, &ent);
+		if (rc == VS_E_CORRUPT || (rc == 0 && !lies_at(&ent.place, seg, off, BS_PAGE)))
+			return 0;
+		if (rc == 0)
+			rc = bs_page_get(e, cid, &f);
+		if (rc == 0)
+			rc = bs_page_ready(e, cid);
+		if (rc == 0)
+			rc = bs_frames_room(e, 4);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	bs_frame_touch(e, f);
+	return 0;
+}
+
+static bool ptr_at(const struct bs_ptr *ptr, uint32_t seg, uint32_t off)
+{
+	return (ptr->seg[0] == seg && ptr->off[0] == off) ||
+	       (ptr->seg[1] == seg && ptr->off[1] == off);
+}
+
+static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t seg, uint32_t off)
+{
+	struct bs_frame *f;
+	struct bs_ptr ptr;
+	uint64_t blocks;
+
+	if (r->tree >= BS_TREES)
+		return 0;
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_tree_ptr(e, r->tree, r->level, r->block, &ptr);
+		if (rc)
+			return rc;
+		if (!ptr_at(&ptr, seg, off))
+			return 0;
+		if (r->tree == BS_TREE_SEGMENT) { /* from memory, at the next checkpoint */
+			if (r->level == 0 &&
+			    r->block < VS_DIV_UP(e->segs.count, BS_SEGENTS_PER_PAGE))
+				e->segs.dirty[r->block] = 1;
+			return 0;
+		}
+		rc = bs_tree_get_path(e, r->tree, r->level, r->block, &f);
+		if (rc == 0)
+			rc = bs_frames_room(e, 8);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	bs_frame_touch(e, f);
+	return 0;
+}
+
+static bool is_fatal(int rc)
+{
+	return rc == VS_E_FAILED || rc == VS_E_NOSPC || rc == VS_E_ROFS;
+}
+
+/* The record that stands at pos; *at and the next record's bytes behind it. */
+static int next_rec(const uint8_t *buf, const struct bs_unit_head *h, uint32_t *pos, uint32_t *at,
+		    struct bs_rec *r)
+{
+	int rc = bs_rec_get(buf + BS_UNIT_HEAD, h->records_len, pos, r);
+	uint32_t len = 0;
+
+	if (rc)
+		return rc;
+	if (r->type == BS_REC_CONTENT || r->type == BS_REC_MOVE)
+		len = r->len;
+	else if (r->type == BS_REC_MAPPAGE || r->type == BS_REC_PAGE)
+		len = BS_PAGE;
+	if (len > h->head_len + h->payload_len - *at)
+		return VS_E_CORRUPT;
+	*at += len;
+	return 0;
+}
+
+/* Has those bytes of the unit read that something refers to. */
+static int fetch(struct bs_engine *e, const uint8_t *buf, const struct bs_unit_head *h,
+		 uint32_t seg, uint32_t off)
+{
+	uint32_t pos = 0, at = h->head_len;
+
+	for (uint32_t i = 0; i < h->records; i++) {
+		struct bs_place place;
+		struct bs_rec r;
+		int rc = next_rec(buf, h, &pos, &at, &r);
+
+		if (rc)
+			return rc;
+		if (r.type != BS_REC_CONTENT && r.type != BS_REC_MOVE)
+			continue;
+		if (bs_content_look(e, r.cid, &place) == 0 &&
+		    lies_at(&place, seg, off + at - r.len, r.len))
+			bs_clean_read_want(e, off + at - r.len, r.len);
+		bs_frames_unkeep(e);
+	}
+	return bs_clean_read_load(e);
+}
+
+static int move_record(struct bs_engine *e, const struct bs_rec *r, uint32_t seg, uint32_t end)
+{
+	switch (r->type) {
+	case BS_REC_CONTENT:
+	case BS_REC_MOVE:
+		if (!bs_clean_read_has(e, end - r->len, r->len))
+			return 0; /* it did not live when the unit was looked at */
+		return move_content(e, r, seg, end - r->len, e->cleaner->buf + end - r->len);
+	case BS_REC_MAPPAGE:
+		return move_map_page(e, r->cid, seg, end - BS_PAGE);
+	case BS_REC_PAGE:
+		return move_table_page(e, r, seg, end - BS_PAGE);
+	default:
+		return 0;
+	}
+}
+
+static int move_unit(struct bs_engine *e, const struct bs_unit_head *h, uint32_t seg, uint32_t off)
+{
+	const uint8_t *buf = e->cleaner->buf + off;
+	uint32_t pos = 0, at = h->head_len;
+	int worst = fetch(e, buf, h, seg, off);
+
+	if (worst)
+		return worst;
+	for (uint32_t i = 0; i < h->records; i++) {
+		struct bs_rec r;
+		int rc = next_rec(buf, h, &pos, &at, &r);
+
+		if (rc)
+			return rc;
+		rc = move_record(e, &r, seg, off + at);
+		bs_frames_unkeep(e);
+		if (is_fatal(rc))
+			return rc;
+		if (rc)
+			worst = rc;
+	}
+	return worst;
+}
+
+/* The header of the unit at off, its records included. VS_E_NOENT, VS_E_CORRUPT: there is none. */
+static int read_head(struct bs_engine *e, uint32_t off, struct bs_unit_head *h)
+{
+	const uint8_t *buf = e->cleaner->buf + off;
+	uint32_t have = BS_PAGE;
+	int rc;
+
+	bs_clean_read_want(e, off, have);
+	rc = bs_clean_read_load(e);
+	if (rc == 0)
+		rc = bs_unit_decode(buf, have, e->segs.size, e->tag, h);
+	if (rc == VS_E_RANGE && h->head_len <= e->segs.size - off) {
+		have = h->head_len;
+		bs_clean_read_want(e, off, have);
+		rc = bs_clean_read_load(e);
+		if (rc == 0)
+			rc = bs_unit_decode(buf, have, e->segs.size, e->tag, h);
+	}
+	if (rc == 0 && h->unit_len > e->segs.size - off)
+		return VS_E_CORRUPT;
+	return rc;
+}
+
+/* Unit by unit; where none is recognised it looks at the next page. */
+static int move_segment(struct bs_engine *e, uint32_t seg, uint16_t side)
+{
+	int worst = 0;
+
+	bs_clean_read_begin(e, seg, side);
+	for (uint32_t off = 0; off + BS_PAGE <= e->segs.size && e->segs.seg[seg].ent.live;) {
+		struct bs_unit_head h;
+		int rc = read_head(e, off, &h);
+
+		if (rc == VS_E_IO)
+			return rc;
+		if (rc) {
+			off += BS_PAGE;
+			continue;
+		}
+		rc = move_unit(e, &h, seg, off);
+		if (is_fatal(rc))
+			return rc;
+		if (rc)
+			worst = rc;
+		off += h.unit_len;
+	}
+	return worst;
+}
+
+/* What one side of a mirror hides behind a damaged header another may show. */
+int bs_clean_move(struct bs_engine *e, uint32_t seg)
+{
+	uint16_t sides = bs_pool_in_sync(e->pool, seg);
+	int rc = move_segment(e, seg, 0);
+
+	if ((sides & (sides - 1)) == 0)
+		return rc;
+	for (; sides && e->segs.seg[seg].ent.live && e->segs.seg[seg].ent.state == BS_SEG_LOG;
+	     sides &= (uint16_t)(sides - 1)) {
+		if (is_fatal(rc))
+			break;
+		rc = move_segment(e, seg, (uint16_t)(sides & -sides));
+	}
+	return rc;
+}
