@@ -177,7 +177,6 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 	case BS_OP_MEND:
 		return bs_op_mend(e, op);
 	case BS_OP_LOOKUP:
-		bs_op_read_release(e, op);
 		return bs_op_lookup(e, op);
 	case BS_OP_COMMIT:
 		return bs_op_commit(e, op);
@@ -232,6 +231,8 @@ void bs_op_submit(struct bs_engine *e, struct bs_iop *op)
 {
 	int rc = VS_E_AGAIN;
 
+	if (op->stage == BS_OP_LOOKUP) /* in line it must not hold what others there wait for */
+		bs_op_read_release(e, op);
 	if (!e->pending.head || op->stage == BS_OP_RELEASE || op->stage == BS_OP_READ)
 		rc = run(e, op);
 	if (rc == VS_E_AGAIN)
