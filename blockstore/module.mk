@@ -14,7 +14,7 @@ blockstore_SRCS := \
 	blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
 	blockstore/open.c blockstore/page.c blockstore/pool.c blockstore/pool_change.c blockstore/pool_format.c \
 	blockstore/pool_open.c blockstore/pool_super.c blockstore/port.c blockstore/port_cut.c \
-	blockstore/port_data.c blockstore/recount.c blockstore/recount_fix.c blockstore/recount_leaf.c blockstore/replay.c blockstore/resilver.c blockstore/segment_grow.c blockstore/segment.c \
+	blockstore/port_data.c blockstore/recount.c blockstore/recount_fix.c blockstore/recount_leaf.c blockstore/recover.c blockstore/replay.c blockstore/resilver.c blockstore/segment_grow.c blockstore/segment.c \
 	blockstore/scrub.c blockstore/scrub_name.c blockstore/scrub_page.c \
 	blockstore/snapshot.c blockstore/store.c blockstore/stored.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \

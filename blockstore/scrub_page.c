@@ -145,7 +145,7 @@ static void look_at_table_page(struct bs_engine *e, struct bs_scrub *sc, uint64_
 	struct bs_scrub_found f = {.part = BS_SCRUB_TABLES, .id = at};
 	unsigned tree = tree_at(at), level = level_at(at);
 	uint64_t index = index_at(at);
-	bool bad[2], good;
+	bool bad[2], good = false;
 	int rc;
 
 	do
