@@ -222,7 +222,10 @@ static int do_get(struct bs_engine *e, struct bs_call *c)
 		const struct bs_vol *v = bs_vol_by_id(e, a->ids[i]);
 
 		a->out[i] = (struct bs_exact_info){0};
-		if (!v || !v->exact.known)
+		if (v && !v->ent.root) /* nothing was ever written to it */
+			a->out[i] = (struct bs_exact_info){.known = true,
+							   .as_of_ns = e->env.unix_ns(e->env.arg)};
+		if (!v || !v->ent.root || !v->exact.known)
 			continue;
 		a->out[i] = (struct bs_exact_info){.known = true,
 						   .stale = !fresh(e, v),
