@@ -158,6 +158,7 @@ down:
 
 check:
 	@packaging/install-deps build run test
+	@packaging/machine-user
 	@$(MAKE) $(JOBS) --no-print-directory check-build
 	@TESTS="$(TESTS)" tests/run
 

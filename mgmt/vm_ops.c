@@ -376,8 +376,11 @@ int mg_vms_resume_all(struct mg_node *n, struct vs_error *err)
 			if (one == 0)
 				mg_event(n->events, MG_INFO, "vm.adopted", d->def.name,
 					 "it ran on while the daemon was away");
-		} else if (one == 0 && d->autostart) {
-			one = autostart(n, d->def.name, &why);
+		} else if (one == 0) {
+			one = vm_adopt(n->vms->host, &d->def, &why); /* finds out how it ended */
+			one = one == VS_E_NOENT ? 0 : one;
+			if (one == 0 && d->autostart)
+				one = autostart(n, d->def.name, &why);
 		}
 		if (one != 0)
 			mg_event(n->events, MG_ERROR, "vm.failed", d->def.name, "%s", why.text);

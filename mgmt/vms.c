@@ -1,6 +1,7 @@
 #include "mgmt/vms_impl.h"
 
 #include "common/bytes.h"
+#include "common/log.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -252,6 +253,9 @@ static int open_host(struct mg_vms *v, struct vs_error *err)
 	(void)snprintf(folder, sizeof(folder), "%s/vms", v->node->state);
 	if (getpwnam(VM_USER))
 		o.user = VM_USER;
+	else
+		vs_warn("machines run as root: there is no user \"%s\" (make up makes it)",
+			VM_USER);
 	return vm_host_open(&o, &v->host, err);
 }
 

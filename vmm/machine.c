@@ -207,7 +207,7 @@ static int prepare(struct vm_machine *m, const struct vm_definition *d, struct l
 {
 	struct vm_host *h = m->host;
 	uid_t uid = h->has_user ? h->uid : (uid_t)-1;
-	char vnc[VM_SOCKET_MAX], rearm_mark[VM_SOCKET_MAX];
+	char vnc[VM_SOCKET_MAX], left[VM_SOCKET_MAX];
 	int rc;
 
 	l->qmp_fd = l->console_fd = -1;
@@ -229,8 +229,11 @@ static int prepare(struct vm_machine *m, const struct vm_definition *d, struct l
 		rc = vm_folder_copy(UEFI_VARS, l->vars, uid, h->gid, err);
 	if (rc)
 		return rc;
-	if (vm_folder_path(h->folder, m->name, "rearm", rearm_mark, err) == 0)
-		(void)unlink(rearm_mark); /* of an earlier process */
+	/* of an earlier process, which may have been another user's */
+	if (vm_folder_path(h->folder, m->name, "rearm", left, err) == 0)
+		(void)unlink(left);
+	if (vm_folder_path(h->folder, m->name, "pid", left, err) == 0)
+		(void)unlink(left);
 	l->qmp_fd = vm_folder_listen(l->qmp, err);
 	if (l->qmp_fd < 0)
 		return l->qmp_fd;

@@ -1,6 +1,7 @@
 """`make up` and `make down`, twice each: a node, and a guest that counts its boots on its volume."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -42,6 +43,16 @@ def test_up():
     assert node.json("vm", "show", "demo")["state"] == "running"
     node.first = boots()
     assert node.first >= 2
+
+
+def test_the_guest_does_not_run_as_root():
+    pid = node.json("vm", "show", "demo")["pid"]
+    user = pwd.getpwnam("vstore-vm")
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        ids = {line.split(":")[0]: line.split()[1:] for line in status}
+    assert ids["Uid"] == [str(user.pw_uid)] * 4, ids["Uid"]
+    assert ids["Gid"] == [str(user.pw_gid)] * 4, ids["Gid"]
+    assert ids["NoNewPrivs"] == ["1"] and ids["Seccomp"] == ["2"], "QEMU's sandbox is off"
 
 
 def test_up_again_lets_the_guest_go_on():

@@ -175,6 +175,19 @@ def test_a_process_that_dies():
     node.vstore("vm", "stop", "a")
 
 
+def test_a_process_that_dies_while_no_daemon_runs():
+    node.vstore("vm", "start", "a")
+    pid = node.json("vm", "show", "a")["pid"]
+    node.stop()
+    os.kill(pid, signal.SIGKILL)
+    node.start()
+    assert state("a") == "crashed"
+    node.vstore("vm", "start", "a")
+    assert state("a") == "running"
+    node.vstore("vm", "stop", "a")
+    assert state("a") == "stopped"
+
+
 def test_a_pid_file_that_names_another_process():
     folder = os.path.join(node.state, "vms", "a")
     node.stop()
