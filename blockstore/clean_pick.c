@@ -9,7 +9,12 @@ static uint32_t least_reserve(const struct bs_engine *e)
 {
 	uint64_t pages = 2 * ((uint64_t)e->frames.ndirty + e->segs.size / BS_PAGE) + 16;
 
-	return (uint32_t)VS_DIV_UP(pages * BS_PAGE, e->segs.size) + 3;
+	return (uint32_t)VS_DIV_UP(pages * BS_PAGE, e->segs.size) + 2;
+}
+
+static bool short_of_segments(const struct bs_engine *e)
+{
+	return e->segs.nfree <= e->segs.reserve[BS_NEED_CLEAN];
 }
 
 /*
@@ -21,7 +26,7 @@ bool bs_clean_may_append(const struct bs_engine *e)
 {
 	const struct bs_segs *s = &e->segs;
 
-	if (s->nfree > s->reserve[BS_NEED_CLEAN])
+	if (!short_of_segments(e))
 		return true;
 	return !s->nfreeing && !s->emptied && !e->checkpointing &&
 	       e->cleaner->leaves <= e->sb.checkpoint && s->nfree > least_reserve(e);
@@ -52,6 +57,7 @@ bool bs_clean_sparse(const struct bs_engine *e, uint32_t seg)
  * What cleaning gains for what it costs: free bytes times age, for the bytes read and written. What
  * has not been overwritten for long will not be soon, so cleaning old segments pays for longer. Age
  * is counted in units of the log, so it survives a restart and does not grow while nothing happens.
+ * When segments run short the emptiest comes first: each must give back more than it takes.
  */
 static uint64_t score(const struct bs_engine *e, uint32_t seg)
 {
@@ -60,6 +66,8 @@ static uint64_t score(const struct bs_engine *e, uint32_t seg)
 	uint64_t read = bs_clean_sparse(e, seg) ? ent->live + BS_PAGE : e->segs.size;
 	uint64_t gain = (e->segs.size - ent->live) / 1024 + 1;
 
+	if (short_of_segments(e))
+		return gain;
 	return gain * VS_MIN(age, UINT64_C(1) << 48) / ((read + ent->live) / BS_PAGE + 1);
 }
 
@@ -98,7 +106,7 @@ uint32_t bs_clean_pick(struct bs_engine *e)
 	struct bs_cleaner *c = e->cleaner;
 
 	for (unsigned pass = 0; pass < 2; pass++) {
-		if (pass || c->taken >= e->segs.count / LOOK + 1)
+		if (pass || short_of_segments(e) || c->taken >= e->segs.count / LOOK + 1)
 			look(e);
 		while (c->next < c->npicks) {
 			uint32_t seg = c->picks[c->next++].seg;

@@ -215,6 +215,16 @@ static bool beyond_limit(const struct bs_engine *e, enum bs_need need, uint32_t 
 	       e->segs.live + payload > e->segs.live_limit;
 }
 
+/*
+ * Where only the cleaner may begin a segment, the rest of it is for what it moves: filled by others
+ * it would cost more segments than it gives back.
+ */
+static bool left_to_cleaner(const struct bs_engine *e, enum bs_need need, uint32_t payload)
+{
+	return payload && need != BS_NEED_CLEAN && need != BS_NEED_SYSTEM &&
+	       e->segs.nfree <= e->segs.reserve[BS_NEED_CLEAN];
+}
+
 static int room_now(struct bs_engine *e, enum bs_need need, uint32_t records, uint32_t payload,
 		    uint32_t pages)
 {
@@ -225,7 +235,7 @@ static int room_now(struct bs_engine *e, enum bs_need need, uint32_t records, ui
 		return VS_E_FAILED;
 	if (e->read_only)
 		return VS_E_ROFS;
-	if (beyond_limit(e, need, payload))
+	if (beyond_limit(e, need, payload) || left_to_cleaner(e, need, payload))
 		return VS_E_NOSPC;
 	if (e->cutting)
 		return VS_E_AGAIN;
