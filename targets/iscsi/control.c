@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "targets/iscsi/listener.h"
 
 #include <stdlib.h>
 
@@ -143,6 +144,7 @@ static void gone(struct iscsi_conn *c)
 		if (o->ctl_attaching)
 			attach(o);
 	iscsi_control_retry_waiting(srv);
+	iscsi_listener_resume(srv);
 }
 
 /* One session resets the target cold: the others end as well (RFC 7143, 11.5.1). */

@@ -366,7 +366,8 @@ struct iscsi_portal_state {
 	struct vs_watch watch;
 	uint16_t tag, port;
 	char address[64];
-	bool any; /* listens on all addresses */
+	bool any;    /* listens on all addresses */
+	bool paused; /* until connections that are being closed have gone */
 };
 
 #define ISCSI_PORTALS 16

@@ -76,7 +76,7 @@ static void admit(struct iscsi_portal_state *p, int fd)
 		stranger = oldest_stranger(srv);
 		if (stranger)
 			iscsi_control_close(stranger);
-		if (!stranger || srv->nconns >= 2 * srv->max_connections) {
+		if (!stranger) {
 			close(fd);
 			return;
 		}
@@ -95,13 +95,35 @@ static void admit(struct iscsi_portal_state *p, int fd)
 	iscsi_control_add(c);
 }
 
+/* Twice as many are there while strangers that had to go are being closed: the next ones wait. */
+static bool crowded(const struct iscsi_server *srv)
+{
+	return srv->nconns >= 2 * srv->max_connections;
+}
+
+void iscsi_listener_resume(struct iscsi_server *srv)
+{
+	for (size_t i = 0; i < srv->nportals && !crowded(srv); i++) {
+		struct iscsi_portal_state *p = &srv->portals[i];
+
+		if (p->paused && vs_loop_modify(srv->loop, &p->watch, EPOLLIN) == 0)
+			p->paused = false;
+	}
+}
+
 static void accept_some(struct vs_watch *w, uint32_t events)
 {
 	struct iscsi_portal_state *p = w->arg;
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS; i++) {
-		int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd;
+
+		if (crowded(p->srv)) {
+			p->paused = vs_loop_modify(p->srv->loop, &p->watch, 0) == 0;
+			return;
+		}
+		fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
 			admit(p, fd);
@@ -172,6 +194,7 @@ int iscsi_listener_open(struct iscsi_portal_state *p, const struct iscsi_portal 
 void iscsi_listener_close(struct iscsi_portal_state *p)
 {
 	vs_loop_remove(p->srv->loop, &p->watch);
+	p->paused = false;
 	if (p->watch.fd >= 0)
 		close(p->watch.fd);
 	p->watch.fd = -1;

@@ -9,5 +9,6 @@
 int iscsi_listener_open(struct iscsi_portal_state *p, const struct iscsi_portal *cfg,
 			struct vs_error *err) vs_must_check;
 void iscsi_listener_close(struct iscsi_portal_state *p); /* control thread */
+void iscsi_listener_resume(struct iscsi_server *srv);	 /* control thread: a connection has gone */
 
 #endif
