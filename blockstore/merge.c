@@ -76,6 +76,7 @@ static int pair_up(struct bs_engine *e, uint64_t a, uint64_t b, struct pair *p)
 {
 	struct bs_place of_a, of_b;
 	struct dd_digest da, db;
+	bool stays_b;
 	int rc = a == b ? VS_E_NOENT : look(e, a, &of_a, &da);
 
 	if (rc == 0)
@@ -83,13 +84,16 @@ static int pair_up(struct bs_engine *e, uint64_t a, uint64_t b, struct pair *p)
 	if (rc)
 		return rc;
 	if (!dd_digest_equal(&da, &db) || of_a.private || of_b.private ||
-	    (of_a.aliased && of_b.aliased) || of_a.refs >= e->cfg.ref_cap ||
-	    of_b.refs > e->cfg.ref_cap - of_a.refs)
+	    of_a.refs >= e->cfg.ref_cap || of_b.refs > e->cfg.ref_cap - of_a.refs)
 		return VS_E_NOENT;
-	if (of_b.aliased) /* an alias of an alias would never end */
+	stays_b = of_b.aliased || bs_marks_has(&e->marks, bs_cid(a, of_a.gen));
+	if (stays_b)
 		*p = (struct pair){bs_cid(b, of_b.gen), bs_cid(a, of_a.gen), of_b, of_a};
 	else
 		*p = (struct pair){bs_cid(a, of_a.gen), bs_cid(b, of_b.gen), of_a, of_b};
+	/* an alias of an alias would never end; what is known to be damaged saves nobody */
+	if (p->dropped.aliased || bs_marks_has(&e->marks, p->keep))
+		return VS_E_NOENT;
 	return 0;
 }
 

@@ -303,6 +303,37 @@ static void test_marked(void **state)
 	assert_int_equal(bs_io_read(f->port, f->v, 8 * BS_BLOCK, f->buf, BS_BLOCK), VS_E_CHECKSUM);
 }
 
+static void merge_all(struct fixture *f)
+{
+	struct bs_merge_info info = {0};
+	struct vs_error err = {0};
+
+	assert_int_equal(bs_store_merge_begin(f->s, &err), 0);
+	while (!info.finished)
+		assert_int_equal(bs_store_merge_step(f->s, &info, &err), 0);
+	bs_store_merge_end(f->s);
+	assert_int_equal(info.merged, 1);
+}
+
+/* Of two contents with the same digest the one that is marked goes, and is sound with the other. */
+static void test_merged_with_damaged(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t at = find(f, 8);
+
+	flip(f, at);
+	scrub(f);
+	assert_int_equal(f->res.nfound, 1);
+	flip(f, at); /* its checksum is right, as it is where only the digest tells */
+	fill(f->buf, 8);
+	assert_int_equal(bs_io_write(f->port, f->v, 9 * BS_BLOCK, f->buf, BS_BLOCK), 0);
+	merge_all(f);
+	for (uint64_t block = 8; block <= 9; block++)
+		assert_int_equal(bs_io_read(f->port, f->v, block * BS_BLOCK, f->buf, BS_BLOCK), 0);
+	scrub(f);
+	assert_int_equal(f->res.nfound, 0);
+}
+
 static struct bs_super newest(struct fixture *f)
 {
 	struct bs_super sb, best = {0};
@@ -380,6 +411,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_content, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_damaged_reads_fail, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_marked, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_merged_with_damaged, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_table_page, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_map_page, setup, teardown),
 	};
