@@ -92,8 +92,10 @@ def test_discards_give_space_back():
 
 
 def start_writing():
-    """A loop in the guest that writes and fsyncs; WRITE FAILED is what nobody may see."""
-    sh("rm -f /tmp/stop; (i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i >/tmp/rounds; "
+    """A loop in the guest that writes and fsyncs; WRITE FAILED is what nobody may see. The number
+    of its rounds is renamed into place: a reader meets it whole, and from the start."""
+    sh("rm -f /tmp/stop; echo 0 >/tmp/rounds; (i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); "
+       "echo $i >/tmp/next; mv /tmp/next /tmp/rounds; "
        "dd if=/dev/urandom of=/mnt/w$((i%4)) bs=64k count=8 conv=fsync 2>/dev/null "
        "|| echo WRITE FAILED >/tmp/failed; done; echo stopped >/tmp/stopped) &")
 
