@@ -70,22 +70,45 @@ static uint32_t page_end(const struct bs_place *p)
 	return VS_ALIGN_UP(p->off + p->len, BS_PAGE);
 }
 
-/* Pieces [i, k) that one device read serves; from and to are its bytes in the segment. */
-static unsigned extent(const struct bs_iop *op, unsigned i, uint32_t *from, uint32_t *to)
+/* The pieces that the device has to give, in the order in which they lie there. */
+static unsigned wanted(const struct bs_iop *op, uint8_t order[BS_OP_BLOCKS])
 {
-	const struct bs_place *first = &op->piece[i].place;
+	uint64_t at[BS_OP_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < op->count; i++) {
+		const struct bs_piece *p = &op->piece[i];
+		uint64_t place = (uint64_t)p->place.seg << 32 | p->place.off;
+		unsigned k = n;
+
+		if (!p->cid || p->ptr)
+			continue;
+		for (; k && at[k - 1] > place; k--) {
+			at[k] = at[k - 1];
+			order[k] = order[k - 1];
+		}
+		at[k] = place;
+		order[k] = (uint8_t)i;
+		n++;
+	}
+	return n;
+}
+
+/* Pieces order[i] to before order[k] that one device read serves: its bytes in the segment. */
+static unsigned extent(const struct bs_iop *op, const uint8_t *order, unsigned n, unsigned i,
+		       uint32_t *from, uint32_t *to)
+{
+	const struct bs_place *first = &op->piece[order[i]].place;
 	unsigned k = i + 1;
 
 	*from = VS_ALIGN_DOWN(first->off, BS_PAGE);
 	*to = page_end(first);
-	for (; k < op->count; k++) {
-		const struct bs_piece *p = &op->piece[k];
+	for (; k < n; k++) {
+		const struct bs_place *p = &op->piece[order[k]].place;
 
-		if (!p->cid || p->ptr)
-			continue; /* served otherwise: no reason to end */
-		if (p->place.seg != first->seg || p->place.off < *from || p->place.off > *to + GAP)
+		if (p->seg != first->seg || p->off > *to + GAP)
 			break;
-		*to = VS_MAX(*to, page_end(&p->place));
+		*to = VS_MAX(*to, page_end(p));
 	}
 	return k;
 }
@@ -191,28 +214,23 @@ static struct bs_rio *new_rio(struct bs_engine *e, struct bs_iop *op, uint32_t s
 static bool gather(struct bs_engine *e, struct bs_iop *op)
 {
 	bool cache = op->count <= CACHE_BLOCKS && e->cache.count;
+	uint8_t order[BS_OP_BLOCKS];
+	unsigned n;
 
 	for (unsigned i = 0; i < op->count; i++)
 		if (op->piece[i].cid)
 			from_memory(e, &op->piece[i]);
-	for (unsigned i = 0; i < op->count;) {
+	n = wanted(op, order);
+	for (unsigned i = 0; i < n;) {
 		uint32_t from, to;
-		unsigned end;
-		struct bs_rio *r;
+		unsigned end = extent(op, order, n, i, &from, &to);
+		struct bs_rio *r = new_rio(e, op, op->piece[order[i]].place.seg, from, to);
 
-		if (!op->piece[i].cid || op->piece[i].ptr) {
-			i++;
-			continue;
-		}
-		end = extent(op, i, &from, &to);
-		r = new_rio(e, op, op->piece[i].place.seg, from, to);
 		if (!r)
 			return false;
 		for (; i < end; i++) {
-			struct bs_piece *p = &op->piece[i];
+			struct bs_piece *p = &op->piece[order[i]];
 
-			if (!p->cid || p->ptr)
-				continue;
 			p->ptr = r->buf + (p->place.off - from);
 			e->count.cache_misses++;
 			if (cache)

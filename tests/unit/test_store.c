@@ -165,6 +165,44 @@ static void test_write_read_reopen(void **state)
 	bs_volume_close(v);
 }
 
+static void expect_scattered(struct fixture *f, struct bs_volume *v)
+{
+	enum { LEN = 128 << 10 };
+	uint8_t *want = malloc(256 << 10), *have = malloc(LEN);
+
+	pattern(want, 256 << 10, 1);
+	for (uint64_t block = 1; block < 32; block += 2)
+		pattern(want + block * 4096, 4096, 100 + block);
+	assert_int_equal(bs_io_read(f->port, v, 0, have, LEN), 0);
+	assert_memory_equal(want, have, LEN);
+	free(want);
+	free(have);
+}
+
+/* What lies together is read together, in whatever order its blocks stand in the volume. */
+static void test_read_scattered(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_store_info before, after;
+	struct bs_volume *v;
+
+	create(f, "a", 1 << 20);
+	v = vol(f, "a");
+	put(f, v, 0, 256 << 10, 1);
+	for (uint64_t block = 31; block < 32; block -= 2)
+		put(f, v, block * 4096, 4096, 100 + block);
+	bs_volume_close(v);
+	close_store(f);
+	open_store(f);
+	v = vol(f, "a");
+	expect(f, v, 0, 512, 1); /* brings the tables */
+	bs_store_info(f->s, &before);
+	expect_scattered(f, v);
+	bs_store_info(f->s, &after);
+	assert_in_range(after.device_reads - before.device_reads, 1, 3);
+	bs_volume_close(v);
+}
+
 static void test_snapshots_and_clones(void **state)
 {
 	struct fixture *f = *state;
@@ -361,6 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_write_read_reopen, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_read_scattered, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_snapshots_and_clones, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_trim_and_space, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_overwritten_goes, setup, teardown),
