@@ -156,7 +156,7 @@ void bs_op_flushed(struct bs_engine *e, struct bs_iop *op, int status)
 
 static bool changes(const struct bs_iop *op)
 {
-	return op->stage == BS_OP_COMMIT || op->stage == BS_OP_LINK || op->stage == BS_OP_TRIM ||
+	return op->stage == BS_OP_WRITE || op->stage == BS_OP_LINK || op->stage == BS_OP_TRIM ||
 	       op->stage == BS_OP_LOCK;
 }
 
@@ -176,10 +176,8 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 		return bs_op_read(e, op);
 	case BS_OP_MEND:
 		return bs_op_mend(e, op);
-	case BS_OP_LOOKUP:
-		return bs_op_lookup(e, op);
-	case BS_OP_COMMIT:
-		return bs_op_commit(e, op);
+	case BS_OP_WRITE:
+		return bs_op_write(e, op);
 	case BS_OP_LINK:
 		return bs_op_link(e, op);
 	case BS_OP_TRIM:
@@ -231,7 +229,7 @@ void bs_op_submit(struct bs_engine *e, struct bs_iop *op)
 {
 	int rc = VS_E_AGAIN;
 
-	if (op->stage == BS_OP_LOOKUP) /* in line it must not hold what others there wait for */
+	if (op->stage == BS_OP_WRITE) /* in line it must not hold what others there wait for */
 		bs_op_read_release(e, op);
 	if (!e->pending.head || op->stage == BS_OP_RELEASE || op->stage == BS_OP_READ)
 		rc = run(e, op);

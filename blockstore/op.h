@@ -2,9 +2,10 @@
  * Operations: one piece (up to 32 blocks) of a request on its way between a port's thread and the
  * engine. At any time exactly one side owns it; it passes through bounded rings.
  *
- * Write: port hashes -> LOOKUP -> (port compresses what is new) -> COMMIT -> acknowledged.
- * Read: READ -> port verifies and copies, which ends it -> RELEASE, without a request.
- * Sub-block writes and compares: LOCK (locks the blocks, reads) -> port merges -> as a write.
+ * Write: port hashes, and compresses where it expects new content -> WRITE -> acknowledged; once
+ * more through the port when something is new that has no stored form (COMPRESS). Read: READ ->
+ * port verifies and copies, which ends it -> RELEASE, without a request. Sub-block writes and
+ * compares: LOCK (locks the blocks, reads) -> port merges -> as a write.
  */
 #ifndef BS_OP_H
 #define BS_OP_H
@@ -18,8 +19,7 @@ enum bs_stage {
 	/* to the engine */
 	BS_OP_READ,
 	BS_OP_LOCK,
-	BS_OP_LOOKUP,
-	BS_OP_COMMIT,
+	BS_OP_WRITE,
 	BS_OP_RELEASE, /* gives back what a read pinned, and the lock */
 	BS_OP_TRIM,
 	BS_OP_FLUSH,
@@ -63,7 +63,7 @@ struct bs_iop {
 	enum bs_stage stage, then; /* then: what LOCK is for, kept by the port */
 	int status;
 	bool fua, locked, running;
-	uint8_t mended; /* how often its damage was looked at; UINT8_MAX: in vain */
+	uint8_t mended;	     /* how often its damage was looked at; UINT8_MAX: in vain */
 	bool near_waited;    /* for neighbours of what it found (near.h) */
 	uint64_t near_until; /* the load that it waits for; 0: none */
 	uint64_t seq;	     /* unit that carries it */
@@ -75,7 +75,7 @@ struct bs_iop {
 	struct dd_digest digest[BS_OP_BLOCKS];
 	uint64_t cid[BS_OP_BLOCKS];
 	const uint8_t *src[BS_OP_BLOCKS]; /* stored form of new blocks */
-	uint32_t len[BS_OP_BLOCKS];
+	uint32_t len[BS_OP_BLOCKS];	  /* 0: src is the plain form */
 	uint64_t check[BS_OP_BLOCKS];
 	uint8_t coding[BS_OP_BLOCKS];
 	uint8_t kind[BS_OP_BLOCKS];
@@ -89,6 +89,7 @@ struct bs_iop {
 	uint64_t rel;	  /* bytes from the request's offset to this operation's first byte */
 	uint32_t bytes;	  /* of the request in this operation */
 	uint32_t skip;	  /* bytes of the first block before them */
+	unsigned hashed;  /* blocks of a write that are not zeros */
 	uint8_t *staging; /* count pages */
 };
 
@@ -122,8 +123,7 @@ int bs_op_read(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_read_again(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 void bs_op_read_release(struct bs_engine *e, struct bs_iop *op);
 int bs_op_status(struct bs_engine *e, struct bs_iop *op) vs_must_check;
-int bs_op_lookup(struct bs_engine *e, struct bs_iop *op) vs_must_check;
-int bs_op_commit(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_write(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_link(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_trim(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 /* In a fiber: clears blocks [first, end) of v step by step. */

@@ -147,9 +147,9 @@ static bool still_there(struct bs_engine *e, const struct bs_piece *p)
 
 void bs_op_read_release(struct bs_engine *e, struct bs_iop *op)
 {
-	bool waiters = op->rios != NULL;
+	bool waiters = op->rios != NULL, merged = op->then == BS_OP_WRITE;
 
-	if (op->stage != BS_OP_RELEASE && op->stage != BS_OP_LOOKUP && !op->rios)
+	if (op->stage != BS_OP_RELEASE && !(op->stage == BS_OP_WRITE && merged) && !waiters)
 		return;
 	for (unsigned i = 0; i < op->count && i < BS_OP_BLOCKS; i++) {
 		struct bs_piece *p = &op->piece[i];

@@ -2,6 +2,7 @@
 #include "blockstore/drop.h"
 #include "blockstore/map.h"
 #include "blockstore/op.h"
+#include "blockstore/plant.h"
 
 /* A part of an operation that lies under one bottom map page. */
 struct part {
@@ -38,98 +39,70 @@ static int find(struct bs_engine *e, struct bs_iop *op, unsigned i)
 	return 0;
 }
 
-int bs_op_lookup(struct bs_engine *e, struct bs_iop *op)
+/* Whether the content that was found for block i may still be taken. */
+static int confirm(struct bs_engine *e, struct bs_iop *op, unsigned i)
 {
-	bool new = false;
-	int rc;
+	struct bs_place place;
+	struct dd_digest have;
+	int rc = bs_content_look(e, op->cid[i], &place);
 
-	bs_near_wait(e, op);
-	for (unsigned i = 0; i < op->count; i++) {
-		if (op->kind[i] != BS_BLOCK_NEW)
-			continue;
-		rc = find(e, op, i);
-		if (rc == VS_E_AGAIN)
-			return rc;
-		new |= rc != 0; /* also when a table page cannot be read */
-	}
-	rc = new ? bs_near_missed(e, op) : 0;
-	if (rc)
-		return rc;
-	if (new) {
-		bs_op_answer(e, op, BS_OP_COMPRESS);
-		return 0;
-	}
-	op->stage = BS_OP_COMMIT;
-	if (e->locks && !op->locked && bs_op_conflicts(e, op))
-		return VS_E_AGAIN; /* queued again, then put aside until the lock goes */
-	return bs_op_commit(e, op);
-}
-
-/* Whether the content found for block i may still be taken. */
-static bool usable(const struct bs_engine *e, const struct bs_iop *op, unsigned i,
-		   const struct bs_place *place, const struct dd_digest *have)
-{
-	return !private(op) && !place->private && place->refs < e->cfg.ref_cap &&
-	       !bs_marks_has(&e->marks, op->cid[i]) && dd_digest_equal(have, &op->digest[i]);
-}
-
-/*
- * What was known may have gone, what was new may have come meanwhile. *lost: a block that was taken
- * for known has no stored form yet.
- */
-static int revise(struct bs_engine *e, struct bs_iop *op, unsigned *new, uint32_t *payload,
-		  bool *lost)
-{
-	*new = 0;
-	*payload = 0;
-	*lost = false;
-	for (unsigned i = 0; i < op->count; i++) {
-		struct bs_place place;
-		struct dd_digest have;
-		int rc = 0;
-
-		if (op->kind[i] == BS_BLOCK_ZERO)
-			continue;
-		if (op->kind[i] == BS_BLOCK_NEW) {
-			rc = private(op) ? VS_E_NOENT
-					 : bs_index_find(e, &op->digest[i], &op->cid[i]);
-			if (rc == VS_E_AGAIN)
-				return rc;
-			if (rc) {
-				(*new)++;
-				*payload += op->len[i];
-				continue;
-			}
-			op->kind[i] = BS_BLOCK_KNOWN;
-		}
+	if (rc == 0 && place.alias) { /* merged meanwhile */
+		op->cid[i] = place.alias;
 		rc = bs_content_look(e, op->cid[i], &place);
-		if (rc == 0 && place.alias) { /* merged meanwhile */
-			op->cid[i] = place.alias;
-			rc = bs_content_look(e, op->cid[i], &place);
-		}
-		if (rc == 0) /* generations wrap: the digest decides */
-			rc = bs_content_digest(e, op->cid[i], &have);
-		if (rc == VS_E_NOENT || (rc == 0 && !usable(e, op, i, &place, &have))) {
-			op->kind[i] = BS_BLOCK_NEW;
-			*lost |= op->len[i] == 0;
-			(*new)++;
-			*payload += op->len[i];
-			continue;
-		}
-		if (rc == 0)
-			rc = bs_content_ready(e, op->cid[i]);
-		if (rc)
+	}
+	if (rc == 0) /* generations wrap: the digest decides */
+		rc = bs_content_digest(e, op->cid[i], &have);
+	if (rc == 0 &&
+	    (private(op) || place.private || place.refs >= e->cfg.ref_cap ||
+	     bs_marks_has(&e->marks, op->cid[i]) || !dd_digest_equal(&have, &op->digest[i])))
+		rc = VS_E_NOENT;
+	return rc;
+}
+
+/* Block i as the tables have it now: each content is looked at once in an attempt. */
+static int look(struct bs_engine *e, struct bs_iop *op, unsigned i)
+{
+	int rc = VS_E_NOENT;
+
+	if (op->kind[i] == BS_BLOCK_KNOWN) {
+		rc = bs_planted(STALE_FIND) ? 0 : confirm(e, op, i);
+		if (rc && rc != VS_E_NOENT)
 			return rc;
 	}
-	return 0;
+	if (rc) {
+		op->kind[i] = BS_BLOCK_NEW;
+		rc = find(e, op, i);
+		if (rc) /* also when a table page cannot be read */
+			return rc == VS_E_AGAIN ? rc : 0;
+	}
+	return bs_content_ready(e, op->cid[i]);
 }
 
 struct plan {
 	struct part parts[2];
 	unsigned nparts, new, pages, drops;
 	uint32_t payload;
+	bool bare; /* a new block has no stored form yet */
 	uint64_t old[BS_OP_BLOCKS];
 };
+
+static int look_all(struct bs_engine *e, struct bs_iop *op, struct plan *p)
+{
+	p->new = p->payload = 0;
+	p->bare = false;
+	for (unsigned i = 0; i < op->count; i++) {
+		int rc = op->kind[i] == BS_BLOCK_ZERO ? 0 : look(e, op, i);
+
+		if (rc)
+			return rc;
+		if (op->kind[i] != BS_BLOCK_NEW)
+			continue;
+		p->new ++;
+		p->payload += op->len[i];
+		p->bare |= op->len[i] == 0;
+	}
+	return p->new ? bs_near_missed(e, op) : 0;
+}
 
 static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 {
@@ -242,12 +215,12 @@ static void apply(struct bs_engine *e, struct bs_iop *op, const struct plan *p)
 	bs_log_attach(e, op);
 }
 
-int bs_op_commit(struct bs_engine *e, struct bs_iop *op)
+int bs_op_write(struct bs_engine *e, struct bs_iop *op)
 {
 	uint64_t blocks;
 	struct plan p;
-	bool lost;
 
+	bs_near_wait(e, op);
 	do {
 		int rc;
 
@@ -256,10 +229,11 @@ int bs_op_commit(struct bs_engine *e, struct bs_iop *op)
 			return VS_E_RANGE;
 		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
 		if (rc == 0)
-			rc = revise(e, op, &p.new, &p.payload, &lost);
+			rc = look_all(e, op, &p);
 		if (rc)
 			return rc;
-		if (lost) {
+		if (p.bare) {
+			op->near_waited = true; /* not once more on the way back */
 			bs_op_answer(e, op, BS_OP_COMPRESS);
 			return 0;
 		}

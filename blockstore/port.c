@@ -147,6 +147,8 @@ static void complete(struct bs_port *p, struct bs_iop *op)
 	if (req && req->op == BS_LINK && status == 0)
 		for (unsigned i = 0; i < op->count; i++)
 			req->mapped[i] = op->kind[i] == BS_BLOCK_KNOWN;
+	if (status == 0)
+		bs_port_learn(p, op);
 	recycle(p, op);
 	if (req)
 		part_done(p, req, status);
@@ -157,11 +159,11 @@ static void handle(struct bs_port *p, struct bs_iop *op)
 	switch (op->stage) {
 	case BS_OP_COMPRESS:
 		bs_port_compress(p, op);
-		op->stage = BS_OP_COMMIT;
+		op->stage = BS_OP_WRITE;
 		bs_port_send(p, op);
 		break;
 	case BS_OP_FILLED:
-		if (op->then == BS_OP_LOOKUP) {
+		if (op->then == BS_OP_WRITE) {
 			bs_port_merge(p, op);
 			break;
 		}

@@ -39,7 +39,7 @@ static void plan_change(const struct bs_req *req, struct bs_iop *op)
 		return;
 	} else {
 		end = VS_MIN(VS_ALIGN_DOWN(req->end_, BS_BLOCK), VS_ALIGN_DOWN(at, piece) + piece);
-		op->stage = BS_OP_LOOKUP;
+		op->stage = BS_OP_WRITE;
 		op->count = (end - at) / BS_BLOCK;
 	}
 	op->bytes = (uint32_t)(end - at);
@@ -82,7 +82,7 @@ static void plan(const struct bs_req *req, struct bs_iop *op)
 		break;
 	}
 	if (op->stage == BS_OP_LOCK)
-		op->then = BS_OP_LOOKUP;
+		op->then = BS_OP_WRITE;
 }
 
 static bool contiguous(const struct bs_req *req, const struct bs_iop *op)
@@ -100,18 +100,18 @@ static bool contiguous(const struct bs_req *req, const struct bs_iop *op)
 static bool stage(struct bs_port *p, struct bs_iop *op)
 {
 	struct bs_req *req = op->req;
-	bool copy = req->op == BS_WRITE && op->stage == BS_OP_LOOKUP &&
+	bool copy = req->op == BS_WRITE && op->stage == BS_OP_WRITE &&
 		    ((req->flags & BS_UNSTABLE) || !contiguous(req, op));
 
 	op->staging = NULL;
 	if (op->stage == BS_OP_LOCK || copy ||
-	    (op->stage == BS_OP_LOOKUP &&
+	    (op->stage == BS_OP_WRITE &&
 	     atomic_load_explicit(&req->volume->compression, memory_order_relaxed))) {
 		op->staging = bs_arena_take(p->staging, (unsigned)op->count);
 		if (!op->staging)
 			return false;
 	}
-	if (op->stage != BS_OP_LOOKUP)
+	if (op->stage != BS_OP_WRITE)
 		return true;
 	if (copy)
 		bs_port_copy_in(req, op->rel, op->staging, op->bytes);
@@ -146,6 +146,7 @@ static bool start_one(struct bs_port *p)
 	op->vol = req->volume ? req->volume->vol : NULL;
 	op->status = 0;
 	op->mended = 0;
+	op->hashed = 0;
 	op->near_waited = false;
 	op->near_until = 0;
 	op->locked = false;
@@ -165,8 +166,8 @@ static bool start_one(struct bs_port *p)
 	}
 	if (op->stage == BS_OP_LINK)
 		memcpy(op->digest, req->digests, op->count * sizeof(op->digest[0]));
-	if (op->stage == BS_OP_LOOKUP)
-		bs_port_hash(p, op);
+	if (op->stage == BS_OP_WRITE)
+		bs_port_ready(p, op);
 	bs_port_send(p, op);
 	return true;
 }

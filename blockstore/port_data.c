@@ -5,6 +5,7 @@
 
 #define ZSTD_LEVEL 3
 #define MENDS_MAX 3u
+#define SHARE_ALL 65536u
 
 static const uint8_t zero_block[BS_BLOCK];
 
@@ -53,7 +54,7 @@ void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t
 }
 
 /* Plain form of every block: src set, zeros found, the rest hashed. */
-void bs_port_hash(struct bs_port *p, struct bs_iop *op)
+static void hash(struct bs_port *p, struct bs_iop *op)
 {
 	for (unsigned i = 0; i < op->count; i++) {
 		op->len[i] = 0;
@@ -62,6 +63,7 @@ void bs_port_hash(struct bs_port *p, struct bs_iop *op)
 		if (memcmp(op->src[i], zero_block, BS_BLOCK) == 0)
 			continue;
 		op->kind[i] = BS_BLOCK_NEW;
+		op->hashed++;
 		dd_hash(p->hasher, op->src[i], BS_BLOCK, &op->digest[i]);
 	}
 }
@@ -103,6 +105,24 @@ void bs_port_compress(struct bs_port *p, struct bs_iop *op)
 		}
 		op->check[i] = bs_checksum(op->src[i], op->len[i]) & BS_CHECK56;
 	}
+}
+
+void bs_port_ready(struct bs_port *p, struct bs_iop *op)
+{
+	hash(p, op);
+	if (op->hashed * p->known < SHARE_ALL / 2)
+		bs_port_compress(p, op);
+	op->stage = BS_OP_WRITE;
+}
+
+/* A mean in which the last 64 blocks weigh most. */
+void bs_port_learn(struct bs_port *p, const struct bs_iop *op)
+{
+	uint32_t known = 0;
+
+	for (unsigned i = 0; op->hashed && i < op->count; i++)
+		known += op->kind[i] == BS_BLOCK_KNOWN;
+	p->known = (p->known * (64 - op->hashed) + known * SHARE_ALL) / 64;
 }
 
 static int decode(struct bs_port *p, const struct bs_piece *c, uint8_t *to)
@@ -235,7 +255,6 @@ void bs_port_merge(struct bs_port *p, struct bs_iop *op)
 	else
 		bs_port_copy_in(req, op->rel + (req->op == BS_COMPARE_WRITE ? req->length : 0),
 				op->staging + op->skip, op->bytes);
-	bs_port_hash(p, op);
-	op->stage = BS_OP_LOOKUP;
+	bs_port_ready(p, op);
 	bs_port_send(p, op);
 }

@@ -29,6 +29,7 @@ struct bs_port {
 	ZSTD_DCtx *zd;
 	struct vs_post post;
 	atomic_bool posted;
+	uint32_t known;	    /* share of what was written lately that was there, of 65536 */
 	atomic_bool hungry; /* waits for operations or staging: wake it for released ones too */
 	bool answered;	    /* engine's: wake when the poll ends */
 	bool starting, settling;
@@ -44,10 +45,12 @@ void bs_port_start(struct bs_port *p);
 /* The request's bytes from rel on, as far as one vector element holds them. */
 uint8_t *bs_port_iov_at(const struct bs_req *req, uint64_t rel, size_t *len);
 void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t n);
-void bs_port_hash(struct bs_port *p, struct bs_iop *op);     /* zeros found, the rest hashed */
 void bs_port_compress(struct bs_port *p, struct bs_iop *op); /* stored form of new blocks */
-void bs_port_deliver(struct bs_port *p, struct bs_iop *op);  /* a read has arrived */
-void bs_port_merge(struct bs_port *p, struct bs_iop *op);    /* a locked read has arrived */
+/* A write's blocks are hashed; where they will be new, they get their stored form as well. */
+void bs_port_ready(struct bs_port *p, struct bs_iop *op);
+void bs_port_learn(struct bs_port *p, const struct bs_iop *op); /* from a write that is done */
+void bs_port_deliver(struct bs_port *p, struct bs_iop *op);	/* a read has arrived */
+void bs_port_merge(struct bs_port *p, struct bs_iop *op);	/* a locked read has arrived */
 /* What arrived is damaged: whether the engine is asked for it once more. */
 bool bs_port_mend(struct bs_port *p, struct bs_iop *op);
 
