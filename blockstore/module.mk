@@ -1,5 +1,5 @@
 blockstore_SRCS := \
-	blockstore/ahead.c blockstore/cache.c blockstore/check.c blockstore/checkpoint.c \
+	blockstore/ahead.c blockstore/cache.c blockstore/check.c blockstore/checksum.c blockstore/checksum_avx2.c blockstore/checkpoint.c \
 	blockstore/checkpoint_place.c blockstore/checkpoint_seg.c \
 	blockstore/checkpoint_unit.c blockstore/clean.c \
 	blockstore/clean_move.c blockstore/clean_pick.c blockstore/clean_read.c \

@@ -1,12 +1,5 @@
 #include "blockstore/table_format.h"
 
-#include <xxhash.h>
-
-uint64_t bs_checksum(const void *data, size_t len)
-{
-	return XXH3_64bits(data, len);
-}
-
 static uint32_t get_le24(const uint8_t *p)
 {
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16;

@@ -7,6 +7,7 @@
 #ifndef BS_TABLE_FORMAT_H
 #define BS_TABLE_FORMAT_H
 
+#include "blockstore/checksum.h"
 #include "blockstore/volume.h"
 #include "common/bytes.h"
 
@@ -157,7 +158,5 @@ struct bs_work {
 };
 void bs_work_get(const uint8_t *p, struct bs_work *out);
 void bs_work_put(uint8_t *p, const struct bs_work *in);
-
-uint64_t bs_checksum(const void *data, size_t len); /* XXH3-64 */
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <xxhash.h>
 
 #define TAG UINT64_C(0x1122334455667788)
 #define SEG (1u << 20)
@@ -285,9 +286,25 @@ static void test_saved_index_lies(void **state)
 	free(b);
 }
 
+/* Whatever computes it, it is what the format says: the library's XXH3-64. */
+static void test_checksum(void **state)
+{
+	enum { LEN = 9000 };
+	uint8_t *b = malloc(LEN + 3);
+
+	(void)state;
+	for (unsigned i = 0; i < LEN + 3; i++)
+		b[i] = (uint8_t)(i * 2654435761u >> 13);
+	for (unsigned len = 0; len <= LEN; len += len < 600 ? 1 : 97)
+		assert_true(bs_checksum(b + len % 4, len) == XXH3_64bits(b + len % 4, len));
+	assert_true(bs_checksum("", 0) == UINT64_C(0x2d06800538d394c2));
+	free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_checksum),
 	    cmocka_unit_test(test_saved_index),
 	    cmocka_unit_test(test_saved_index_lies),
 	    cmocka_unit_test(test_place),
