@@ -97,6 +97,14 @@ def test_what_a_program_leaves_running_is_ended():
         pass
 
 
+def test_patterns_are_not_handed_on():
+    os.environ["TESTS"] = "*"
+    try:
+        assert "TESTS" not in runner.environment(runner.Program("unit", "x", []), False)
+    finally:
+        del os.environ["TESTS"]
+
+
 def test_no_match_is_not_a_pass():
     result = subprocess.run([sys.executable, os.path.join(HERE, "run"), "no-such-test"],
                             capture_output=True, text=True)

@@ -30,13 +30,14 @@ echo {initiator} | sed 's/^/InitiatorName=/' > /etc/iscsi/initiatorname.iscsi
 ifconfig lo 127.0.0.1 up
 ifconfig eth0 10.0.2.15 up
 iscsid -f &
-for i in 1 2 3 4 5 6 7 8 9 10; do iscsiadm -m session > /dev/null 2>&1; [ $? = 21 ] && break; sleep 1; done
+for i in $(seq 120); do iscsiadm -m session > /dev/null 2>&1; [ $? = 21 ] && break; sleep 1; done
 iscsiadm -m discovery -t sendtargets -p {portal} | sed 's/^/found /'
 node="iscsiadm -m node -T {iqn} -p {portal},1"
 $node -o new
 for setting in node.session.auth.authmethod=CHAP node.session.auth.username=user \\
         "node.session.auth.password={secret}" node.conn[0].iscsi.HeaderDigest=CRC32C \\
-        node.conn[0].iscsi.DataDigest=CRC32C node.session.timeo.replacement_timeout=5; do
+        node.conn[0].iscsi.DataDigest=CRC32C node.session.timeo.replacement_timeout=120 \\
+        node.conn[0].timeo.login_timeout=120 node.conn[0].timeo.noop_out_timeout=120; do
     $node -o update -n "${{setting%%=*}}" -v "${{setting#*=}}"
 done
 $node --login

@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, ".."), HERE]
 
 import tap  # noqa: E402
-from node import Node, run  # noqa: E402
+from node import Node, run, until  # noqa: E402
 from iscsi_wire import *  # noqa: E402,F403
 
 MIB = 1 << 20
@@ -545,10 +545,7 @@ def test_sessions_that_stop_in_the_middle_leave_no_trace():
     alive()
     for s in held:
         s.sock.close()
-    for _ in range(600):
-        if len(node.json("target", "sessions")) <= before:
-            break
-    assert len(node.json("target", "sessions")) <= before
+    until(lambda: len(node.json("target", "sessions")) <= before, "sessions stay")
     alive()
 
 

@@ -73,11 +73,8 @@ def devices():
 
 
 def wait_for(device, state):
-    for _ in range(600):
-        if devices().get(device, {}).get("state") == state:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{device} does not become '{state}': {devices()}")
+    vs.until(lambda: devices().get(device, {}).get("state") == state,
+             lambda: f"{device} does not become '{state}': {devices()}")
 
 
 def give(*paths):
@@ -235,18 +232,24 @@ def test_space_goes_back_to_the_devices():
     with open(noise, "wb") as f:
         f.write(os.urandom(128 << 20))
     node.vstore("volume", "import", noise, "noise")
-    held = [os.stat(path).st_blocks * 512 for path in (A, C)]
+
+    def allocated():
+        return [os.stat(path).st_blocks * 512 for path in (A, C)]
+
+    held = now = allocated()
     node.vstore("volume", "delete", "noise")
     node.vstore("df", "--drain")
-    for _ in range(2):  # what is free is so as of two checkpoints
+    for _ in range(4):  # what is free is so as of two checkpoints
         node.stop()
         node.start()
-        for _ in range(50):
-            now = [os.stat(path).st_blocks * 512 for path in (A, C)]
-            if all(n < was - (64 << 20) for n, was in zip(now, held)):
-                verify()
-                return
-            time.sleep(0.1)
+        was = None
+        while was != now:  # until it does not go on: a stop forgets what is still to be given back
+            was = now
+            time.sleep(5)
+            now = allocated()
+        if all(n < h - (64 << 20) for n, h in zip(now, held)):
+            verify()
+            return
     raise AssertionError(f"{held} bytes were allocated, and now still {now}")
 
 

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -28,7 +29,7 @@ VSTORE = os.path.join(BUILD, "vstore")
 LOAD = os.path.join(BUILD, "tests", "load", "load")
 BLOCKS = os.path.join(BUILD, "tests", "e2e", "blocks")
 IQN = "iqn.2026-11.org.example:test"
-READY_WITHIN = 120  # seconds; a bound on waiting, not a verdict on speed
+READY_WITHIN = 300  # seconds; a bound on waiting, not a verdict on speed
 
 if os.path.dirname(HERE) not in sys.path:
     sys.path.insert(0, os.path.dirname(HERE))  # tap.py
@@ -80,6 +81,39 @@ def load(*args):
     return json.loads(run(LOAD, *args).splitlines()[-1])
 
 
+def until(holds, what, seconds=READY_WITHIN):
+    """Asks again and again until something holds; returns what it said."""
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        if time.monotonic() > end:
+            raise AssertionError(what() if callable(what) else what)
+        time.sleep(0.05)
+    return found
+
+
+def ended(pid):
+    """Gone, or waiting for an init that reaps late."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+class Port:
+    """A port of the loopback address that is kept for one server: bound here as well and never
+    listened on, so that nobody else is given it, also not while that server is restarted."""
+
+    def __init__(self):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
+
+    def close(self):
+        self.socket.close()
+
+
 class UnixHTTP(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=READY_WITHIN)
@@ -127,8 +161,8 @@ class Node:
         self.socket = os.path.join(self.state, "vstored.sock")
         self.log = os.path.join(self.state, "vstored.log")
         self.memory, self.options = memory, list(options)
-        self.listen = {"iscsi": "127.0.0.1:0" if iscsi else "off",
-                       "nbd": "127.0.0.1:0" if nbd else "off"}
+        self.ports = {"iscsi": Port() if iscsi else None, "nbd": Port() if nbd else None}
+        self.listen = {kind: port.address if port else "off" for kind, port in self.ports.items()}
         self.process = None
         self.size = size if init else None
 
@@ -178,9 +212,6 @@ class Node:
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=dict(os.environ, NOTIFY_SOCKET=notify))
             self.wait_ready(ready)
-        for front_end in self.json("status")["front_ends"]:
-            if front_end["kind"] in self.listen:
-                self.listen[front_end["kind"]] = front_end["address"]  # the same after a restart
         return self
 
     def wait_ready(self, ready):
@@ -217,6 +248,8 @@ class Node:
             pass
         if self.process:
             self.kill()
+        for port in filter(None, self.ports.values()):
+            port.close()
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -265,11 +298,21 @@ class Node:
         finally:
             connection.close()
 
+    def task(self, answer):
+        """The task that a request was answered with, once it has ended."""
+        status, body = answer
+        assert status == 202, f"{status}, not 202: {body}"
+        for _ in range(20):
+            task = self.api("GET", f"/v1/tasks/{body['task']['id']}?wait=30")[1]
+            if task["state"] not in ("queued", "running"):
+                return task
+        raise AssertionError(f"does not end: {task}")
+
     def console(self, vm):
         return Console(self.api("GET", f"/v1/vms/{vm}/console")[1]["socket"])
 
     def wait_vm(self, vm, state):
-        for _ in range(4):
+        for _ in range(READY_WITHIN // 30):
             shown = self.api("GET", f"/v1/vms/{vm}?wait=30&state={state}")[1]
             if shown["state"] == state:
                 return shown

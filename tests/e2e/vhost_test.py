@@ -43,7 +43,7 @@ def test_a_guest_starts():
     node.vstore("vm", "create", "g", "--cpus", "2", "--memory", "256M", "--disk", "root",
                 "--disk", "data", "--disk", "base@1", "--nic", "user", "--accel", "tcg",
                 "--kernel", kernel, "--initrd", initrd,
-                "--append", "console=ttyS0 quiet panic=-1")
+                "--append", "console=ttyS0 quiet loglevel=0 panic=-1")  # only the shell speaks
     node.vstore("vm", "start", "g")
     node.guest = node.console("g")
     node.guest.wait_for("shell ready")
@@ -76,11 +76,8 @@ def test_a_read_only_disk_is_not_written():
 
 def test_a_volume_that_grows():
     node.vstore("volume", "resize", "data", "--size", "768M")
-    for _ in range(50):
-        if sh_number("cat /sys/block/vdb/size") == (768 << 20) // 512:
-            break
-        sh("usleep 100000")
-    assert sh_number("cat /sys/block/vdb/size") == (768 << 20) // 512
+    vs.until(lambda: sh_number("cat /sys/block/vdb/size") == (768 << 20) // 512,
+             "the guest does not see the new size")
     sh("echo end | dd of=/dev/vdb bs=1M seek=767 conv=fsync 2>/dev/null")
     assert "end" in sh("dd if=/dev/vdb bs=1M skip=767 2>/dev/null | head -c 3; echo")
 

@@ -147,7 +147,7 @@ static void wait_for(struct bs_device *dev, struct counter *c, unsigned n)
 		if (bs_device_poll(dev) == 0) {
 			struct pollfd p = {.fd = dev->event_fd, .events = POLLIN};
 
-			assert_int_equal(poll(&p, 1, 10000), 1);
+			assert_int_equal(poll(&p, 1, 60000), 1);
 		}
 	}
 }

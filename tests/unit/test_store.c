@@ -276,7 +276,7 @@ static void test_overwritten_goes(void **state)
 		put(f, v, 0, 4 << 20, i + 1);
 	bs_store_info(f->s, &info);
 	assert_int_equal(info.referenced_bytes, 4 << 20);
-	for (unsigned i = 0; i < 100 && info.unique_content_bytes != 4 << 20; i++) {
+	for (unsigned i = 0; i < 600 && info.unique_content_bytes != 4 << 20; i++) {
 		usleep(100000);
 		bs_store_info(f->s, &info);
 	}

@@ -229,7 +229,7 @@ static unsigned settled(struct bs_store *s, struct bs_device_info *info)
 	bool again = true;
 	size_t n = 0;
 
-	for (unsigned tries = 0; again && tries < 3000; tries++) {
+	for (unsigned tries = 0; again && tries < 6000; tries++) {
 		again = false;
 		if (bs_devices_list(s, info, BS_POOL_DEVICES, &n, &err))
 			fail_msg("%s", err.text);

@@ -16,7 +16,7 @@
 
 #define SECOND UINT64_C(1000000000)
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
-#define TURNS 1000
+#define TURNS 6000
 
 struct fixture {
 	struct vs_loop *loop;

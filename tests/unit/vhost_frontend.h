@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define FE_WAIT_MS 20000 /* a bound on waiting, not a verdict on speed */
+#define FE_WAIT_MS 60000 /* a bound on waiting, not a verdict on speed */
 #define FE_F_VERSION_1 (UINT64_C(1) << 32)
 #define FE_F_EVENT_IDX (UINT64_C(1) << 29)
 #define FE_HEADER 0x10000u /* of request i: at + 64 * i */
