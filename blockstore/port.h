@@ -33,6 +33,7 @@ struct bs_volume {
 	uint32_t sector;
 	bool read_only;
 	_Atomic int compression;
+	atomic_uint vain; /* new blocks in a row that did not shrink */
 };
 
 #endif

@@ -4,6 +4,9 @@
 #include <lz4.h>
 
 #define ZSTD_LEVEL 3
+/* After so many blocks of a volume in a row that would not shrink, one in so many is tried. */
+#define VAIN_BLOCKS 32u
+#define VAIN_EVERY 8u
 #define MENDS_MAX 3u
 #define SHARE_ALL 65536u
 
@@ -82,10 +85,25 @@ static size_t squeeze(struct bs_port *p, int compression, const uint8_t *from, u
 	return ZSTD_isError(n) ? 0 : n;
 }
 
+/* The stored form in to, unless it is left as it is. *vain: blocks in a row that would not shrink.
+ */
+static size_t shrink(struct bs_port *p, int compression, const uint8_t *from, uint8_t to[BS_BLOCK],
+		     unsigned *vain)
+{
+	size_t n = 0;
+
+	if (*vain < VAIN_BLOCKS || *vain % VAIN_EVERY == 0)
+		n = squeeze(p, compression, from, to, BS_BLOCK * 7 / 8);
+	*vain = n ? 0 : *vain + 1;
+	return n;
+}
+
 /* Stored form of new blocks: compressed when that saves an eighth. */
 void bs_port_compress(struct bs_port *p, struct bs_iop *op)
 {
-	int compression = atomic_load_explicit(&op->req->volume->compression, memory_order_relaxed);
+	struct bs_volume *v = op->req->volume;
+	int compression = atomic_load_explicit(&v->compression, memory_order_relaxed);
+	unsigned before = atomic_load_explicit(&v->vain, memory_order_relaxed), vain = before;
 	uint8_t scratch[BS_BLOCK];
 
 	for (unsigned i = 0; i < op->count; i++) {
@@ -94,7 +112,7 @@ void bs_port_compress(struct bs_port *p, struct bs_iop *op)
 		if (op->kind[i] != BS_BLOCK_NEW || op->len[i])
 			continue;
 		if (compression != BS_CODING_PLAIN && op->staging)
-			n = squeeze(p, compression, op->src[i], scratch, BS_BLOCK * 7 / 8);
+			n = shrink(p, compression, op->src[i], scratch, &vain);
 		op->coding[i] = n ? (uint8_t)compression : BS_CODING_PLAIN;
 		op->len[i] = n ? (uint32_t)n : BS_BLOCK;
 		if (n) {
@@ -105,6 +123,8 @@ void bs_port_compress(struct bs_port *p, struct bs_iop *op)
 		}
 		op->check[i] = bs_checksum(op->src[i], op->len[i]) & BS_CHECK56;
 	}
+	if (vain != before) /* ports that count at the same time only make it less exact */
+		atomic_store_explicit(&v->vain, vain, memory_order_relaxed);
 }
 
 void bs_port_ready(struct bs_port *p, struct bs_iop *op)

@@ -203,6 +203,29 @@ static void test_read_scattered(void **state)
 	bs_volume_close(v);
 }
 
+/* Behind much that does not shrink, what does is soon found again. */
+static void test_compresses_again(void **state)
+{
+	enum { LEN = 1 << 20 };
+	struct fixture *f = *state;
+	struct bs_store_info noise, text;
+	struct bs_volume *v;
+	uint8_t *buf = malloc(LEN);
+
+	create(f, "a", 2 * LEN);
+	v = vol(f, "a");
+	put(f, v, 0, LEN, 1);
+	bs_store_info(f->s, &noise);
+	assert_int_equal(noise.stored_content_bytes, LEN);
+	for (size_t i = 0; i < LEN; i += 4)
+		vs_put_le32(buf + i, (uint32_t)(i / 4096));
+	assert_int_equal(bs_io_write(f->port, v, LEN, buf, LEN), 0);
+	bs_store_info(f->s, &text);
+	assert_in_range(text.stored_content_bytes - LEN, 1, LEN / 16);
+	bs_volume_close(v);
+	free(buf);
+}
+
 static void test_snapshots_and_clones(void **state)
 {
 	struct fixture *f = *state;
@@ -400,6 +423,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_write_read_reopen, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_read_scattered, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_compresses_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_snapshots_and_clones, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_trim_and_space, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_overwritten_goes, setup, teardown),
