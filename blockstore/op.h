@@ -55,42 +55,44 @@ struct bs_rio { /* a device read of an operation */
 	uint8_t *buf;
 };
 
+/* One block of a write: a cache line. */
+struct bs_block {
+	struct dd_digest digest;
+	const uint8_t *src; /* stored form of a new block */
+	uint64_t cid, check;
+	uint32_t len; /* 0: src is the plain form */
+	uint8_t coding, kind;
+};
+_Static_assert(sizeof(struct bs_block) == 64, "a block of a write is a cache line");
+
+/* What a write of one block needs are three cache lines: they pass between two cores. */
 struct bs_iop {
-	struct bs_iop *next;
+	_Alignas(64) struct bs_iop *next;
 	struct bs_port *port;
 	struct bs_req *req;
 	struct bs_vol *vol;
 	enum bs_stage stage, then; /* then: what LOCK is for, kept by the port */
 	int status;
-	bool fua, locked, running;
-	uint8_t mended;	     /* how often its damage was looked at; UINT8_MAX: in vain */
-	bool near_waited;    /* for neighbours of what it found (near.h) */
+	bool fua, locked;
+	uint8_t mended;	  /* how often its damage was looked at; UINT8_MAX: in vain */
+	bool near_waited; /* for neighbours of what it found (near.h) */
+	uint8_t hashed;	  /* blocks of a write that are not zeros */
+	unsigned rios_pending;
 	uint64_t near_until; /* the load that it waits for; 0: none */
-	uint64_t seq;	     /* unit that carries it */
+
+	uint64_t seq; /* unit that carries it */
 	uint64_t block;
 	uint64_t count; /* blocks: at most BS_OP_BLOCKS but for TRIM and STATUS */
 	struct bs_iop *lock_next;
-
-	/* write */
-	struct dd_digest digest[BS_OP_BLOCKS];
-	uint64_t cid[BS_OP_BLOCKS];
-	const uint8_t *src[BS_OP_BLOCKS]; /* stored form of new blocks */
-	uint32_t len[BS_OP_BLOCKS];	  /* 0: src is the plain form */
-	uint64_t check[BS_OP_BLOCKS];
-	uint8_t coding[BS_OP_BLOCKS];
-	uint8_t kind[BS_OP_BLOCKS];
-
-	/* read */
-	struct bs_piece piece[BS_OP_BLOCKS];
 	struct bs_rio *rios;
-	unsigned rios_pending;
-
 	/* the port's */
 	uint64_t rel;	  /* bytes from the request's offset to this operation's first byte */
 	uint32_t bytes;	  /* of the request in this operation */
 	uint32_t skip;	  /* bytes of the first block before them */
-	unsigned hashed;  /* blocks of a write that are not zeros */
 	uint8_t *staging; /* count pages */
+
+	struct bs_block to[BS_OP_BLOCKS];    /* write */
+	struct bs_piece piece[BS_OP_BLOCKS]; /* read */
 };
 
 /* Pages of 4 KiB given out in runs, the lowest first: what was just used is still in the CPU's

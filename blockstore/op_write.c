@@ -27,81 +27,81 @@ static bool private(const struct bs_iop *op)
 	return (op->vol->ent.flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)) != 0;
 }
 
-/* Block i is looked for; what is near it may be wanted next. */
-static int find(struct bs_engine *e, struct bs_iop *op, unsigned i)
+/* A block is looked for; what is near it may be wanted next. */
+static int find(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
 {
-	int rc = private(op) ? VS_E_NOENT : bs_index_find(e, &op->digest[i], &op->cid[i]);
+	int rc = private(op) ? VS_E_NOENT : bs_index_find(e, &b->digest, &b->cid);
 
 	if (rc)
 		return rc;
-	op->kind[i] = BS_BLOCK_KNOWN;
-	bs_near_hit(e, op, bs_cid_slot(op->cid[i]));
+	b->kind = BS_BLOCK_KNOWN;
+	bs_near_hit(e, op, bs_cid_slot(b->cid));
 	return 0;
 }
 
-/* Whether the content that was found for block i may still be taken. */
-static int confirm(struct bs_engine *e, struct bs_iop *op, unsigned i)
+/* Whether the content that was found for a block may still be taken. */
+static int confirm(struct bs_engine *e, const struct bs_iop *op, struct bs_block *b)
 {
 	struct bs_place place;
 	struct dd_digest have;
-	int rc = bs_content_look(e, op->cid[i], &place);
+	int rc = bs_content_look(e, b->cid, &place);
 
 	if (rc == 0 && place.alias) { /* merged meanwhile */
-		op->cid[i] = place.alias;
-		rc = bs_content_look(e, op->cid[i], &place);
+		b->cid = place.alias;
+		rc = bs_content_look(e, b->cid, &place);
 	}
 	if (rc == 0) /* generations wrap: the digest decides */
-		rc = bs_content_digest(e, op->cid[i], &have);
-	if (rc == 0 &&
-	    (private(op) || place.private || place.refs >= e->cfg.ref_cap ||
-	     bs_marks_has(&e->marks, op->cid[i]) || !dd_digest_equal(&have, &op->digest[i])))
+		rc = bs_content_digest(e, b->cid, &have);
+	if (rc == 0 && (private(op) || place.private || place.refs >= e->cfg.ref_cap ||
+			bs_marks_has(&e->marks, b->cid) || !dd_digest_equal(&have, &b->digest)))
 		rc = VS_E_NOENT;
 	return rc;
 }
 
-/* Block i as the tables have it now: each content is looked at once in an attempt. */
-static int look(struct bs_engine *e, struct bs_iop *op, unsigned i)
+/* A block as the tables have it now: each content is looked at once in an attempt. */
+static int look(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
 {
 	int rc = VS_E_NOENT;
 
-	if (op->kind[i] == BS_BLOCK_KNOWN) {
-		rc = bs_planted(STALE_FIND) ? 0 : confirm(e, op, i);
+	if (b->kind == BS_BLOCK_KNOWN) {
+		rc = bs_planted(STALE_FIND) ? 0 : confirm(e, op, b);
 		if (rc && rc != VS_E_NOENT)
 			return rc;
 	}
 	if (rc) {
-		op->kind[i] = BS_BLOCK_NEW;
-		rc = find(e, op, i);
+		b->kind = BS_BLOCK_NEW;
+		rc = find(e, op, b);
 		if (rc) /* also when a table page cannot be read */
 			return rc == VS_E_AGAIN ? rc : 0;
 	}
-	return bs_content_ready(e, op->cid[i]);
+	return bs_content_ready(e, b->cid);
 }
 
 struct plan {
 	struct part parts[2];
-	unsigned nparts, new, pages, drops;
+	unsigned nparts, fresh, pages, drops;
 	uint32_t payload;
-	bool bare; /* a new block has no stored form yet */
-	uint64_t old[BS_OP_BLOCKS];
+	bool bare;				       /* a new block has no stored form yet */
+	uint64_t old[BS_OP_BLOCKS], cid[BS_OP_BLOCKS]; /* what is mapped, and then */
 };
 
 static int look_all(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 {
-	p->new = p->payload = 0;
+	p->fresh = p->payload = 0;
 	p->bare = false;
 	for (unsigned i = 0; i < op->count; i++) {
-		int rc = op->kind[i] == BS_BLOCK_ZERO ? 0 : look(e, op, i);
+		struct bs_block *b = &op->to[i];
+		int rc = b->kind == BS_BLOCK_ZERO ? 0 : look(e, op, b);
 
 		if (rc)
 			return rc;
-		if (op->kind[i] != BS_BLOCK_NEW)
+		if (b->kind != BS_BLOCK_NEW)
 			continue;
-		p->new ++;
-		p->payload += op->len[i];
-		p->bare |= op->len[i] == 0;
+		p->fresh++;
+		p->payload += b->len;
+		p->bare |= b->len == 0;
 	}
-	return p->new ? bs_near_missed(e, op) : 0;
+	return p->fresh ? bs_near_missed(e, op) : 0;
 }
 
 static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
@@ -123,11 +123,11 @@ static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 
 static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const struct plan *p)
 {
-	uint32_t records = p->new *BS_REC_CONTENT_SIZE + p->nparts *BS_REC_MAP_HEAD +
-			   (uint32_t)op->count *BS_REC_MAP_EACH;
+	uint32_t records = p->fresh * BS_REC_CONTENT_SIZE + p->nparts * BS_REC_MAP_HEAD +
+			   (uint32_t)op->count * BS_REC_MAP_EACH;
 	unsigned touches = 3 * (unsigned)op->count + 4 * p->pages + 32;
 	bool thick = op->vol->ent.flags & BS_VOL_THICK;
-	int rc = bs_ids_prepare(e, &e->places, p->new);
+	int rc = bs_ids_prepare(e, &e->places, p->fresh);
 
 	if (rc == 0)
 		rc = bs_ids_prepare(e, &e->mappages, p->pages);
@@ -136,7 +136,7 @@ static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const stru
 	if (rc == 0)
 		rc = bs_frames_room(e, touches);
 	if (rc == 0)
-		rc = bs_thick_room(e, op->vol, p->payload, p->new, p->pages);
+		rc = bs_thick_room(e, op->vol, p->payload, p->fresh, p->pages);
 	if (rc == 0)
 		rc = bs_log_room(e, thick ? BS_NEED_THICK : BS_NEED_DATA, records, p->payload,
 				 p->pages);
@@ -152,33 +152,31 @@ static bool in_range(const struct bs_iop *op)
 }
 
 /* (step) An equal new block earlier in the same operation. */
-static bool twin_before(struct bs_iop *op, unsigned i)
+static bool twin_before(struct bs_iop *op, struct bs_block *b)
 {
-	for (unsigned k = 0; k < i; k++) {
-		if (op->kind[k] == BS_BLOCK_NEW &&
-		    dd_digest_equal(&op->digest[k], &op->digest[i])) {
-			op->cid[i] = op->cid[k];
+	for (const struct bs_block *w = op->to; w < b; w++) {
+		if (w->kind == BS_BLOCK_NEW && dd_digest_equal(&w->digest, &b->digest)) {
+			b->cid = w->cid;
 			return true;
 		}
 	}
 	return false;
 }
 
-static void store_new(struct bs_engine *e, struct bs_iop *op, unsigned i)
+static void store_new(struct bs_engine *e, const struct bs_iop *op, struct bs_block *b)
 {
 	struct bs_rec r = {.type = BS_REC_CONTENT,
-			   .digest = op->digest[i],
-			   .coding = op->coding[i],
+			   .digest = b->digest,
+			   .coding = b->coding,
 			   .private = private(op),
-			   .len = op->len[i],
-			   .check = op->check[i]};
-	struct bs_place place = {
-	    .coding = op->coding[i], .private = private(op), .check = op->check[i]};
+			   .len = b->len,
+			   .check = b->check};
+	struct bs_place place = {.coding = b->coding, .private = private(op), .check = b->check};
 
-	r.cid = op->cid[i] = bs_ids_take(e, &e->places);
+	r.cid = b->cid = bs_ids_take(e, &e->places);
 	bs_rec_put(bs_log_record(e, BS_REC_CONTENT_SIZE), &r);
-	bs_log_payload(e, op->src[i], op->len[i], &place);
-	bs_content_put(e, r.cid, &place, &op->digest[i]);
+	bs_log_payload(e, b->src, b->len, &place);
+	bs_content_put(e, r.cid, &place, &b->digest);
 }
 
 static void record_maps(struct bs_engine *e, const struct bs_iop *op, const struct plan *p,
@@ -191,26 +189,35 @@ static void record_maps(struct bs_engine *e, const struct bs_iop *op, const stru
 	b += bs_rec_put_array_head(b, &r);
 	for (unsigned i = 0; i < t->n; i++) {
 		vs_put_le64(b + 16 * i, p->old[t->at + i]);
-		vs_put_le64(b + 16 * i + 8, op->cid[t->at + i]);
+		vs_put_le64(b + 16 * i + 8, p->cid[t->at + i]);
 	}
 }
 
-static void apply(struct bs_engine *e, struct bs_iop *op, const struct plan *p)
+static void apply_maps(struct bs_engine *e, const struct bs_iop *op, const struct plan *p)
+{
+	for (unsigned k = 0; k < p->nparts; k++) {
+		const struct part *t = &p->parts[k];
+
+		record_maps(e, op, p, t);
+		bs_map_apply(e, op->vol, t->block, t->n, p->cid + t->at);
+	}
+}
+
+static void apply(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 {
 	for (unsigned i = 0; i < op->count; i++) {
-		if (op->kind[i] == BS_BLOCK_ZERO)
-			op->cid[i] = 0;
-		else if (op->kind[i] == BS_BLOCK_KNOWN || (!private(op) && twin_before(op, i)))
+		struct bs_block *b = &op->to[i];
+
+		if (b->kind == BS_BLOCK_ZERO)
+			b->cid = 0;
+		else if (b->kind == BS_BLOCK_KNOWN || (!private(op) && twin_before(op, b)))
 			e->count.dedup_hits++;
 		else
-			store_new(e, op, i);
+			store_new(e, op, b);
+		p->cid[i] = b->cid;
 	}
-	for (unsigned k = 0; k < p->nparts; k++) {
-		record_maps(e, op, p, &p->parts[k]);
-		bs_map_apply(e, op->vol, p->parts[k].block, p->parts[k].n,
-			     op->cid + p->parts[k].at);
-	}
-	bs_thick_wrote(e, op->vol, p->payload, p->new, p->pages);
+	apply_maps(e, op, p);
+	bs_thick_wrote(e, op->vol, p->payload, p->fresh, p->pages);
 	e->count.bytes_written += op->count * BS_BLOCK;
 	bs_log_attach(e, op);
 }
@@ -257,10 +264,10 @@ static int find_all(struct bs_engine *e, struct bs_iop *op)
 	for (unsigned i = 0; i < op->count; i++) {
 		int rc;
 
-		op->kind[i] = BS_BLOCK_NEW;
-		rc = find(e, op, i);
+		op->to[i].kind = BS_BLOCK_NEW;
+		rc = find(e, op, &op->to[i]);
 		if (rc == 0)
-			rc = bs_content_ready(e, op->cid[i]);
+			rc = bs_content_ready(e, op->to[i].cid);
 		else if (rc != VS_E_AGAIN) {
 			missed = true;
 			continue;
@@ -296,13 +303,9 @@ int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 	if (e->locks && !op->locked && bs_op_conflicts(e, op))
 		return VS_E_AGAIN;
 	for (unsigned i = 0; i < op->count; i++)
-		if (op->kind[i] == BS_BLOCK_NEW)
-			op->cid[i] = p.old[i];
+		p.cid[i] = op->to[i].kind == BS_BLOCK_NEW ? p.old[i] : op->to[i].cid;
 	bs_thick_wrote(e, op->vol, 0, 0, p.pages);
-	for (unsigned k = 0; k < p.nparts; k++) {
-		record_maps(e, op, &p, &p.parts[k]);
-		bs_map_apply(e, op->vol, p.parts[k].block, p.parts[k].n, op->cid + p.parts[k].at);
-	}
+	apply_maps(e, op, &p);
 	bs_log_attach(e, op);
 	return 0;
 }

@@ -50,7 +50,7 @@ int bs_port_new(struct bs_engine *e, struct vs_loop *loop, unsigned depth, struc
 	p->loop = loop;
 	p->depth = depth;
 	p->post = (struct vs_post){.call = posted, .arg = p};
-	p->ops = calloc(depth, sizeof(*p->ops));
+	p->ops = aligned_alloc(64, depth * sizeof(*p->ops));
 	p->zc = ZSTD_createCCtx();
 	p->zd = ZSTD_createDCtx();
 	if (!p->ops || !p->zc || !p->zd || vs_ring_init(&p->to_engine, depth) ||
@@ -59,6 +59,7 @@ int bs_port_new(struct bs_engine *e, struct vs_loop *loop, unsigned depth, struc
 		bs_port_free(p);
 		return VS_E_NOMEM;
 	}
+	memset(p->ops, 0, depth * sizeof(*p->ops));
 	for (unsigned i = 0; i < depth; i++) {
 		p->ops[i].port = p;
 		p->ops[i].next = p->free;
@@ -146,7 +147,7 @@ static void complete(struct bs_port *p, struct bs_iop *op)
 
 	if (req && req->op == BS_LINK && status == 0)
 		for (unsigned i = 0; i < op->count; i++)
-			req->mapped[i] = op->kind[i] == BS_BLOCK_KNOWN;
+			req->mapped[i] = op->to[i].kind == BS_BLOCK_KNOWN;
 	if (status == 0)
 		bs_port_learn(p, op);
 	recycle(p, op);

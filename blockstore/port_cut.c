@@ -118,8 +118,8 @@ static bool stage(struct bs_port *p, struct bs_iop *op)
 	for (unsigned i = 0; i < op->count; i++) {
 		size_t len;
 
-		op->src[i] = copy ? op->staging + (size_t)i * BS_BLOCK
-				  : bs_port_iov_at(req, op->rel + (uint64_t)i * BS_BLOCK, &len);
+		op->to[i].src = copy ? op->staging + (size_t)i * BS_BLOCK
+				     : bs_port_iov_at(req, op->rel + (uint64_t)i * BS_BLOCK, &len);
 	}
 	return true;
 }
@@ -164,8 +164,8 @@ static bool start_one(struct bs_port *p)
 		if (!p->head)
 			p->tail = NULL;
 	}
-	if (op->stage == BS_OP_LINK)
-		memcpy(op->digest, req->digests, op->count * sizeof(op->digest[0]));
+	for (unsigned i = 0; op->stage == BS_OP_LINK && i < op->count; i++)
+		op->to[i].digest = req->digests[i];
 	if (op->stage == BS_OP_WRITE)
 		bs_port_ready(p, op);
 	bs_port_send(p, op);

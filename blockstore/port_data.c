@@ -60,40 +60,42 @@ void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t
 static void hash(struct bs_port *p, struct bs_iop *op)
 {
 	for (unsigned i = 0; i < op->count; i++) {
-		op->len[i] = 0;
-		op->cid[i] = 0;
-		op->kind[i] = BS_BLOCK_ZERO;
-		if (memcmp(op->src[i], zero_block, BS_BLOCK) == 0)
+		struct bs_block *b = &op->to[i];
+
+		b->len = 0;
+		b->kind = BS_BLOCK_ZERO;
+		if (memcmp(b->src, zero_block, BS_BLOCK) == 0)
 			continue;
-		op->kind[i] = BS_BLOCK_NEW;
+		b->kind = BS_BLOCK_NEW;
 		op->hashed++;
-		dd_hash(p->hasher, op->src[i], BS_BLOCK, &op->digest[i]);
+		dd_hash(p->hasher, b->src, BS_BLOCK, &b->digest);
 	}
 }
 
-static size_t squeeze(struct bs_port *p, int compression, const uint8_t *from, uint8_t *to,
-		      size_t room)
+/* The compressed length of a block, when that saves an eighth; else 0. */
+static uint32_t squeeze(struct bs_port *p, int compression, const uint8_t *from, uint8_t *to)
 {
+	const unsigned room = BS_BLOCK * 7 / 8;
 	size_t n;
 
 	if (compression == BS_CODING_LZ4) {
 		int r = LZ4_compress_default((const char *)from, (char *)to, BS_BLOCK, (int)room);
 
-		return r > 0 ? (size_t)r : 0;
+		return r > 0 ? (uint32_t)r : 0;
 	}
 	n = ZSTD_compressCCtx(p->zc, to, room, from, BS_BLOCK, ZSTD_LEVEL);
-	return ZSTD_isError(n) ? 0 : n;
+	return ZSTD_isError(n) ? 0 : (uint32_t)n;
 }
 
 /* The stored form in to, unless it is left as it is. *vain: blocks in a row that would not shrink.
  */
-static size_t shrink(struct bs_port *p, int compression, const uint8_t *from, uint8_t to[BS_BLOCK],
-		     unsigned *vain)
+static uint32_t shrink(struct bs_port *p, int compression, const uint8_t *from,
+		       uint8_t to[BS_BLOCK], unsigned *vain)
 {
-	size_t n = 0;
+	uint32_t n = 0;
 
 	if (*vain < VAIN_BLOCKS || *vain % VAIN_EVERY == 0)
-		n = squeeze(p, compression, from, to, BS_BLOCK * 7 / 8);
+		n = squeeze(p, compression, from, to);
 	*vain = n ? 0 : *vain + 1;
 	return n;
 }
@@ -107,21 +109,22 @@ void bs_port_compress(struct bs_port *p, struct bs_iop *op)
 	uint8_t scratch[BS_BLOCK];
 
 	for (unsigned i = 0; i < op->count; i++) {
-		size_t n = 0;
+		struct bs_block *b = &op->to[i];
+		uint32_t n = 0;
 
-		if (op->kind[i] != BS_BLOCK_NEW || op->len[i])
+		if (b->kind != BS_BLOCK_NEW || b->len)
 			continue;
 		if (compression != BS_CODING_PLAIN && op->staging)
-			n = shrink(p, compression, op->src[i], scratch, &vain);
-		op->coding[i] = n ? (uint8_t)compression : BS_CODING_PLAIN;
-		op->len[i] = n ? (uint32_t)n : BS_BLOCK;
+			n = shrink(p, compression, b->src, scratch, &vain);
+		b->coding = n ? (uint8_t)compression : BS_CODING_PLAIN;
+		b->len = n ? n : BS_BLOCK;
 		if (n) {
 			uint8_t *to = op->staging + (size_t)i * BS_BLOCK;
 
 			memcpy(to, scratch, n);
-			op->src[i] = to;
+			b->src = to;
 		}
-		op->check[i] = bs_checksum(op->src[i], op->len[i]) & BS_CHECK56;
+		b->check = bs_checksum(b->src, b->len) & BS_CHECK56;
 	}
 	if (vain != before) /* ports that count at the same time only make it less exact */
 		atomic_store_explicit(&v->vain, vain, memory_order_relaxed);
@@ -141,7 +144,7 @@ void bs_port_learn(struct bs_port *p, const struct bs_iop *op)
 	uint32_t known = 0;
 
 	for (unsigned i = 0; op->hashed && i < op->count; i++)
-		known += op->kind[i] == BS_BLOCK_KNOWN;
+		known += op->to[i].kind == BS_BLOCK_KNOWN;
 	p->known = (p->known * (64 - op->hashed) + known * SHARE_ALL) / 64;
 }
 
@@ -229,7 +232,7 @@ static int stage_old(struct bs_port *p, struct bs_iop *op)
 			return rc;
 		if (bytes != to)
 			memcpy(to, bytes, BS_BLOCK);
-		op->src[i] = to;
+		op->to[i].src = to;
 	}
 	return 0;
 }
