@@ -128,6 +128,7 @@ static void apply_delete(struct bs_engine *e, struct bs_volop *op)
 	struct bs_vol *v = bs_vol_by_id(e, op->rec.volume);
 	uint64_t root = v->ent.root;
 
+	VS_ASSERT(!v->handles);
 	bs_vol_remove(e, v);
 	if (root)
 		bs_page_unref(e, root);
@@ -158,6 +159,7 @@ static void apply_rollback(struct bs_engine *e, struct bs_volop *op)
 	struct bs_vol *snap = bs_vol_by_id(e, op->rec.other);
 	uint64_t old = v->ent.root;
 
+	VS_ASSERT(!v->handles);
 	e->era++;
 	if (snap->ent.root)
 		bs_page_ref(e, snap->ent.root);

@@ -1,6 +1,10 @@
 /*
  * What the calls on volumes share (volume.c, volume_change.c, snapshot.c). All run in fibers of the
  * engine; each failure fills err with its one line.
+ *
+ * Whatever names, opens, closes, changes or deletes a volume is a writer, and writers run one after
+ * the other: what such a call has seen of names and handles holds until its step, however long it
+ * waits in between.
  */
 #ifndef BS_VOLUME_INT_H
 #define BS_VOLUME_INT_H

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #define SIZE (UINT64_C(256) << 20)
 
@@ -308,6 +309,71 @@ static void test_overwritten_goes(void **state)
 	bs_volume_close(v);
 }
 
+#define VOLUMES 64u
+
+struct opener {
+	struct fixture *f;
+	pthread_barrier_t *both;
+	struct bs_volume *v[VOLUMES];
+};
+
+static void *open_all(void *arg)
+{
+	struct opener *o = arg;
+
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		char name[8];
+
+		(void)snprintf(name, sizeof(name), "v%u", i);
+		(void)pthread_barrier_wait(o->both);
+		if (bs_volume_open(o->f->s, name, &o->v[i], NULL))
+			o->v[i] = NULL;
+		(void)pthread_barrier_wait(o->both);
+	}
+	return NULL;
+}
+
+/* Of an open and a delete at once one is first, also where the delete waits for the device. */
+static void test_open_or_delete(void **state)
+{
+	struct fixture *f = *state;
+	pthread_barrier_t both;
+	struct opener o = {.f = f, .both = &both};
+	pthread_t thread;
+
+	pthread_barrier_init(&both, NULL, 2);
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		struct bs_volume *v;
+		char name[8];
+
+		(void)snprintf(name, sizeof(name), "v%u", i);
+		create(f, name, 1 << 20);
+		v = vol(f, name);
+		put(f, v, 0, 4096, i + 1);
+		bs_volume_close(v);
+	}
+	close_store(f); /* no page of a map is in memory now */
+	open_store(f);
+	assert_int_equal(pthread_create(&thread, NULL, open_all, &o), 0);
+	for (unsigned i = 0; i < VOLUMES; i++) {
+		struct vs_error err = {0};
+		char name[8];
+		int rc;
+
+		(void)snprintf(name, sizeof(name), "v%u", i);
+		(void)pthread_barrier_wait(&both);
+		rc = bs_volume_delete(f->s, name, BS_DELETE_PLAIN, &err);
+		(void)pthread_barrier_wait(&both);
+		assert_int_equal(rc, o.v[i] ? VS_E_BUSY : 0);
+		if (!o.v[i])
+			continue;
+		expect(f, o.v[i], 0, 4096, i + 1);
+		bs_volume_close(o.v[i]);
+	}
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&both);
+}
+
 static void test_dedup(void **state)
 {
 	struct fixture *f = *state;
@@ -427,6 +493,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_snapshots_and_clones, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_trim_and_space, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_overwritten_goes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_open_or_delete, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_dedup, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_compare_write, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_requests, setup, teardown),
