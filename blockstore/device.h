@@ -28,6 +28,7 @@ struct bs_devio {
 	uint64_t length; /* of the data; for DISCARD of the range; 0 for FLUSH */
 	struct iovec iov[BS_DEV_IOV_MAX];
 	int iovcnt;
+	bool durable; /* WRITE: these bytes survive power loss once it is done; none but these */
 	void (*done)(struct bs_devio *io);
 	void *arg;
 	int status;	       /* out */

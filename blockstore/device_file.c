@@ -128,6 +128,8 @@ static void prepare(struct file_device *d, struct bs_devio *io)
 		    &s->cb, d->fd, (char *)io->iov[i].iov_base + skip, io->iov[i].iov_len - skip,
 		    (long long)io->offset + (long long)s->moved);
 	}
+	if (io->op == BS_DEV_WRITE && io->durable)
+		s->cb.aio_rw_flags = RWF_DSYNC;
 	io_set_eventfd(&s->cb, d->dev.event_fd);
 	s->cb.data = io;
 }

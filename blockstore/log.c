@@ -111,6 +111,7 @@ static int open_unit(struct bs_engine *e, enum bs_need need, uint32_t head, uint
 	u->ops = NULL;
 	u->ops_tail = &u->ops;
 	u->status = 0;
+	u->fua = u->durable = false;
 	e->segs.seg[u->seg].writers++;
 	bs_unit_set_tag(u->buf, e->tag);
 	l->open = u;
@@ -159,6 +160,7 @@ static void seal(struct bs_engine *e)
 	struct bs_unit *u = close_unit(e);
 
 	e->log.off += u->unit_len;
+	u->durable = bs_log_flush_alone(e, u);
 	write_unit(e, u);
 }
 
@@ -171,8 +173,10 @@ static void unit_done(struct bs_devio *io)
 	u->engine->segs.seg[u->seg].writers--;
 	if (bs_planted(LOST_WRITE))
 		u->status = 0;
-	if (u->status)
+	if (u->status) {
 		u->engine->log.retrying = true;
+		u->engine->log.never_alone |= u->durable;
+	}
 }
 
 static void write_unit(struct bs_engine *e, struct bs_unit *u)
@@ -201,6 +205,7 @@ static void write_unit(struct bs_engine *e, struct bs_unit *u)
 	u->io = (struct bs_devio){.op = BS_DEV_WRITE,
 				  .offset = bs_engine_where(e, u->seg, u->off),
 				  .length = u->unit_len,
+				  .durable = u->durable,
 				  .iov = {{u->buf, u->unit_len}},
 				  .iovcnt = 1,
 				  .done = unit_done,
@@ -313,6 +318,7 @@ void bs_log_attach(struct bs_engine *e, struct bs_iop *op)
 	VS_ASSERT(u);
 	op->next = NULL;
 	op->seq = e->log.next_seq;
+	u->fua |= op->fua;
 	*u->ops_tail = op;
 	u->ops_tail = &op->next;
 }
@@ -393,6 +399,8 @@ static bool reap(struct bs_engine *e)
 	       l->flight[n]->status == 0) {
 		l->written_seq = l->flight[n]->seq;
 		l->acked_chain = l->flight[n]->check;
+		if (l->flight[n]->durable)
+			bs_log_flush_reached(e, l->written_seq);
 		ack(e, l->flight[n], 0);
 		n++;
 	}
@@ -400,6 +408,8 @@ static bool reap(struct bs_engine *e)
 	memmove(l->flight, l->flight + n, l->nflight * sizeof(struct bs_unit *));
 	if (n)
 		l->retries = 0;
+	if (l->flush_wanted && l->durable_seq >= l->flush_first)
+		bs_log_flush_answer(e);
 	return n != 0;
 }
 
@@ -464,104 +474,9 @@ static bool retry(struct bs_engine *e)
 			replace_contents(e, u, seg, off);
 		l->off += u->unit_len;
 		u->status = 0;
+		u->durable = false;
 		write_unit(e, u);
 	}
-	return true;
-}
-
-static uint64_t appended_seq(const struct bs_log *l)
-{
-	bool any = l->open && (l->open->records || l->open->npages);
-
-	return any ? l->next_seq : l->next_seq - 1;
-}
-
-static void want_flush(struct bs_log *l, uint64_t seq)
-{
-	if (!l->flush_wanted || seq < l->flush_first)
-		l->flush_first = seq;
-	l->flush_wanted = true;
-}
-
-void bs_log_flush_op(struct bs_engine *e, struct bs_iop *op)
-{
-	struct bs_log *l = &e->log;
-
-	if (op->seq == 0)
-		op->seq = appended_seq(l);
-	if (e->failed || l->durable_seq >= op->seq) {
-		bs_op_flushed(e, op, e->failed ? VS_E_FAILED : 0);
-		return;
-	}
-	op->next = l->flush_ops;
-	l->flush_ops = op;
-	want_flush(l, op->seq);
-}
-
-int bs_log_commit(struct bs_engine *e)
-{
-	struct bs_log *l = &e->log;
-	uint64_t seq = appended_seq(l);
-
-	while (l->durable_seq < seq && !e->failed) {
-		want_flush(l, seq);
-		bs_fiber_block(e->fibers, &l->flush_wait);
-	}
-	return e->failed ? VS_E_FAILED : 0;
-}
-
-static void flushed(struct bs_engine *e)
-{
-	struct bs_log *l = &e->log;
-	struct bs_iop *op = l->flush_ops, *next;
-
-	l->flush_ops = NULL;
-	l->flush_wanted = false;
-	bs_fiber_wake_all(e->fibers, &l->flush_wait); /* those not served ask again */
-	for (; op; op = next) {
-		next = op->next;
-		bs_log_flush_op(e, op);
-	}
-}
-
-static void flush_done(struct bs_devio *io)
-{
-	struct bs_engine *e = io->arg;
-	struct bs_log *l = &e->log;
-
-	l->flush_busy = false;
-	if (io->status && bs_planted(FLUSH_AGAIN)) {
-		l->flush_wanted = true;
-		return;
-	}
-	if (io->status) {
-		bs_engine_fail(e, "the device failed a flush: what it holds is not known");
-		return;
-	}
-	if (l->flush_target > l->durable_seq)
-		l->durable_seq = l->flush_target;
-	if (e->env.witness_put)
-		e->env.witness_put(e->env.arg, l->epoch, l->durable_seq);
-	flushed(e);
-}
-
-static bool start_flush(struct bs_engine *e)
-{
-	struct bs_log *l = &e->log;
-
-	uint64_t written = l->written_seq + (bs_planted(EARLY_DURABLE) && l->nflight);
-
-	if (!l->flush_wanted || l->flush_busy || written < l->flush_first)
-		return false;
-	l->flush_busy = true;
-	l->flush_target = written;
-	l->flush_io = (struct bs_devio){.op = BS_DEV_FLUSH, .done = flush_done, .arg = e};
-	if (bs_planted(SKIPPED_FLUSH) && written % 5 == 0) {
-		flush_done(&l->flush_io);
-		return true;
-	}
-	e->count.flushes++;
-	bs_device_submit(e->dev, &l->flush_io);
 	return true;
 }
 
@@ -583,7 +498,7 @@ void bs_log_fail_waiters(struct bs_engine *e)
 			ack(e, l->flight[i], VS_E_FAILED);
 	}
 	l->nflight = kept;
-	flushed(e);
+	bs_log_flush_answer(e);
 }
 
 /* Small units at low load, large ones at high: while enough is being written, let it gather. */
@@ -593,7 +508,9 @@ static bool seal_due(const struct bs_log *l)
 
 	if (!u || (!u->records && !u->npages) || l->nflight == VS_ARRAY_LEN(l->flight))
 		return false;
-	if (l->drain || l->nflight == 0 || l->flush_wanted)
+	if (l->drain || l->nflight == 0)
+		return true;
+	if (l->flush_wanted && !l->flight[l->nflight - 1]->durable)
 		return true;
 	return l->nflight < 4 && u->payload_len >= (64u << 10);
 }
@@ -614,7 +531,7 @@ bool bs_log_pump(struct bs_engine *e)
 		seal(e);
 		did = true;
 	}
-	return start_flush(e) || did;
+	return bs_log_flush_start(e) || did;
 }
 
 bool bs_log_serves(const struct bs_log *l)

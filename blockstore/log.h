@@ -25,6 +25,8 @@ struct bs_unit {
 	uint32_t records_len, records, payload_len, unit_len;
 	uint64_t seq, check;
 	bool first;
+	bool fua;     /* an operation in it waits until it is durable */
+	bool durable; /* its write makes it so, and nothing else (log_flush.c) */
 	uint32_t ahead[BS_LOG_AHEAD];
 	uint64_t *pages; /* ids given to map pages */
 	unsigned npages;
@@ -65,7 +67,10 @@ struct bs_log {
 	uint64_t flush_first;  /* smallest sequence that somebody waits for */
 	uint64_t flush_target; /* of the flush in flight */
 	struct bs_devio flush_io;
-	bool drain; /* seal at once: the cut waits */
+	uint64_t asked_seq; /* the last one that somebody wanted durable */
+	unsigned lone;	    /* how much flushes have lately been for one unit each */
+	bool never_alone;   /* a unit's durable write has failed */
+	bool drain;	    /* seal at once: the cut waits */
 };
 
 int bs_log_init(struct bs_engine *e) vs_must_check; /* memory only */
@@ -104,5 +109,12 @@ bool bs_log_quiet(const struct bs_log *l);  /* nothing open, nothing in flight *
 const uint8_t *bs_log_find(struct bs_engine *e, const struct bs_place *p, struct bs_unit **unit);
 void bs_log_release(struct bs_engine *e, struct bs_unit *unit);
 void bs_log_fail_waiters(struct bs_engine *e);
+
+/* Between log.c and log_flush.c. */
+/* (step) u is sealed: whether its write alone is to make it durable. */
+bool bs_log_flush_alone(const struct bs_engine *e, const struct bs_unit *u);
+void bs_log_flush_reached(struct bs_engine *e, uint64_t seq); /* durable up to this one */
+void bs_log_flush_answer(struct bs_engine *e);		      /* to those whose wait is over */
+bool bs_log_flush_start(struct bs_engine *e);		      /* if one is due */
 
 #endif

@@ -9,7 +9,7 @@ blockstore_SRCS := \
 	blockstore/engine.c \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
-	blockstore/log.c blockstore/log_format.c blockstore/logread.c blockstore/map.c blockstore/map_diff.c \
+	blockstore/log.c blockstore/log_flush.c blockstore/log_format.c blockstore/logread.c blockstore/map.c blockstore/map_diff.c \
 	blockstore/marks.c blockstore/mem.c blockstore/mend.c blockstore/merge.c blockstore/store_merge.c \
 	blockstore/near.c blockstore/op.c blockstore/op_read.c blockstore/op_write.c \
 	blockstore/open.c blockstore/page.c blockstore/pool.c blockstore/pool_change.c blockstore/pool_format.c \
@@ -22,4 +22,4 @@ blockstore_SRCS := \
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_repair.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
 	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_drop_run.c \
-	tests/unit/test_store_clean.c
+	tests/unit/test_store_clean.c tests/unit/test_store_flush.c

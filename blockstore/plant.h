@@ -12,6 +12,8 @@
 	X(SKIPPED_FLUSH, "a flush acknowledged and never sent")                         \
 	X(EARLY_DURABLE, "a flush taken to hold a unit still being written")            \
 	X(EARLY_FUA, "a write through the cache acknowledged before the flush")         \
+	X(HASTY_ALONE, "a unit made durable by its own write, others before it not")    \
+	X(FAILED_ALONE, "a failed durable write that may have cost a checkpoint pages") \
 	X(FLUSH_AGAIN, "a failed flush retried into success")                           \
 	X(LOST_WRITE, "a failed write of the log taken for done")                       \
 	X(OLD_PLACE, "a unit written again elsewhere whose contents keep their places") \

@@ -213,6 +213,7 @@ static void send(struct bs_pool *p, struct bs_devio *parent, uint16_t bits, uint
 		c->io.length = parent->length;
 		memcpy(c->io.iov, parent->iov, sizeof(c->io.iov));
 		c->io.iovcnt = parent->iovcnt;
+		c->io.durable = parent->durable;
 		c->io.done = child_done;
 		c->io.arg = c;
 		p->side[i].in_flight++;
@@ -339,7 +340,7 @@ static void child_done(struct bs_devio *child)
 	uint16_t bit = (uint16_t)(1u << c->side);
 
 	side->in_flight--;
-	if (io->op == BS_DEV_FLUSH)
+	if (io->op == BS_DEV_FLUSH || (io->durable && !p->plain))
 		child->status = bs_pool_flushed(p, c->side, child->status);
 	if (child->status == 0)
 		s->ok |= bit;

@@ -27,6 +27,7 @@ static void check_contract(struct sim_disk *d, const struct bs_devio *io)
 {
 	uint64_t total = 0;
 
+	sim_require(!io->durable || io->op == BS_DEV_WRITE, "a durable request that is no write");
 	if (io->op == BS_DEV_FLUSH)
 		return;
 	sim_require(io->offset % BS_DEV_ALIGN == 0 && io->length % BS_DEV_ALIGN == 0 &&
@@ -47,12 +48,18 @@ static void check_contract(struct sim_disk *d, const struct bs_devio *io)
 	sim_require(total == io->length, "device request: its pieces do not add up to its length");
 }
 
-static int fate_of(struct sim_disk *d, const struct bs_devio *io)
+/* A durable write is a write and a flush: it meets the rules of both. */
+static bool concerns(const struct sim_rule *r, const struct bs_devio *io)
+{
+	return r->op == io->op || (r->op == BS_DEV_FLUSH && io->durable);
+}
+
+static int fate_of(struct sim_disk *d, struct bs_devio *io)
 {
 	for (unsigned i = 0; i < SIM_RULES; i++) {
 		struct sim_rule *r = &d->rules[i];
 
-		if (r->count == 0 || r->op != io->op)
+		if (r->count == 0 || !concerns(r, io))
 			continue;
 		if (r->to && (io->offset >= r->to || io->offset + io->length <= r->from))
 			continue;
@@ -62,6 +69,7 @@ static int fate_of(struct sim_disk *d, const struct bs_devio *io)
 		}
 		r->count--;
 		d->hits++;
+		sim_slot_of(io)->of_flush = r->op == BS_DEV_FLUSH;
 		return (int)r->fate;
 	}
 	return -1;
@@ -96,7 +104,7 @@ static void start(struct sim_device *s, struct bs_devio *io)
 	struct sim_disk *d = s->disk;
 	struct sim_slot *slot = sim_slot_of(io);
 	struct bs_devio **p = &s->running;
-	uint64_t base = io->op == BS_DEV_FLUSH ? 500000 : 20000;
+	uint64_t base = io->op == BS_DEV_FLUSH || io->durable ? 500000 : 20000;
 
 	sim_trace_io("event %llu: %s at %llu, %llu bytes starts", (unsigned long long)d->events,
 		     op_names[io->op], (unsigned long long)io->offset,
@@ -106,6 +114,7 @@ static void start(struct sim_device *s, struct bs_devio *io)
 	slot->due = s->clock->ns + base + sim_below(&d->rng, 10000) * (uint64_t)d->spread;
 	slot->sum = io->op == BS_DEV_WRITE ? sum_of(io) : 0;
 	slot->completed = d->completed;
+	slot->of_flush = false;
 	slot->fate = fate_of(d, io);
 	slot->stalled = slot->fate == SIM_FATE_STALL;
 	if (slot->stalled)
@@ -153,6 +162,14 @@ static int finish_read(struct sim_disk *d, struct bs_devio *io)
 	return 0;
 }
 
+/* A flush fails: what it was to make stable may be lost, and no later one brings it back. */
+static void lose_cache(struct sim_disk *d, uint64_t number)
+{
+	for (struct sim_cached *c = d->cache; c; c = c->next)
+		if (c->number <= number && sim_one_in(&d->rng, 2))
+			c->lost = true;
+}
+
 static int finish_write(struct sim_disk *d, struct bs_devio *io)
 {
 	const struct sim_slot *slot = sim_slot_of(io);
@@ -161,17 +178,23 @@ static int finish_write(struct sim_disk *d, struct bs_devio *io)
 	sim_require(slot->sum == sum_of(io),
 		    "the bytes of a write at %llu, %llu bytes, changed while it was in flight",
 		    (unsigned long long)io->offset, (unsigned long long)io->length);
-	if (slot->fate == SIM_FATE_LIE)
+	if (slot->fate == SIM_FATE_LIE && !slot->of_flush)
 		return 0;
 	if (d->limit && sim_image_would_hold(&d->now, io->offset, io->length) > d->limit)
 		return VS_E_NOSPC;
 	data = sim_disk_gather(io);
 	if (slot->fate == SIM_FATE_ERROR)
 		sim_disk_put_torn(d, io->offset, data, io->length);
+	else if (io->durable && slot->fate != SIM_FATE_LIE)
+		sim_disk_put_stable(d, io->offset, data, io->length);
 	else
 		sim_disk_put(d, io->offset, data, io->length);
 	free(data);
-	return slot->fate == SIM_FATE_ERROR ? VS_E_IO : 0;
+	if (slot->fate != SIM_FATE_ERROR)
+		return 0;
+	if (slot->of_flush)
+		lose_cache(d, d->completed);
+	return VS_E_IO;
 }
 
 static int finish_flush(struct sim_disk *d, struct bs_devio *io)
@@ -181,9 +204,7 @@ static int finish_flush(struct sim_disk *d, struct bs_devio *io)
 	if (slot->fate == SIM_FATE_LIE)
 		return 0;
 	if (slot->fate == SIM_FATE_ERROR) {
-		for (struct sim_cached *c = d->cache; c; c = c->next)
-			if (c->number <= slot->completed && sim_one_in(&d->rng, 2))
-				c->lost = true;
+		lose_cache(d, slot->completed);
 		return VS_E_IO;
 	}
 	sim_disk_destage_to(d, slot->completed);

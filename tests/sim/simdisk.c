@@ -155,6 +155,62 @@ void sim_disk_put(struct sim_disk *d, uint64_t offset, const void *data, uint64_
 		sim_disk_destage_first(d);
 }
 
+/* What is left of c without the bytes before `from`, behind it in the cache. */
+static void split_off(struct sim_disk *d, struct sim_cached *c, uint64_t from)
+{
+	struct sim_cached *rest = calloc(1, sizeof(*rest));
+	uint64_t skip = from - c->offset;
+
+	VS_ASSERT(rest);
+	*rest = *c;
+	rest->offset = from;
+	rest->length -= skip;
+	if (c->data) {
+		rest->data = malloc(rest->length);
+		VS_ASSERT(rest->data);
+		memcpy(rest->data, c->data + skip, rest->length);
+	}
+	c->next = rest;
+	d->cached++;
+	if (!rest->next)
+		d->cache_tail = &rest->next;
+}
+
+/* Older bytes of the range must not come over newer ones that are stable. */
+static void cache_forget(struct sim_disk *d, uint64_t offset, uint64_t end)
+{
+	struct sim_cached **p = &d->cache;
+
+	while (*p) {
+		struct sim_cached *c = *p;
+		uint64_t last = c->offset + c->length;
+
+		if (c->offset >= end || last <= offset) {
+			p = &c->next;
+			continue;
+		}
+		if (last > end)
+			split_off(d, c, end);
+		if (c->offset < offset) {
+			c->length = offset - c->offset;
+			p = &c->next;
+			continue;
+		}
+		*p = c->next;
+		d->cached--;
+		free(c->data);
+		free(c);
+	}
+	d->cache_tail = p;
+}
+
+void sim_disk_put_stable(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
+{
+	sim_image_write(&d->now, offset, data, length);
+	cache_forget(d, offset, offset + length);
+	sim_image_write(&d->stable, offset, data, length);
+}
+
 /* The sectors of a request that reached the disk when it was interrupted. */
 void sim_disk_put_torn(struct sim_disk *d, uint64_t offset, const unsigned char *data,
 		       uint64_t length)

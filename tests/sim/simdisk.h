@@ -25,6 +25,7 @@ struct sim_slot {
 	uint64_t sum;	    /* of the data at submit */
 	uint64_t completed; /* flush: the number of the last write completed before its submit */
 	int fate;	    /* enum sim_fate, or -1 */
+	bool of_flush;	    /* the fate is that of a flush */
 	bool stalled;
 	bool before; /* started before the device fell silent */
 };
@@ -67,6 +68,8 @@ struct sim_disk {
 unsigned char *sim_disk_gather(const struct bs_devio *io);
 /* Into the cache. data NULL: zeros. */
 void sim_disk_put(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length);
+/* Stable at once; of what is in the cache only these bytes are. */
+void sim_disk_put_stable(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length);
 /* Some sectors of a request that was interrupted: all, none, the first, the last, any. */
 void sim_disk_put_torn(struct sim_disk *d, uint64_t offset, const unsigned char *data,
 		       uint64_t length);

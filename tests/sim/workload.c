@@ -30,7 +30,10 @@ void workload_default(struct world *w, struct workload *l)
 	    .largest_write = sim_one_in(r, 4) ? 600 : 64,
 	    .alphabet = sim_between(r, 4, 40),
 	    .hot = sim_one_in(r, 2) ? sim_between(r, 1, 8) : 0,
+	    .synced = sim_one_in(r, 6),
 	};
+	if (l->synced && sim_one_in(r, 2))
+		l->depth = 1;
 }
 
 struct model_image *workload_pick(struct world *w, bool snapshots)
@@ -84,6 +87,8 @@ static void start_write(struct world *w, const struct workload *l, struct model_
 	uint32_t sector = pick_sector(w, l, img, align);
 	uint32_t count = pick_count(w, img, sector, l->largest_write, align);
 	unsigned flags = sim_one_in(&w->rng, 10) ? BS_FUA : 0;
+	struct world_req *q;
+	int status = 1;
 
 	if (sim_one_in(&w->rng, 6))
 		flags |= BS_UNSTABLE;
@@ -92,7 +97,17 @@ static void start_write(struct world *w, const struct workload *l, struct model_
 			content = workload_content(w, l);
 		tags[i] = sim_tag(content, sector + i);
 	}
-	(void)world_write(w, img, sector, count, tags, flags);
+	if (!l->synced || sim_one_in(&w->rng, 10)) {
+		(void)world_write(w, img, sector, count, tags, flags);
+		return;
+	}
+	q = world_write(w, img, sector, count, tags, flags);
+	if (!q)
+		return;
+	q->status = &status;
+	(void)world_await(w, &status);
+	if (!world_cut(w))
+		(void)world_flush(w);
 }
 
 static void start_read(struct world *w, const struct workload *l)

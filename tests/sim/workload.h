@@ -29,6 +29,7 @@ struct workload {
 	unsigned alphabet;	/* contents that come again and again */
 	uint32_t hot;		/* half of all I/O goes to this many blocks at the start; 0: none */
 	bool no_delete;
+	bool synced; /* most writes are waited for and flushed, one after the other */
 };
 
 void workload_default(struct world *w, struct workload *l);

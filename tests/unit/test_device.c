@@ -170,6 +170,7 @@ static void test_many(void **state)
 					   .offset = (uint64_t)(i % 500) * 8 * 4096,
 					   .length = n * 4096,
 					   .iovcnt = (int)n,
+					   .durable = i < 500 && i % 3 == 0,
 					   .done = count,
 					   .arg = &c};
 		if (i >= 500)
