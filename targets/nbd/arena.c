@@ -6,22 +6,24 @@
 #include <string.h>
 #include <sys/mman.h>
 
-int nbd_arena_init(struct nbd_arena *a)
+int nbd_arena_init(struct nbd_arena *a, unsigned units)
 {
-	void *p =
-	    mmap(NULL, NBD_ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, (size_t)units * NBD_ARENA_UNIT, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	VS_ASSERT(units <= NBD_ARENA_UNITS && units % 64 == 0);
 	memset(a, 0, sizeof(*a));
 	if (p == MAP_FAILED)
 		return VS_E_NOMEM;
 	a->base = p;
+	a->units = units;
 	return 0;
 }
 
 void nbd_arena_destroy(struct nbd_arena *a)
 {
 	if (a->base)
-		(void)munmap(a->base, NBD_ARENA_BYTES);
+		(void)munmap(a->base, (size_t)a->units * NBD_ARENA_UNIT);
 	a->base = NULL;
 }
 
@@ -42,9 +44,9 @@ void *nbd_arena_take(struct nbd_arena *a, size_t len)
 {
 	unsigned n = (unsigned)VS_DIV_UP(len, NBD_ARENA_UNIT), run = 0;
 
-	VS_ASSERT(n >= 1 && n <= NBD_ARENA_UNITS);
+	VS_ASSERT(n >= 1 && n <= a->units);
 	/* The lowest run that fits: an idle connection touches few pages, and those stay warm. */
-	for (unsigned i = 0; i < NBD_ARENA_UNITS; i++) {
+	for (unsigned i = 0; i < a->units; i++) {
 		if (i % 64 == 0 && a->used[i / 64] == UINT64_MAX) {
 			run = 0;
 			i += 63;

@@ -1,6 +1,6 @@
 /*
- * The memory that one connection may use for data: fixed when the connection opens, given out in
- * runs of 4 KiB units. Belongs to the connection's thread. Pages are touched only when used.
+ * Memory for data, given out in runs of 4 KiB units: each connection has one that is its own, those
+ * of a worker share another. Of a fixed size; one thread. Pages are touched only when used.
  */
 #ifndef NBD_ARENA_H
 #define NBD_ARENA_H
@@ -11,17 +11,18 @@
 #include <stdint.h>
 
 #define NBD_ARENA_UNIT 4096u
-#define NBD_ARENA_UNITS 256u
-#define NBD_ARENA_BYTES (NBD_ARENA_UNIT * NBD_ARENA_UNITS)
+#define NBD_ARENA_UNITS 2048u /* at most */
 
 struct nbd_arena {
 	uint8_t *base;
+	unsigned units;
 	uint64_t used[NBD_ARENA_UNITS / 64]; /* a bit for each unit */
 };
 
-int nbd_arena_init(struct nbd_arena *a) vs_must_check; /* VS_E_NOMEM */
+/* units: a multiple of 64. VS_E_NOMEM. */
+int nbd_arena_init(struct nbd_arena *a, unsigned units) vs_must_check;
 void nbd_arena_destroy(struct nbd_arena *a);
-/* A run of at least len bytes, 1 to NBD_ARENA_BYTES; NULL when no run is free now. */
+/* A run of at least len bytes, 1 to what there is in all; NULL when no run is free now. */
 void *nbd_arena_take(struct nbd_arena *a, size_t len);
 void nbd_arena_give(struct nbd_arena *a, void *p, size_t len); /* len as taken */
 

@@ -302,7 +302,7 @@ static void set_options(int fd)
 int nbd_conn_open(struct nbd_worker *w, int fd)
 {
 	struct nbd_conn *c = calloc(1, sizeof(*c));
-	int status = c ? nbd_arena_init(&c->arena) : VS_E_NOMEM;
+	int status = c ? nbd_arena_init(&c->arena, NBD_OWN_UNITS) : VS_E_NOMEM;
 
 	if (status)
 		goto fail;

@@ -3,8 +3,8 @@
  *
  * Everything here runs on the worker's thread and never blocks on a client. What may be taken by a
  * client is fixed when the connection opens: NBD_REQUESTS requests, NBD_PIECES pieces of work at
- * the engine and one arena of data. A connection that has used them up is not read from until some
- * are back, so each client waits for itself only.
+ * the engine and an arena of data; what its worker's arena has left comes on top. A connection that
+ * has used them up is not read from until some are back, so each client waits for itself only.
  *
  * Invariants: a request is in use from the decoding of its header until its last reply byte is
  * sent; a piece from the taking of its memory until its done (writes) or until its data is sent
@@ -32,6 +32,10 @@
 #define NBD_MAX_LENGTH (32u << 20)   /* of READ and WRITE, announced */
 #define NBD_STAGE_BYTES 512	     /* headers received ahead */
 
+#define NBD_OWN_UNITS 256u /* of memory for data, each connection */
+#define NBD_OWN_BYTES (NBD_OWN_UNITS * NBD_ARENA_UNIT)
+#define NBD_SHARED_UNITS 2048u /* the same, each worker */
+
 #define NBD_HANDSHAKE_NS (UINT64_C(30) * 1000000000)
 #define NBD_DRAIN_NS (UINT64_C(5) * 1000000000)
 
@@ -45,6 +49,7 @@ struct nbd_worker {
 	struct nbd_conn *conns;
 	struct nbd_conn *dirty; /* have something to send, to resume or to be freed */
 	struct vs_idle idle;
+	struct nbd_arena shared;   /* for connections whose own is used up */
 	uint8_t scratch[64 << 10]; /* received here what is thrown away */
 	/* Called when a connection is freed. */
 	void (*closed)(struct nbd_worker *w);
@@ -81,6 +86,7 @@ struct nbd_piece {
 	struct nbd_conn *conn;
 	struct nbd_request *request;
 	struct nbd_piece *next_free;
+	struct nbd_arena *arena; /* that mem is from */
 	uint8_t *mem;
 	size_t mem_len;
 	/* BLOCK_STATUS; mem: one unit of mapped[], one of extents */

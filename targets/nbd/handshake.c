@@ -9,7 +9,7 @@
 #define RX_BYTES (3 * NBD_ARENA_UNIT) /* option data up to this is looked at */
 #define SKIP_MAX (1u << 20)	      /* and up to this is thrown away; beyond, so is the client */
 #define REPLY_BYTES NBD_ARENA_UNIT
-#define LIST_BYTES (NBD_ARENA_BYTES - RX_BYTES)
+#define LIST_BYTES (NBD_OWN_BYTES - RX_BYTES)
 #define OPTIONS_MAX 4096
 
 enum state { ST_FLAGS, ST_OPTION, ST_DATA };

@@ -31,14 +31,26 @@ void nbd_request_give(struct nbd_request *r)
 	r->conn->free_requests = r;
 }
 
+/* Its own memory first: while that is in use, something comes back that lets it go on. */
+static bool take_memory(struct nbd_conn *c, struct nbd_piece *p, size_t len)
+{
+	p->arena = &c->arena;
+	p->mem = nbd_arena_take(p->arena, len);
+	if (p->mem)
+		return true;
+	p->arena = &c->worker->shared;
+	p->mem = nbd_arena_take(p->arena, len);
+	return p->mem;
+}
+
 struct nbd_piece *nbd_piece_take(struct nbd_conn *c, struct nbd_request *r, size_t mem_len)
 {
 	struct nbd_piece *p = c->free_pieces;
 
 	if (!p)
 		return NULL;
-	p->mem = mem_len ? nbd_arena_take(&c->arena, mem_len) : NULL;
-	if (mem_len && !p->mem)
+	p->mem = NULL;
+	if (mem_len && !take_memory(c, p, mem_len))
 		return NULL;
 	c->free_pieces = p->next_free;
 	p->mem_len = mem_len;
@@ -52,7 +64,7 @@ void nbd_piece_give(struct nbd_piece *p)
 	struct nbd_conn *c = p->conn;
 
 	if (p->mem)
-		nbd_arena_give(&c->arena, p->mem, p->mem_len);
+		nbd_arena_give(p->arena, p->mem, p->mem_len);
 	p->next_free = c->free_pieces;
 	c->free_pieces = p;
 }

@@ -245,6 +245,8 @@ static int worker_start(struct nbd_server *srv, bool last, struct vs_error *err)
 	k->inbox = calloc(srv->max_connections, sizeof(*k->inbox));
 	if (!k->inbox)
 		return vs_fail(err, VS_E_NOMEM, "cannot start the NBD server: out of memory");
+	if (nbd_arena_init(&k->w.shared, NBD_SHARED_UNITS))
+		return vs_fail(err, VS_E_NOMEM, "cannot start the NBD server: out of memory");
 	status = vs_loop_new(&k->w.loop, err);
 	if (status)
 		return status;
@@ -271,6 +273,7 @@ static void worker_free(struct worker *k)
 	while (k->ninbox)
 		(void)close(k->inbox[--k->ninbox]);
 	vs_loop_free(k->w.loop);
+	nbd_arena_destroy(&k->w.shared);
 	free(k->inbox);
 	free(k);
 }

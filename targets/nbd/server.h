@@ -35,7 +35,7 @@ struct nbd_server_options {
 	const char *const *unix_paths; /* made with mode 0600; a stale socket is replaced */
 	size_t nunix;
 	unsigned max_connections; /* 1 to 4096, each up to 1.1 MiB of memory; 0: 32 */
-	unsigned threads;	  /* 1 to 16; 0: 2 */
+	unsigned threads;	  /* 1 to 16, each up to 8 MiB of memory; 0: 2 */
 };
 
 /*

@@ -2,6 +2,7 @@
 """The daemon's NBD server against NBD's own clients (nbdinfo, nbdcopy, qemu-img, qemu-io) and
 against clients that say anything at all."""
 
+import contextlib
 import json
 import os
 import random
@@ -456,6 +457,20 @@ def test_a_client_that_does_not_read_its_replies_delays_nobody():
             _, reply = slow.receive()
             assert reply.error == 0
             assert sum(len(d) for d in reply.data.values()) == MIB
+
+
+def test_clients_that_hold_all_shared_memory_leave_others_their_own():
+    with contextlib.ExitStack() as stack:  # four, so that both of the server's threads have some
+        slow = [stack.enter_context(client().go("bystander")) for _ in range(4)]
+        held = [[c.request(READ, i % 32 * MIB, MIB) for i in range(64)] for c in slow]
+        for _ in range(4):
+            with client().go("v") as c:
+                c.write(0, pattern(4 * MIB, 2))
+                assert c.read(0, 4 * MIB) == pattern(4 * MIB, 2)
+        for c, cookies in zip(slow, held):
+            for _ in cookies:
+                _, reply = c.receive()
+                assert sum(len(d) for d in reply.data.values()) == MIB
 
 
 def test_a_client_that_stops_within_its_payload_delays_nobody():

@@ -257,17 +257,18 @@ static void replies(void **state)
 
 static void arena(void **state)
 {
+	enum { UNITS = 256 };
 	struct nbd_arena a;
-	uint8_t *p[NBD_ARENA_UNITS], *big;
+	uint8_t *p[UNITS], *big;
 
 	(void)state;
-	assert_int_equal(nbd_arena_init(&a), 0);
-	for (unsigned i = 0; i < NBD_ARENA_UNITS; i++) {
+	assert_int_equal(nbd_arena_init(&a, UNITS), 0);
+	for (unsigned i = 0; i < UNITS; i++) {
 		p[i] = nbd_arena_take(&a, 1);
 		assert_ptr_equal(p[i], a.base + (size_t)i * NBD_ARENA_UNIT);
 	}
 	assert_null(nbd_arena_take(&a, 1));
-	for (unsigned i = 0; i < NBD_ARENA_UNITS; i += 2)
+	for (unsigned i = 0; i < UNITS; i += 2)
 		nbd_arena_give(&a, p[i], 1);
 	assert_null(nbd_arena_take(&a, NBD_ARENA_UNIT + 1)); /* half is free, no two neighbours */
 	nbd_arena_give(&a, p[65], NBD_ARENA_UNIT);
@@ -275,13 +276,13 @@ static void arena(void **state)
 	assert_ptr_equal(big, p[64]);
 	nbd_arena_give(&a, big, 3 * NBD_ARENA_UNIT);
 	p[65] = NULL;
-	for (unsigned i = 1; i < NBD_ARENA_UNITS; i += 2)
+	for (unsigned i = 1; i < UNITS; i += 2)
 		if (p[i])
 			nbd_arena_give(&a, p[i], NBD_ARENA_UNIT);
-	big = nbd_arena_take(&a, NBD_ARENA_BYTES);
+	big = nbd_arena_take(&a, UNITS * NBD_ARENA_UNIT);
 	assert_ptr_equal(big, a.base);
-	memset(big, 1, NBD_ARENA_BYTES);
-	nbd_arena_give(&a, big, NBD_ARENA_BYTES);
+	memset(big, 1, UNITS * NBD_ARENA_UNIT);
+	nbd_arena_give(&a, big, UNITS * NBD_ARENA_UNIT);
 	nbd_arena_destroy(&a);
 }
 
