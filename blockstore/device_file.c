@@ -291,7 +291,8 @@ static unsigned file_poll(struct bs_device *dev)
 	uint64_t signals;
 
 	reap(d);
-	if (!d->finished && d->signals_due && read(dev->event_fd, &signals, sizeof(signals)) > 0) {
+	if (!d->finished && d->signals_due > d->running + d->helping &&
+	    read(dev->event_fd, &signals, sizeof(signals)) > 0) {
 		d->signals_due -= signals;
 		reap(d);
 	}
