@@ -1,9 +1,10 @@
 #include "blockstore/cache.h"
 
+#include "blockstore/mem.h"
 #include "blockstore/store.h"
 #include "common/bytes.h"
 
-#include <stdlib.h>
+#define AHEAD 8u /* blocks whose turn to be reused comes soon */
 
 static unsigned slot_of(const struct bs_cache *c, uint64_t cid)
 {
@@ -20,9 +21,9 @@ int bs_cache_init(struct bs_cache *c, unsigned blocks)
 	c->mask = buckets - 1;
 	if (!blocks)
 		return 0;
-	c->all = calloc(blocks, sizeof(*c->all));
-	c->hash = calloc(buckets, sizeof(struct bs_cblock *));
-	c->mem = aligned_alloc(BS_BLOCK, (size_t)blocks * BS_BLOCK);
+	c->all = bs_mem_new(blocks * sizeof(*c->all));
+	c->hash = bs_mem_new(buckets * sizeof(struct bs_cblock *));
+	c->mem = bs_mem_new((size_t)blocks * BS_BLOCK);
 	if (!c->all || !c->hash || !c->mem)
 		return VS_E_NOMEM;
 	for (unsigned i = 0; i < blocks; i++)
@@ -32,9 +33,9 @@ int bs_cache_init(struct bs_cache *c, unsigned blocks)
 
 void bs_cache_destroy(struct bs_cache *c)
 {
-	free(c->all);
-	free(c->hash);
-	free(c->mem);
+	bs_mem_free(c->all, c->count * sizeof(*c->all));
+	bs_mem_free(c->hash, (c->mask + (size_t)1) * sizeof(struct bs_cblock *));
+	bs_mem_free(c->mem, (size_t)c->count * BS_BLOCK);
 }
 
 static struct bs_cblock *find(struct bs_cache *c, uint64_t cid)
@@ -44,6 +45,12 @@ static struct bs_cblock *find(struct bs_cache *c, uint64_t cid)
 	while (b && b->cid != cid)
 		b = b->next;
 	return b;
+}
+
+void bs_cache_expect(const struct bs_cache *c, uint64_t cid)
+{
+	if (c->count)
+		__builtin_prefetch(&c->hash[slot_of(c, cid)]);
 }
 
 struct bs_cblock *bs_cache_get(struct bs_cache *c, uint64_t cid)
@@ -76,6 +83,7 @@ struct bs_cblock *bs_cache_new(struct bs_cache *c)
 		struct bs_cblock *b = &c->all[c->hand];
 
 		c->hand = (c->hand + 1) % c->count;
+		bs_cache_expect(c, c->all[(c->hand + AHEAD) % c->count].cid);
 		if (b->pins)
 			continue;
 		if (b->recent) {

@@ -31,6 +31,8 @@ struct bs_cblock *bs_cache_get(struct bs_cache *c, uint64_t cid); /* pinned; NUL
 struct bs_cblock *bs_cache_new(struct bs_cache *c);
 void bs_cache_put(struct bs_cache *c, struct bs_cblock *b);		     /* unpins */
 void bs_cache_insert(struct bs_cache *c, struct bs_cblock *b, uint64_t cid); /* filled */
+/* cid will be asked for in a moment. */
+void bs_cache_expect(const struct bs_cache *c, uint64_t cid);
 void bs_cache_forget(struct bs_cache *c, uint64_t cid);
 
 #endif

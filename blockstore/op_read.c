@@ -36,6 +36,7 @@ static int look(struct bs_engine *e, struct bs_iop *op)
 		p->cid = leaf ? bs_map_entry(leaf->data, (unsigned)(block % BS_MAP_FAN)) : 0;
 		if (!p->cid)
 			continue;
+		bs_cache_expect(&e->cache, p->cid);
 		rc = bs_content_look(e, p->cid, &p->place);
 		if (rc)
 			return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
@@ -120,7 +121,8 @@ static void release_rios(struct bs_engine *e, struct bs_iop *op)
 	op->rios = NULL;
 	for (; r; r = next) {
 		next = r->next;
-		bs_arena_give(e->read_arena, r->buf, r->pages);
+		if (r->pages)
+			bs_arena_give(e->read_arena, r->buf, r->pages);
 		r->next = e->rios;
 		e->rios = r;
 	}
@@ -185,17 +187,19 @@ static void read_done(struct bs_devio *io)
 		bs_op_answer(e, op, BS_OP_FILLED);
 }
 
+/* into: room for the bytes that is not the arena's; NULL: there is none. */
 static struct bs_rio *new_rio(struct bs_engine *e, struct bs_iop *op, uint32_t seg, uint32_t from,
-			      uint32_t to)
+			      uint32_t to, uint8_t *into)
 {
 	struct bs_rio *r = e->rios;
-	uint8_t *buf = r ? bs_arena_take(e->read_arena, (to - from) / BS_PAGE) : NULL;
 
-	if (!buf)
+	if (!r)
+		return NULL;
+	r->pages = into ? 0 : (to - from) / BS_PAGE;
+	r->buf = into ? into : bs_arena_take(e->read_arena, r->pages);
+	if (!r->buf)
 		return NULL;
 	e->rios = r->next;
-	r->pages = (to - from) / BS_PAGE;
-	r->buf = buf;
 	r->op = op;
 	r->seg = seg;
 	r->io = (struct bs_devio){.op = BS_DEV_READ,
@@ -208,6 +212,15 @@ static struct bs_rio *new_rio(struct bs_engine *e, struct bs_iop *op, uint32_t s
 	r->next = op->rios;
 	op->rios = r;
 	return r;
+}
+
+/* What is stored as it is, in a page of its own, is read to where the cache has it. */
+static uint8_t *read_in_place(struct bs_engine *e, struct bs_piece *p)
+{
+	if (p->coding != BS_CODING_PLAIN || p->len != BS_BLOCK || p->place.off % BS_PAGE)
+		return NULL;
+	p->cached = bs_cache_new(&e->cache);
+	return p->cached ? p->cached->data : NULL;
 }
 
 /* (step) Pins what is in memory and sets up the device reads: false when buffers are short. */
@@ -224,7 +237,9 @@ static bool gather(struct bs_engine *e, struct bs_iop *op)
 	for (unsigned i = 0; i < n;) {
 		uint32_t from, to;
 		unsigned end = extent(op, order, n, i, &from, &to);
-		struct bs_rio *r = new_rio(e, op, op->piece[order[i]].place.seg, from, to);
+		struct bs_piece *first = &op->piece[order[i]];
+		uint8_t *into = cache && end == i + 1 ? read_in_place(e, first) : NULL;
+		struct bs_rio *r = new_rio(e, op, first->place.seg, from, to, into);
 
 		if (!r)
 			return false;
@@ -233,7 +248,7 @@ static bool gather(struct bs_engine *e, struct bs_iop *op)
 
 			p->ptr = r->buf + (p->place.off - from);
 			e->count.cache_misses++;
-			if (cache)
+			if (cache && !p->cached)
 				p->cached = bs_cache_new(&e->cache);
 		}
 	}

@@ -158,7 +158,8 @@ static int decode(struct bs_port *p, const struct bs_piece *c, uint8_t *to)
 	case BS_CODING_PLAIN:
 		if (c->len != BS_BLOCK)
 			return VS_E_CORRUPT;
-		memcpy(to, c->ptr, BS_BLOCK);
+		if (to != c->ptr) /* read to its place in the cache */
+			memcpy(to, c->ptr, BS_BLOCK);
 		return 0;
 	case BS_CODING_LZ4:
 		return LZ4_decompress_safe((const char *)c->ptr, (char *)to, (int)c->len,

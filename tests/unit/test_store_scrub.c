@@ -269,7 +269,9 @@ static void test_damaged_reads_fail(void **state)
 	struct fixture *f = *state;
 
 	flip(f, find(f, 20) + 4095);
-	assert_int_equal(bs_io_read(f->port, f->v, 20 * BS_BLOCK, f->buf, BS_BLOCK), VS_E_CHECKSUM);
+	for (unsigned i = 0; i < 3; i++) /* nor are they in the cache, which they were read to */
+		assert_int_equal(bs_io_read(f->port, f->v, 20 * BS_BLOCK, f->buf, BS_BLOCK),
+				 VS_E_CHECKSUM);
 	scrub(f);
 	assert_int_equal(f->res.nfound, 1);
 	assert_int_equal(bs_io_read(f->port, f->v, 20 * BS_BLOCK, f->buf, BS_BLOCK), VS_E_CHECKSUM);
