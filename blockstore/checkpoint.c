@@ -167,12 +167,19 @@ static void complete(struct bs_engine *e)
 	e->count.checkpoints++;
 }
 
+void bs_checkpoint_settle(struct bs_engine *e)
+{
+	e->checkpoint_waiters++;
+	while (e->checkpointing)
+		bs_fiber_block(e->fibers, &e->checkpoint_wait);
+	e->checkpoint_waiters--;
+}
+
 int bs_checkpoint_run(struct bs_engine *e, bool clean)
 {
 	int rc;
 
-	while (e->checkpointing)
-		bs_fiber_block(e->fibers, &e->checkpoint_wait);
+	bs_checkpoint_settle(e);
 	if (e->failed)
 		return VS_E_FAILED;
 	e->checkpointing = true;
@@ -235,7 +242,7 @@ void bs_checkpoint_start(struct bs_engine *e)
 {
 	bool stopped = e->stopping && !e->working && !e->drops.busy; /* those may wait for one */
 
-	if (e->checkpointing || e->read_only || e->failed || stopped || e->recovering || !due(e))
+	if (e->checkpointing || e->checkpoint_waiters || e->read_only || e->failed || stopped || e->recovering || !due(e))
 		return;
 	(void)bs_fiber_start(e->fibers, checkpoint_fiber, e);
 }

@@ -15,6 +15,11 @@ int bs_checkpoint_init(struct bs_engine *e)
 int bs_checkpoint_fit(struct bs_engine *e, uint32_t segments) vs_must_check;
 void bs_checkpoint_destroy(struct bs_engine *e);
 void bs_checkpoint_want(struct bs_engine *e);
+/*
+ * In a fiber: waits until none runs. The background starts none while somebody waits, or a store
+ * that makes one after the other would let them wait for ever.
+ */
+void bs_checkpoint_settle(struct bs_engine *e);
 /* Starts one when it is wanted or due. */
 void bs_checkpoint_start(struct bs_engine *e);
 /* In a fiber: makes one that covers everything up to now. clean: nothing will follow in the log. */

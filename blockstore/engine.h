@@ -170,6 +170,7 @@ struct bs_engine {
 	/* background; work_wait: something of it has ended */
 	bool checkpointing, checkpoint_wanted, cleaning, working, clean_stuck, work_stuck;
 	bool cutting; /* no change is applied until the cut is made */
+	unsigned checkpoint_waiters; /* the background starts none */
 	struct bs_waitq checkpoint_wait, work_wait, drained_wait;
 	struct bs_checkpoint *checkpoint;
 	struct bs_replay *replay;

@@ -185,12 +185,6 @@ static int use_segments(struct bs_engine *e, uint64_t count, struct vs_error *er
 	return rc ? vs_fail(err, rc, "cannot use the room that is there: %s", vs_err_text(rc)) : 0;
 }
 
-static void wait_checkpoint(struct bs_engine *e)
-{
-	while (e->checkpointing)
-		bs_fiber_block(e->fibers, &e->checkpoint_wait);
-}
-
 static int join_group(struct bs_engine *e, struct bs_device *dev, struct vs_error *err)
 {
 	struct bs_pool *p = e->pool;
@@ -200,7 +194,7 @@ static int join_group(struct bs_engine *e, struct bs_device *dev, struct vs_erro
 
 	if (make_table(e, err))
 		return VS_E_IO;
-	wait_checkpoint(e);
+	bs_checkpoint_settle(e);
 	for (unsigned k = 0; k < p->tab.ndevs; k++)
 		if (p->tab.dev[k].state != BS_MEMBER_NONE)
 			group = VS_MAX(group, (uint16_t)(p->tab.dev[k].group + 1));
@@ -366,7 +360,7 @@ static int grow_group(struct bs_engine *e, uint16_t group, uint64_t *bytes, stru
 
 	if (!more)
 		return 0;
-	wait_checkpoint(e);
+	bs_checkpoint_settle(e);
 	rc = add_range(e, group, slots_of(p, group), more, err);
 	if (rc)
 		return rc;

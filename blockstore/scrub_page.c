@@ -45,13 +45,6 @@ static bool settle(const struct bs_engine *e, uint64_t *at)
 	return false;
 }
 
-/* Pages get their places before they are written there: nothing is compared meanwhile. */
-static void no_checkpoint(struct bs_engine *e)
-{
-	while (e->checkpointing)
-		bs_fiber_block(e->fibers, &e->checkpoint_wait);
-}
-
 static bool page_ok(struct bs_engine *e, uint32_t seg, uint32_t off, uint64_t check, uint64_t mask,
 		    uint8_t *buf)
 {
@@ -111,7 +104,7 @@ static int compare_copies(struct bs_engine *e, unsigned tree, unsigned level, ui
 	struct bs_ptr ptr, now;
 	int rc;
 
-	no_checkpoint(e);
+	bs_checkpoint_settle(e); /* pages get their places before they are written there */
 	rc = bs_tree_ptr(e, tree, level, index, &ptr);
 	if (rc)
 		return rc;
@@ -205,7 +198,7 @@ static int look_at_map_page(struct bs_engine *e, struct bs_scrub *sc, uint64_t c
 	struct bs_mapent ent, now;
 	int rc;
 
-	no_checkpoint(e);
+	bs_checkpoint_settle(e);
 	rc = bs_page_ent(e, cid, &ent);
 	if (rc || ent.place.seg == BS_SEG_NONE)
 		return rc == VS_E_CORRUPT ? 0 : rc; /* gone, or not yet written */

@@ -89,8 +89,8 @@ int bs_segs_grow(struct bs_engine *e, uint32_t count)
 		height++;
 	if (rc == 0)
 		rc = bs_frames_reserve(e, inner_pages(leaves, height) + 1);
-	while (rc == 0 && e->checkpointing)
-		bs_fiber_block(e->fibers, &e->checkpoint_wait);
+	if (rc == 0)
+		bs_checkpoint_settle(e);
 	if (rc == 0 && e->frames.nfree < inner_pages(leaves, height) + 1)
 		rc = VS_E_NOMEM;
 	if (rc == 0)
