@@ -149,6 +149,7 @@ static int write_out(struct bs_engine *e)
 /* What the superblock before the last one needed is free. */
 static void reuse(struct bs_engine *e)
 {
+	bs_segs_unhold(e);
 	for (uint32_t i = 0; e->segs.nfreeing && i < e->segs.count; i += SEGMENTS_PER_STEP) {
 		bs_segs_reuse(e, e->sb.checkpoint, i, VS_MIN(i + SEGMENTS_PER_STEP, e->segs.count));
 		if (bs_ck_pace(e, e->cfg.checkpoint_step))

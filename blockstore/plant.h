@@ -41,6 +41,7 @@
 	X(STALE_SIDE, "a mirror's side that was absent taken as in sync")               \
 	X(UNCOPIED, "a resilver that copies nothing")                                   \
 	X(ONE_SIDED, "a replay that leaves a unit on one side of a mirror")             \
+	X(UNHELD, "a checkpoint kept readable whose segments are used again")           \
 	X(LONE_ALIAS, "an alias whose references do not hold what stores it")           \
 	X(EATEN_ROOM, "a thin volume that writes into what thick ones reserve")         \
 	X(FREE_SNAPSHOT, "a snapshot of a thick volume that needs no room")             \

@@ -12,6 +12,7 @@
 /* Unneeded bytes that are read to make one request of two, and the longest request. */
 #define GAP 16384u
 #define READ_MAX (128u << 10)
+#define COUNTS_TRIED 3u
 /* A leaf's contents, each in two pages and with a gap behind. */
 #define BUF_BYTES (VS_ALIGN_UP(BS_PLACES_PER_PAGE * (2u * BS_PAGE + GAP), BS_PAGE) + READ_MAX)
 
@@ -275,6 +276,41 @@ static int confirm(struct bs_engine *e, struct bs_call *c)
 	return 0;
 }
 
+static void counted(struct bs_scrub *sc, enum bs_scrub_counts counts)
+{
+	sc->out->counts = counts;
+	*sc->at = (struct bs_scrub_position){.part = BS_SCRUB_END};
+	sc->lost_views = 0;
+}
+
+/* On the caller's thread. */
+static int count_some(struct bs_scrub *sc, struct vs_error *err)
+{
+	bool end = false;
+	int rc = 0;
+
+	if (!sc->counting) {
+		sc->differs = false;
+		rc = bs_recounting_new(sc->store, &sc->counting, err);
+	}
+	if (rc == 0)
+		rc = bs_recounting_step(sc->counting, sc->out, &end, err);
+	sc->differs |= sc->out->nfound > 0;
+	if (rc == 0 && !end)
+		return 0;
+	bs_recounting_free(sc->counting);
+	sc->counting = NULL;
+	if (rc == 0)
+		counted(sc, sc->differs ? BS_COUNTS_WRONG : BS_COUNTS_RIGHT);
+	else if (rc == VS_E_BUSY && ++sc->lost_views >= COUNTS_TRIED)
+		counted(sc, BS_COUNTS_PUT_OFF);
+	else if (rc == VS_E_CHECKSUM || rc == VS_E_CORRUPT || rc == VS_E_IO)
+		counted(sc, BS_COUNTS_LOST);
+	else if (rc != VS_E_BUSY)
+		return rc;
+	return 0;
+}
+
 int bs_scrub_step(struct bs_scrub *sc, struct bs_scrub_position *at, struct bs_scrub_result *out,
 		  struct vs_error *err)
 {
@@ -285,6 +321,8 @@ int bs_scrub_step(struct bs_scrub *sc, struct bs_scrub_position *at, struct bs_s
 	sc->at = at;
 	sc->out = out;
 	rc = bs_store_call(sc->store, false, read_piece, sc, err);
+	if (rc == 0 && at->part == BS_SCRUB_COUNTS)
+		return count_some(sc, err);
 	out->contents = sc->nitems;
 	for (unsigned i = 0; i < sc->nitems && rc == 0; i++) {
 		struct bs_scrub_item t = sc->items[i];
@@ -318,6 +356,7 @@ void bs_scrub_free(struct bs_scrub *sc)
 {
 	if (!sc)
 		return;
+	bs_recounting_free(sc->counting);
 	dd_hasher_free(sc->hasher);
 	free(sc->buf);
 	free(sc);

@@ -1,12 +1,14 @@
 /*
  * Scrub: reads back, while the store is in use, everything that lives on the device and compares
  * it: table pages (both copies) and map pages with their checksums, contents with their checksum
- * and, decoded, with their SHA-256.
+ * and, decoded, with their SHA-256. At the end references and space are counted again from the
+ * maps, as of one checkpoint (scrub_count.h).
  *
  * The caller goes through the store in small steps, as fast as it wants to, and keeps the position:
- * it holds across restarts. What changes meanwhile is not damage: what is read has its place looked
- * up first and its segment held until it has been read, and what is found is looked at again before
- * it is said. Damaged content is marked: reads of it fail and nothing is deduplicated against it.
+ * it holds across restarts, but counting begins anew. What changes meanwhile is not damage: what is
+ * read has its place looked up first and its segment held until it has been read, and what is found
+ * is looked at again before it is said. Damaged content is marked: reads of it fail and nothing is
+ * deduplicated against it.
  *
  * Ownership: bs_scrub_new and bs_scrub_free in pairs, before the store is closed. Threads: a scrub
  * is used by one thread at a time, which hashes; the functions wait for the engine.
@@ -19,7 +21,22 @@
 
 struct bs_scrub;
 
-enum bs_scrub_part { BS_SCRUB_TABLES, BS_SCRUB_MAPS, BS_SCRUB_CONTENTS, BS_SCRUB_END };
+enum bs_scrub_part {
+	BS_SCRUB_TABLES,
+	BS_SCRUB_MAPS,
+	BS_SCRUB_CONTENTS,
+	BS_SCRUB_COUNTS,
+	BS_SCRUB_END
+};
+
+/* What came of counting. */
+enum bs_scrub_counts {
+	BS_COUNTS_OPEN,	   /* not yet done */
+	BS_COUNTS_RIGHT,   /* references and space are as the maps say */
+	BS_COUNTS_WRONG,   /* what differs has been found: the offline check names and repairs it */
+	BS_COUNTS_PUT_OFF, /* three times the store needed the space that was kept for it */
+	BS_COUNTS_LOST,	   /* a page cannot be read */
+};
 
 /* Zeros: the beginning. */
 struct bs_scrub_position {
@@ -39,8 +56,9 @@ struct bs_scrub_found {
 struct bs_scrub_result {
 	uint64_t contents; /* looked at in this step */
 	uint64_t pages;
-	uint64_t total; /* live contents of the store now */
-	bool busy;	/* others used the store meanwhile */
+	uint64_t total;		     /* live contents of the store now */
+	bool busy;		     /* others used the store meanwhile */
+	enum bs_scrub_counts counts; /* at the end of that part */
 	unsigned nfound;
 	struct bs_scrub_found found[BS_SCRUB_FOUND_MAX];
 };

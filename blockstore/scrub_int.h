@@ -7,6 +7,7 @@
 
 #include "blockstore/engine.h"
 #include "blockstore/scrub.h"
+#include "blockstore/scrub_count.h"
 
 /* A content of a step: where its stored bytes lie in the buffer. */
 struct bs_scrub_item {
@@ -25,6 +26,9 @@ struct bs_scrub {
 	unsigned nitems;
 	struct bs_scrub_position *at;
 	struct bs_scrub_result *out;
+	struct bs_recounting *counting; /* NULL: none is under way */
+	unsigned lost_views;
+	bool differs;
 	uint64_t activity; /* of others, when the step before ended */
 };
 

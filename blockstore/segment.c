@@ -178,6 +178,20 @@ bool bs_seg_busy(const struct bs_engine *e, uint32_t seg)
 	return false;
 }
 
+void bs_segs_unhold(struct bs_engine *e)
+{
+	struct bs_segs *s = &e->segs;
+
+	if (s->held && (s->nfree < s->reserve[BS_NEED_DATA] + bs_segs_margin(s) ||
+			e->env.now_ns(e->env.arg) > s->held_until))
+		s->held = 0;
+}
+
+static bool is_held(const struct bs_segs *s, const struct bs_segent *ent)
+{
+	return s->held && ent->stamp > s->held && !bs_planted(UNHELD);
+}
+
 void bs_segs_reuse(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end)
 {
 	struct bs_segs *s = &e->segs;
@@ -186,7 +200,7 @@ void bs_segs_reuse(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end
 		struct bs_segent *ent = &s->seg[i].ent;
 
 		if (ent->state != BS_SEG_FREEING || ent->stamp >= n + bs_planted(EARLY_REUSE) ||
-		    (s->seg[i].readers && !bs_planted(REUSE_UNDER_READ)))
+		    (s->seg[i].readers && !bs_planted(REUSE_UNDER_READ)) || is_held(s, ent))
 			continue;
 		bs_seg_set_state(e, i, BS_SEG_FREE, 0);
 	}

@@ -54,9 +54,11 @@ struct bs_segs {
 	uint32_t nfree, nfreeing;
 	uint32_t behind, discards; /* segments that are marked so */
 	uint32_t hint;
-	uint32_t emptied;	    /* segments whose last live byte went since the last cut */
-	uint64_t live;		    /* of all segments */
-	uint64_t live_limit;	    /* data is refused beyond it */
+	uint64_t held,
+	    held_until;	     /* checkpoint that is kept readable, ns; 0: none (scrub_view.h) */
+	uint32_t emptied;    /* segments whose last live byte went since the last cut */
+	uint64_t live;	     /* of all segments */
+	uint64_t live_limit; /* data is refused beyond it */
 	uint32_t reserve[BS_NEEDS]; /* per bs_need: free segments that must stay */
 };
 
@@ -76,6 +78,8 @@ static inline uint32_t bs_segs_margin(const struct bs_segs *s)
 {
 	return VS_MAX(8u, s->count / 16);
 }
+/* Lets go of the checkpoint that is kept readable when space is short or its time is up. */
+void bs_segs_unhold(struct bs_engine *e);
 /* Checkpoint n is durable: what was empty before it is free. Of segments first to end. */
 void bs_segs_reuse(struct bs_engine *e, uint64_t n, uint32_t first, uint32_t end);
 bool bs_seg_busy(const struct bs_engine *e, uint32_t seg); /* log or checkpoint write there */

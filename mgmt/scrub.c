@@ -27,15 +27,21 @@ static const char *const state_names[] = {[MG_SCRUB_NEVER] = "never",
 					  [MG_SCRUB_STOPPED] = "stopped",
 					  [MG_SCRUB_DONE] = "done"};
 
+static const char *const counts_names[] = {[BS_COUNTS_OPEN] = NULL,
+					   [BS_COUNTS_RIGHT] = "right",
+					   [BS_COUNTS_WRONG] = "wrong",
+					   [BS_COUNTS_PUT_OFF] = "put off",
+					   [BS_COUNTS_LOST] = "lost"};
+
 static json_t *doc_json(struct mg_scrub *s)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:O, s:O, s:O}", "state",
-			 state_names[s->state], "part", (json_int_t)s->at.part, "at",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s?, s:O, s:O, s:O}",
+			 "state", state_names[s->state], "part", (json_int_t)s->at.part, "at",
 			 (json_int_t)s->at.at, "checked", (json_int_t)s->checked, "pages",
 			 (json_int_t)s->pages, "total", (json_int_t)s->total, "started",
 			 (json_int_t)s->started_ns, "finished", (json_int_t)s->finished_ns, "lost",
-			 s->lost, "healed", s->healed, "unhealed", s->unhealed, "damaged",
-			 s->damaged);
+			 s->lost, "counts", counts_names[s->counts], "healed", s->healed,
+			 "unhealed", s->unhealed, "damaged", s->damaged);
 }
 
 static int save(struct mg_scrub *s, struct vs_error *err)
@@ -61,6 +67,14 @@ static enum mg_scrub_state state_of(const char *name)
 		if (strcmp(name, state_names[i]) == 0)
 			return (enum mg_scrub_state)i;
 	return MG_SCRUB_NEVER;
+}
+
+static enum bs_scrub_counts counts_of(const char *name)
+{
+	for (unsigned i = 1; name && i < VS_ARRAY_LEN(counts_names); i++)
+		if (strcmp(name, counts_names[i]) == 0)
+			return (enum bs_scrub_counts)i;
+	return BS_COUNTS_OPEN;
 }
 
 static uint64_t number(const json_t *doc, const char *key)
@@ -89,6 +103,7 @@ static void load(struct mg_scrub *s, const json_t *doc)
 	s->started_ns = (int64_t)number(doc, "started");
 	s->finished_ns = (int64_t)number(doc, "finished");
 	s->lost = json_is_true(json_object_get(doc, "lost"));
+	s->counts = counts_of(json_string_value(json_object_get(doc, "counts")));
 	take_array(&s->healed, doc, "healed");
 	take_array(&s->unhealed, doc, "unhealed");
 	take_array(&s->damaged, doc, "damaged");
@@ -139,6 +154,7 @@ static void count(struct mg_scrub *s, const struct bs_scrub_position *at,
 	s->checked += r->contents;
 	s->pages += r->pages;
 	s->total = VS_MAX(r->total, s->checked);
+	s->counts = r->counts ? r->counts : s->counts;
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -207,12 +223,13 @@ static int run(struct mg_task *t, void *arg, json_t **result, struct vs_error *e
 		return vs_fail(err, VS_E_CANCELED, leaving(s) ? "the daemon stops" : "stopped");
 	if (rc == 0) {
 		size_t n = json_array_size(s->unhealed);
+		bool bad = n || s->counts == BS_COUNTS_WRONG;
 
 		*result = mg_scrub_json(s);
-		mg_event(s->node->events, n ? MG_ERROR : MG_INFO, "scrub", "store",
-			 "scrub done: %llu blocks and %llu pages, %zu damaged ranges, %zu healed",
+		mg_event(s->node->events, bad ? MG_ERROR : MG_INFO, "scrub", "store",
+			 "scrub done: %llu blocks and %llu pages, %zu damaged ranges, counts %s",
 			 (unsigned long long)s->checked, (unsigned long long)s->pages, n,
-			 json_array_size(s->healed));
+			 counts_names[s->counts] ? counts_names[s->counts] : "open");
 	}
 	return rc;
 }
@@ -225,6 +242,7 @@ static void begin(struct mg_scrub *s)
 	s->at = (struct bs_scrub_position){0};
 	s->checked = s->pages = s->total = 0;
 	s->lost = false;
+	s->counts = BS_COUNTS_OPEN;
 	s->started_ns = vs_unix_ns();
 	json_array_clear(s->healed);
 	json_array_clear(s->unhealed);
@@ -309,12 +327,12 @@ json_t *mg_scrub_json(struct mg_scrub *s)
 	pthread_mutex_lock(&s->lock);
 	errors = json_copy(s->unhealed);
 	json_array_extend(errors, s->healed);
-	out =
-	    json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "state", state_names[s->state],
-		      "checked_blocks", (json_int_t)s->checked, "total_blocks",
-		      (json_int_t)s->total, "checked_pages", (json_int_t)s->pages, "started",
-		      time_or_null(s->started_ns), "finished", time_or_null(s->finished_ns), "task",
-		      s->task > 0 ? json_integer(s->task) : json_null(), "errors", errors);
+	out = json_pack("{s:s, s:I, s:I, s:I, s:s?, s:o, s:o, s:o, s:o}", "state",
+			state_names[s->state], "checked_blocks", (json_int_t)s->checked,
+			"total_blocks", (json_int_t)s->total, "checked_pages", (json_int_t)s->pages,
+			"counts", counts_names[s->counts], "started", time_or_null(s->started_ns),
+			"finished", time_or_null(s->finished_ns), "task",
+			s->task > 0 ? json_integer(s->task) : json_null(), "errors", errors);
 	pthread_mutex_unlock(&s->lock);
 	return out;
 }

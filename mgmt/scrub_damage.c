@@ -69,14 +69,15 @@ void mg_scrub_note(struct mg_scrub *s, struct mg_scrub_batch *b, const struct bs
 		const struct bs_scrub_found *f = &r->found[i];
 
 		mg_event(s->node->events, f->healed ? MG_WARNING : MG_ERROR, "scrub", "store",
-			 "%s is damaged%s", f->what, f->healed ? " and written again" : "");
+			 f->part == BS_SCRUB_COUNTS ? "%s%s" : "%s is damaged%s", f->what,
+			 f->healed ? " and written again" : "");
 		if (!b->n && !b->map)
 			b->since_ns = now_ns;
 		pthread_mutex_lock(&s->lock);
 		if (f->part == BS_SCRUB_CONTENTS) {
 			add_damaged(s, f->id);
-		} else if (f->healed) {
-			append(s->healed, entry_json(NULL, NULL, 0, 0, true, f->what));
+		} else if (f->healed || f->part == BS_SCRUB_COUNTS) {
+			append(s->healed, entry_json(NULL, NULL, 0, 0, f->healed, f->what));
 		} else {
 			s->lost |= f->part == BS_SCRUB_TABLES;
 			b->map = true;

@@ -20,8 +20,9 @@ struct mg_scrub {
 	int64_t task, started_ns, finished_ns; /* 0: none */
 	struct bs_scrub_position at;
 	uint64_t checked, pages, total;
+	enum bs_scrub_counts counts;
 	bool lost;	  /* a page is lost without which contents cannot be found */
-	json_t *healed;	  /* entries of errors[], for good */
+	json_t *healed;	  /* entries of errors[], for good; also counts that differ */
 	json_t *unhealed; /* those of the last naming */
 	json_t *damaged;  /* contents, 16 hex digits each */
 };

@@ -5,12 +5,18 @@
 #include "mgmt/cli/cli_task.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct cli_field scrub_fields[] = {
-    {"state", "state", CLI_AS_STATE},	 {"checked_blocks", "blocks checked", CLI_AS_TEXT},
-    {"total_blocks", "of", CLI_AS_TEXT}, {"checked_pages", "pages checked", CLI_AS_TEXT},
-    {"started", "started", CLI_AS_TIME}, {"finished", "finished", CLI_AS_TIME},
-    {"task", "task", CLI_AS_TEXT},	 {0},
+    {"state", "state", CLI_AS_STATE},
+    {"checked_blocks", "blocks checked", CLI_AS_TEXT},
+    {"total_blocks", "of", CLI_AS_TEXT},
+    {"checked_pages", "pages checked", CLI_AS_TEXT},
+    {"counts", "counts", CLI_AS_STATE},
+    {"started", "started", CLI_AS_TIME},
+    {"finished", "finished", CLI_AS_TIME},
+    {"task", "task", CLI_AS_TEXT},
+    {0},
 };
 
 static const struct cli_field error_fields[] = {
@@ -53,13 +59,18 @@ static int start(struct cli *c)
 {
 	json_t *result;
 	size_t bad;
+	bool wrong;
 	int status = cli_task_run(c, cli_call(c, "POST", json_object(), "/v1/scrub/start"), "scrub",
 				  &result);
 
 	if (status != CLI_DONE || !result)
 		return status;
 	bad = damaged(json_object_get(result, "errors"));
+	wrong = strcmp(cli_text(result, "counts"), "wrong") == 0;
 	status = print(c, result);
+	if (wrong)
+		return cli_fail("what the store counts is not what its volumes hold: stop the "
+				"daemon and run vstore check --repair");
 	return bad ? cli_fail("%zu ranges are damaged: write them again, or restore a backup", bad)
 		   : status;
 }

@@ -8,6 +8,7 @@
 #include "blockstore/check.h"
 #include "blockstore/exact.h"
 #include "blockstore/io.h"
+#include "blockstore/scrub.h"
 #include "tests/sim/simdev.h"
 
 #define SIM_PORTS 3
@@ -62,7 +63,7 @@ enum sim_admin_kind {
 	SIM_DRAIN,    /* as bs_store_drain */
 	SIM_EXACT,    /* name; exact, out */
 	/*
-	 * A whole pass; found, out. rewrite: one content in so many gets its bytes again; rot: one
+	 * A whole pass; found and counts, out. rewrite: one content in so many gets its bytes again; rot: one
 	 * bit of one content of each step is flipped before it, rotten says how many; heal: those
 	 * get their bytes back and are found no more (rewritten).
 	 */
@@ -90,6 +91,7 @@ struct sim_admin {
 	size_t ndiff;
 	unsigned rewrite, found, rotten, rewritten;
 	bool rot, heal;
+	enum bs_scrub_counts counts; /* SCRUB; out */
 	struct bs_merge_info merge;
 	struct bs_exact_info exact;
 

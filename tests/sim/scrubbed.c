@@ -5,20 +5,30 @@
 
 #include "common/bytes.h"
 
+/* It is looked at before its place is given to another call. */
+static void stays(struct sim_admin *a)
+{
+	a->host = NULL;
+}
+
 /* A whole pass while guests and administrators go on; they are cut off in the middle of some. */
 static void scrub_beside(struct world *w, const struct workload *l)
 {
 	struct sim_admin *a = world_side_new(w, SIM_SCRUB);
 
 	a->rewrite = sim_one_in(&w->rng, 2) ? sim_between(&w->rng, 1, 4) : 0;
+	a->done = stays;
 	sim_host_admin(w->host, a);
-	while (a->arg && !world_cut(w))
+	while (a->host && !world_cut(w))
 		workload_run(w, l, 10);
-	if (world_cut(w))
+	if (a->host)
 		return;
-	sim_trace("scrub: %u found, %u rewritten", a->found, a->rewritten);
+	a->arg = NULL;
+	sim_trace("scrub: %u found, %u rewritten, counts %u", a->found, a->rewritten, a->counts);
 	sim_require(a->status == 0, "scrub: %s", a->err.text);
 	sim_require(a->found == 0, "a scrub finds damage in a sound store");
+	sim_require(a->counts == BS_COUNTS_RIGHT || a->counts == BS_COUNTS_PUT_OFF,
+		    "a scrub cannot count the references of a sound store");
 }
 
 /* A content's bytes rot: the scrub says so, and whoever reads it. */
