@@ -2,6 +2,7 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/engine.h"
+#include "blockstore/mem.h"
 #include "blockstore/plant.h"
 
 #include <stdlib.h>
@@ -20,13 +21,14 @@ int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned spares, unsign
 		buckets *= 2;
 	fs->count = count;
 	fs->hash_mask = buckets - 1;
-	fs->all = calloc(count, sizeof(*fs->all));
-	fs->hash = calloc(buckets, sizeof(struct bs_frame *));
+	fs->nbuf = bufs;
+	fs->all = bs_mem_new(count * sizeof(*fs->all));
+	fs->hash = bs_mem_new(buckets * sizeof(struct bs_frame *));
 	fs->dirty = calloc(count, sizeof(struct bs_frame *));
 	fs->cut = calloc(count, sizeof(struct bs_frame *));
-	fs->spare_mem = calloc(spares, sizeof(*fs->spare_mem));
+	fs->spare_mem = bs_mem_new(spares * sizeof(*fs->spare_mem));
 	fs->bufs = calloc(bufs, sizeof(uint8_t *));
-	fs->mem = aligned_alloc(BS_PAGE, (size_t)bufs * BS_PAGE);
+	fs->mem = bs_mem_new((size_t)bufs * BS_PAGE);
 	fs->pinset_mem = calloc(fibers, sizeof(struct bs_pinset));
 	if (!fs->all || !fs->hash || !fs->dirty || !fs->cut || !fs->spare_mem || !fs->bufs ||
 	    !fs->mem || !fs->pinset_mem)
@@ -53,13 +55,13 @@ int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned spares, unsign
 
 void bs_frames_destroy(struct bs_frames *fs)
 {
-	free(fs->all);
-	free(fs->hash);
+	bs_mem_free(fs->all, fs->count * sizeof(*fs->all));
+	bs_mem_free(fs->hash, ((size_t)fs->hash_mask + 1) * sizeof(struct bs_frame *));
 	free(fs->dirty);
 	free(fs->cut);
-	free(fs->spare_mem);
+	bs_mem_free(fs->spare_mem, (fs->nbuf - fs->count) * sizeof(*fs->spare_mem));
 	free(fs->bufs);
-	free(fs->mem);
+	bs_mem_free(fs->mem, (size_t)fs->nbuf * BS_PAGE);
 	free(fs->pinset_mem);
 }
 

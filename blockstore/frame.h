@@ -19,26 +19,30 @@
 #include "blockstore/fiber.h"
 #include "blockstore/table_format.h"
 
+#include <stddef.h>
+
 struct bs_engine;
 
 enum bs_frame_state { BS_FRAME_FREE, BS_FRAME_LOADING, BS_FRAME_VALID };
 
+/* First what a step looks at, in one cache line. */
 struct bs_frame {
 	uint64_t key;
 	uint8_t *data;
 	struct bs_frame *hash_next;
-	struct bs_frame *old; /* tables: see above; NULL when both are the same */
-	uint32_t pins;
-	uint32_t
-	    at[2];     /* 1 + place in dirty (at[now]) and in the checkpoint's list; 0: not in it */
-	uint32_t used; /* tables: entries in use */
-	uint8_t state;
-	bool recent;	    /* for the clock */
 	uint64_t cid;	    /* map pages: full id, else 0 */
 	uint64_t base, era; /* map pages: copies of the map table's fields */
-	uint8_t level;
+	uint32_t
+	    at[2]; /* 1 + place in dirty (at[now]) and in the checkpoint's list; 0: not in it */
+	uint32_t pins;
+	uint8_t state, level;
+	bool recent; /* for the clock */
+
+	struct bs_frame *old; /* tables: see above; NULL when both are the same */
+	uint32_t used;	      /* tables: entries in use */
 	struct bs_waitq waiters;
-};
+} __attribute__((aligned(64)));
+_Static_assert(offsetof(struct bs_frame, old) == 64, "what a step looks at is one cache line");
 
 #define BS_PINS_MAX 4096u
 struct bs_pinset {
@@ -59,7 +63,7 @@ struct bs_frames {
 	unsigned nspare;
 	uint8_t *mem;
 	uint8_t **bufs; /* free buffers */
-	unsigned nbufs;
+	unsigned nbufs, nbuf;
 	struct bs_pinset *pinsets;
 	void *pinset_mem;
 };

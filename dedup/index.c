@@ -8,6 +8,7 @@
 #define SLOT_BITS 48
 #define SLOT_MASK ((UINT64_C(1) << SLOT_BITS) - 1)
 #define BYTES_MIN 4096u
+#define HUGE ((uint64_t)2 << 20)
 
 /*
  * One cache line. An entry is tag << 48 | content slot; 0 is empty, which no entry equals as
@@ -45,6 +46,8 @@ int dd_index_new(struct dd_index **out, uint64_t bytes, enum dd_keep keep, struc
 		return vs_fail(err, VS_E_NOMEM, "no memory for a digest index of %llu bytes",
 			       (unsigned long long)bytes);
 	}
+	if (dd_index_bytes(ix) >= HUGE)
+		(void)madvise(ix->buckets, dd_index_bytes(ix), MADV_HUGEPAGE); /* only a wish */
 	*out = ix;
 	return 0;
 }
