@@ -64,7 +64,7 @@ static int ready_page(struct bs_engine *e, const struct bs_vol *v, uint64_t cid,
 	struct bs_frame *base;
 	int rc = bs_page_get_at(e, cid, level, out);
 
-	if (rc == 0)
+	if (rc == 0 && !bs_frame_dirty(&e->frames, *out)) /* else it has been since the cut */
 		rc = bs_page_ready(e, cid);
 	if (rc == 0 && !is_shared(v, *out))
 		rc = bs_page_get_base(e, *out, &base);
