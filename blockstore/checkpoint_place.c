@@ -126,6 +126,15 @@ static unsigned turn_of(const struct bs_frame *f)
 	return bs_key_kind(f->key) == bs_key_kind(BS_KEY_MAP) ? 0 : 1 + bs_key_level(f->key);
 }
 
+/* The frames of the list lie anywhere in memory, and so do their bytes. */
+static void warm(const struct bs_frames *fs, unsigned i)
+{
+	if (i + 8 < fs->ncut)
+		__builtin_prefetch(fs->cut[i + 8]);
+	if (i + 4 < fs->ncut && fs->cut[i + 4])
+		__builtin_prefetch(fs->cut[i + 4]->data);
+}
+
 static int place_turn(struct bs_engine *e, unsigned turn)
 {
 	struct bs_frames *fs = &e->frames;
@@ -133,6 +142,7 @@ static int place_turn(struct bs_engine *e, unsigned turn)
 	for (unsigned i = 0; i < fs->ncut; i++) {
 		int rc;
 
+		warm(fs, i);
 		if (!fs->cut[i] || turn_of(fs->cut[i]) != turn)
 			continue;
 		rc = bs_ck_ready(e);

@@ -13,6 +13,11 @@ static unsigned place_at(uint64_t slot)
 	return (unsigned)(slot % BS_PLACES_PER_PAGE) * BS_PLACE_SIZE;
 }
 
+void bs_content_warm(const struct bs_frame *leaf, uint64_t cid)
+{
+	__builtin_prefetch(leaf->data + place_at(bs_cid_slot(cid)));
+}
+
 int bs_content_raw(struct bs_engine *e, uint64_t slot, struct bs_place *out)
 {
 	struct bs_frame *f;
@@ -101,6 +106,18 @@ static struct bs_frame *leaf_now(struct bs_engine *e, uint64_t slot)
 	return f;
 }
 
+/* The digest in the slot that is given out next will be looked for, to be taken off the index. */
+static void warm_next(struct bs_engine *e, uint64_t slot, const uint8_t *digests)
+{
+	uint64_t next = bs_ids_next(&e->places);
+	struct dd_digest d;
+
+	if (next / BS_DIGESTS_PER_PAGE != slot / BS_DIGESTS_PER_PAGE)
+		return;
+	memcpy(d.b, digests + next % BS_DIGESTS_PER_PAGE * 32, 32);
+	bs_index_warm(e, &d);
+}
+
 void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *where,
 		    const struct dd_digest *digest)
 {
@@ -119,6 +136,7 @@ void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *wh
 	memcpy(old.b, to, 32);
 	memcpy(to, digest->b, 32);
 	bs_index_enter(e, place.private ? NULL : digest, &old, slot);
+	warm_next(e, slot, d->data);
 }
 
 /* Content counts while it has a reference; what an alias stored is counted no more. */

@@ -12,6 +12,8 @@
  * that of what stores it, references and generation are its own, and `alias` says so.
  */
 int bs_content_look(struct bs_engine *e, uint64_t cid, struct bs_place *out) vs_must_check;
+/* cid, whose entry is in leaf, will be looked at soon. */
+void bs_content_warm(const struct bs_frame *leaf, uint64_t cid);
 /* What is stored under this slot: VS_E_NOENT also for an alias. */
 int bs_content_look_slot(struct bs_engine *e, uint64_t slot, struct bs_place *out) vs_must_check;
 /* The entry as it is. */

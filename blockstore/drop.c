@@ -9,6 +9,7 @@
 #define IDLE_NS UINT64_C(500000000)
 #define AGE_NS UINT64_C(30000000000)
 #define AHEAD_EVERY 4u /* leaves drained between two looks ahead */
+#define AHEAD_CALM 16u /* the same when all that was looked at is in memory */
 #define COLLECT 4096u  /* heap moves between two yields */
 #define BATCH 64u      /* leaves drained between two yields; fewer when the runs are short */
 
@@ -192,6 +193,8 @@ static int ready_leaf(struct bs_engine *e, const struct bs_droprun *r)
 	rc = bs_tree_get_w(e, BS_TREE_PLACE, leaf, &f);
 	if (rc)
 		return rc;
+	for (uint64_t i = r->heap; i < r->left; i++)
+		bs_content_warm(f, r->cid[i]);
 	for (uint64_t i = r->heap, n; i < r->left; i += n) {
 		struct bs_place place;
 
@@ -417,20 +420,23 @@ static bool yields_to_others(const struct bs_engine *e)
 	return fs->ncut + fs->ndirty >= fs->dirty_limit * 3 / 2 && !d->asked && !d->wait.head;
 }
 
-/* The next leaves are near the top of the heap, and all in it will be needed. */
-static void look_ahead(struct bs_engine *e)
+/* The next leaves are near the top of the heap, and all in it will be needed. Whether one is read.
+ */
+static bool look_ahead(struct bs_engine *e)
 {
 	const struct bs_droprun *r = draining(e);
+	unsigned busy = e->ahead.busy;
 
 	for (uint64_t i = 0; i < r->heap && i < 4 * BS_AHEAD_MAX; i++)
 		if (!bs_ahead_leaf(e, BS_TREE_PLACE, bs_drop_leaf(r->cid[i])))
 			break;
+	return e->ahead.busy != busy;
 }
 
 static void drop_fiber(void *arg)
 {
 	struct bs_engine *e = arg;
-	uint64_t batch = VS_MIN(BATCH, e->drops.limit / 64 + 1), n = 0;
+	uint64_t batch = VS_MIN(BATCH, e->drops.limit / 64 + 1), n = 0, look = 0;
 
 	while (!halted(e) && (draining(e)->left || turn_due(e))) {
 		bool turns = !draining(e)->left;
@@ -440,8 +446,8 @@ static void drop_fiber(void *arg)
 			bs_fiber_block(e->fibers, &e->room_wait);
 			continue;
 		}
-		if (n % AHEAD_EVERY == 0)
-			look_ahead(e);
+		if (n >= look)
+			look = n + (look_ahead(e) ? AHEAD_EVERY : AHEAD_CALM);
 		rc = turns ? turn(e) : drain_next(e);
 		bs_frames_unkeep(e);
 		if (rc == VS_E_NOSPC && !halted(e)) {

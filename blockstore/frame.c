@@ -77,6 +77,11 @@ static void buf_give(struct bs_frames *fs, uint8_t *buf)
 	fs->bufs[fs->nbufs++] = buf;
 }
 
+struct bs_frame *const *bs_frame_slot(const struct bs_frames *fs, uint64_t key)
+{
+	return &fs->hash[hash_of(fs, key)];
+}
+
 struct bs_frame *bs_frame_find(struct bs_engine *e, uint64_t key)
 {
 	struct bs_frame *f = e->frames.hash[hash_of(&e->frames, key)];

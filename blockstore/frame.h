@@ -96,6 +96,8 @@ int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned spares,
 void bs_frames_destroy(struct bs_frames *fs);
 
 struct bs_frame *bs_frame_find(struct bs_engine *e, uint64_t key); /* NULL: not there */
+/* Where the frames are chained of which key's is one. */
+struct bs_frame *const *bs_frame_slot(const struct bs_frames *fs, uint64_t key);
 /* A frame for key, state LOADING, bytes undefined. Evicts; NULL when nothing can go. */
 struct bs_frame *bs_frame_new(struct bs_engine *e, uint64_t key);
 void bs_frame_drop(struct bs_engine *e, struct bs_frame *f); /* its object is gone */

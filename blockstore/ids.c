@@ -116,6 +116,14 @@ static int hold_all(struct bs_engine *e, struct bs_idalloc *a, struct bs_idrun *
 	return rc;
 }
 
+static void seek_free(const struct bs_idalloc *a, struct bs_idrun *run)
+{
+	while (!entry_free(a, run->leaf, run->frames[0]->data, run->next)) {
+		run->next++;
+		VS_ASSERT(run->next < a->per_page);
+	}
+}
+
 static int add_run(struct bs_engine *e, struct bs_idalloc *a)
 {
 	struct bs_idrun run = {0};
@@ -134,6 +142,7 @@ static int add_run(struct bs_engine *e, struct bs_idalloc *a)
 		unhold(&run);
 		return a->nruns == BS_RUNS ? VS_E_NOSPC : 0;
 	}
+	seek_free(a, &run);
 	a->runs[a->nruns++] = run;
 	return 0;
 }
@@ -191,8 +200,8 @@ uint64_t bs_ids_take(struct bs_engine *e, struct bs_idalloc *a)
 
 	VS_ASSERT(a->nruns && run->free);
 	data = run->frames[0]->data;
-	for (i = run->next; !entry_free(a, run->leaf, data, i); i++)
-		VS_ASSERT(i + 1 < a->per_page);
+	i = run->next;
+	VS_ASSERT(entry_free(a, run->leaf, data, i));
 	if (a->tree == BS_TREE_MAP) {
 		struct bs_mapent ent;
 
@@ -204,12 +213,20 @@ uint64_t bs_ids_take(struct bs_engine *e, struct bs_idalloc *a)
 		bs_place_get(data + i * BS_PLACE_SIZE, &place);
 		gen = place.gen;
 	}
-	run->next = i + 1;
 	uint64_t slot = run->leaf * a->per_page + i;
 
-	if (--run->free == 0)
+	if (--run->free == 0) {
 		drop_run(a);
+	} else {
+		run->next++;
+		seek_free(a, run);
+	}
 	return bs_cid(slot, (uint16_t)((gen + 1) & e->cfg.gen_mask));
+}
+
+uint64_t bs_ids_next(const struct bs_idalloc *a)
+{
+	return a->nruns ? a->runs[0].leaf * a->per_page + a->runs[0].next : 0;
 }
 
 void bs_ids_release_runs(struct bs_engine *e, struct bs_idalloc *a)

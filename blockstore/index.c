@@ -75,6 +75,12 @@ int bs_index_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid)
 	return rc;
 }
 
+void bs_index_warm(const struct bs_engine *e, const struct dd_digest *d)
+{
+	if (e->index.all)
+		dd_index_warm(e->index.all, d);
+}
+
 /* Each slot has one entry at most, so those of content that has gone cannot pile up. */
 void bs_index_enter(struct bs_engine *e, const struct dd_digest *d, const struct dd_digest *old,
 		    uint64_t slot)

@@ -35,6 +35,7 @@ void bs_index_destroy(struct bs_engine *e);
 
 /* A live content with this digest and room for a reference; VS_E_NOENT: none. */
 int bs_index_find(struct bs_engine *e, const struct dd_digest *d, uint64_t *cid) vs_must_check;
+void bs_index_warm(const struct bs_engine *e, const struct dd_digest *d); /* soon looked for */
 /* (step) New content in slot, which held `old` before; d NULL: that nobody may find. */
 void bs_index_enter(struct bs_engine *e, const struct dd_digest *d, const struct dd_digest *old,
 		    uint64_t slot);

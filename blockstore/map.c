@@ -44,6 +44,22 @@ int bs_map_leaf(struct bs_engine *e, const struct bs_vol *v, uint64_t block, str
 	return 0;
 }
 
+uint64_t bs_map_leaf_hint(struct bs_engine *e, const struct bs_vol *v, uint64_t block)
+{
+	uint64_t cid = v->ent.root;
+
+	if (block >= bs_map_span(v->ent.height - 1u))
+		return 0;
+	for (unsigned level = v->ent.height; cid && --level > 0;) {
+		const struct bs_frame *f = bs_frame_find(e, bs_key_map(cid));
+
+		if (!f || f->state != BS_FRAME_VALID || f->level != level)
+			return 0;
+		cid = bs_map_entry(f->data, index_at(block, level));
+	}
+	return cid;
+}
+
 uint64_t bs_map_count(struct bs_engine *e, const struct bs_vol *v, int *rc)
 {
 	struct bs_mapent ent;

@@ -11,6 +11,8 @@
 /* The bottom page that covers block, or NULL where nothing is mapped. Getter rules of tree.h. */
 int bs_map_leaf(struct bs_engine *e, const struct bs_vol *v, uint64_t block,
 		struct bs_frame **out) vs_must_check;
+/* Its CID as far as the pages above it are in memory; 0: not known, or none. */
+uint64_t bs_map_leaf_hint(struct bs_engine *e, const struct bs_vol *v, uint64_t block);
 
 /* What a change of one bottom page needs; filled by prepare. */
 struct bs_map_need {

@@ -18,7 +18,7 @@ blockstore_SRCS := \
 	blockstore/scrub.c blockstore/scrub_count.c blockstore/scrub_view.c blockstore/scrub_name.c blockstore/scrub_page.c \
 	blockstore/snapshot.c blockstore/store.c blockstore/stored.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
-	blockstore/volume.c blockstore/volume_change.c blockstore/work.c
+	blockstore/volume.c blockstore/volume_change.c blockstore/warm.c blockstore/work.c
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
 	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_drop_run.c \

@@ -1,4 +1,5 @@
 #include "blockstore/port_int.h"
+#include "blockstore/warm.h"
 
 #include <stdlib.h>
 
@@ -207,13 +208,18 @@ bool bs_port_poll(struct bs_port *p)
 
 bool bs_port_drain(struct bs_port *p)
 {
-	struct bs_iop *op;
+	struct bs_iop *ops[BS_WARM];
 	bool did = false;
+	unsigned n;
 
-	while ((op = vs_ring_pop(&p->to_engine))) {
-		bs_op_submit(p->engine, op);
-		did = true;
-	}
+	do {
+		for (n = 0; n < BS_WARM && (ops[n] = vs_ring_pop(&p->to_engine));)
+			n++;
+		bs_warm(p->engine, ops, n);
+		for (unsigned i = 0; i < n; i++)
+			bs_op_submit(p->engine, ops[i]);
+		did |= n > 0;
+	} while (n == BS_WARM);
 	return did;
 }
 

@@ -36,7 +36,7 @@ bool bs_tree_twice(unsigned tree, unsigned level); /* kept in two places */
 #define BS_RUNS 40u
 struct bs_idrun {
 	uint64_t leaf;
-	unsigned next, free;	    /* free: at or behind next */
+	unsigned next, free;	    /* free: so many from next on, which is one of them */
 	struct bs_frame *frames[4]; /* pinned: the leaf, and the digest leaves beside it */
 	unsigned nframes;
 };
@@ -50,6 +50,7 @@ struct bs_idalloc {
 /* Makes sure that n ids can be taken in the coming step. VS_E_NOSPC: all are in use. */
 int bs_ids_prepare(struct bs_engine *e, struct bs_idalloc *a, unsigned n) vs_must_check;
 uint64_t bs_ids_take(struct bs_engine *e, struct bs_idalloc *a); /* a CID; cannot fail */
+uint64_t bs_ids_next(const struct bs_idalloc *a); /* the slot that comes next; 0: not yet known */
 void bs_ids_release_runs(struct bs_engine *e, struct bs_idalloc *a);
 
 #endif

@@ -85,6 +85,11 @@ unsigned dd_index_lookup(const struct dd_index *ix, const struct dd_digest *d, u
 	return n;
 }
 
+void dd_index_warm(const struct dd_index *ix, const struct dd_digest *d)
+{
+	__builtin_prefetch(bucket_of(ix, d));
+}
+
 /* Where entry stands; otherwise the first empty place; DD_BUCKET when there is none. */
 static unsigned find(const struct bucket *b, uint64_t entry)
 {

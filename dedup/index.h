@@ -31,6 +31,7 @@ void dd_index_free(struct dd_index *ix);
  */
 unsigned dd_index_lookup(const struct dd_index *ix, const struct dd_digest *d, uint64_t *slots,
 			 unsigned max);
+void dd_index_warm(const struct dd_index *ix, const struct dd_digest *d); /* will be used soon */
 /* Inserts; replaces an entry of equal tag and slot. A full bucket loses one, maybe this one. */
 void dd_index_insert(struct dd_index *ix, const struct dd_digest *d, uint64_t slot);
 void dd_index_remove(struct dd_index *ix, const struct dd_digest *d, uint64_t slot);
