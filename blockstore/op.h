@@ -77,6 +77,7 @@ struct bs_iop {
 	uint8_t mended;	  /* how often its damage was looked at; UINT8_MAX: in vain */
 	bool near_waited; /* for neighbours of what it found (near.h) */
 	uint8_t hashed;	  /* blocks of a write that are not zeros */
+	bool ahead;	  /* they are compressed before it is known which are new */
 	unsigned rios_pending;
 	uint64_t near_until; /* the load that it waits for; 0: none */
 

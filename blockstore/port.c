@@ -49,14 +49,14 @@ int bs_port_new(struct bs_engine *e, struct vs_loop *loop, unsigned depth, struc
 		return VS_E_NOMEM;
 	p->engine = e;
 	p->loop = loop;
+	p->alone = !loop; /* its owner lets everything happen in an order of its own */
 	p->depth = depth;
 	p->post = (struct vs_post){.call = posted, .arg = p};
 	p->ops = aligned_alloc(64, depth * sizeof(*p->ops));
-	p->zc = ZSTD_createCCtx();
 	p->zd = ZSTD_createDCtx();
-	if (!p->ops || !p->zc || !p->zd || vs_ring_init(&p->to_engine, depth) ||
+	if (!p->ops || !p->zd || bs_hands_open(&p->hands) || vs_ring_init(&p->to_engine, depth) ||
 	    vs_ring_init(&p->to_port, depth) || bs_arena_new(BS_STAGING_PAGES, &p->staging) ||
-	    dd_hasher_new(&p->hasher, NULL)) {
+	    vs_ring_init(&p->from_helper, depth)) {
 		bs_port_free(p);
 		return VS_E_NOMEM;
 	}
@@ -72,11 +72,12 @@ int bs_port_new(struct bs_engine *e, struct vs_loop *loop, unsigned depth, struc
 
 void bs_port_free(struct bs_port *p)
 {
+	bs_port_helper_stop(p);
+	vs_ring_destroy(&p->from_helper);
 	vs_ring_destroy(&p->to_engine);
 	vs_ring_destroy(&p->to_port);
 	bs_arena_free(p->staging);
-	dd_hasher_free(p->hasher);
-	ZSTD_freeCCtx(p->zc);
+	bs_hands_close(&p->hands);
 	ZSTD_freeDCtx(p->zd);
 	free(p->ops);
 	free(p);
@@ -160,7 +161,7 @@ static void handle(struct bs_port *p, struct bs_iop *op)
 {
 	switch (op->stage) {
 	case BS_OP_COMPRESS:
-		bs_port_compress(p, op);
+		bs_port_compress(&p->hands, op);
 		op->stage = BS_OP_WRITE;
 		bs_port_send(p, op);
 		break;
@@ -206,6 +207,13 @@ bool bs_port_poll(struct bs_port *p)
 	return did;
 }
 
+static struct bs_iop *next_sent(struct bs_port *p)
+{
+	struct bs_iop *op = vs_ring_pop(&p->to_engine);
+
+	return op ? op : vs_ring_pop(&p->from_helper);
+}
+
 bool bs_port_drain(struct bs_port *p)
 {
 	struct bs_iop *ops[BS_WARM];
@@ -213,7 +221,7 @@ bool bs_port_drain(struct bs_port *p)
 	unsigned n;
 
 	do {
-		for (n = 0; n < BS_WARM && (ops[n] = vs_ring_pop(&p->to_engine));)
+		for (n = 0; n < BS_WARM && (ops[n] = next_sent(p));)
 			n++;
 		bs_warm(p->engine, ops, n);
 		for (unsigned i = 0; i < n; i++)

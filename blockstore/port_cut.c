@@ -166,8 +166,12 @@ static bool start_one(struct bs_port *p)
 	}
 	for (unsigned i = 0; op->stage == BS_OP_LINK && i < op->count; i++)
 		op->to[i].digest = req->digests[i];
-	if (op->stage == BS_OP_WRITE)
-		bs_port_ready(p, op);
+	if (op->stage == BS_OP_WRITE) {
+		bs_port_expect(p, op);
+		if (bs_port_help(p, op))
+			return true;
+		bs_port_ready(&p->hands, op);
+	}
 	bs_port_send(p, op);
 	return true;
 }

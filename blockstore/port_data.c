@@ -56,8 +56,20 @@ void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t
 	}
 }
 
+int bs_hands_open(struct bs_hands *h)
+{
+	h->zc = ZSTD_createCCtx();
+	return h->zc ? dd_hasher_new(&h->hasher, NULL) : VS_E_NOMEM;
+}
+
+void bs_hands_close(struct bs_hands *h)
+{
+	dd_hasher_free(h->hasher);
+	ZSTD_freeCCtx(h->zc);
+}
+
 /* Plain form of every block: src set, zeros found, the rest hashed. */
-static void hash(struct bs_port *p, struct bs_iop *op)
+static void hash(struct bs_hands *h, struct bs_iop *op)
 {
 	for (unsigned i = 0; i < op->count; i++) {
 		struct bs_block *b = &op->to[i];
@@ -68,12 +80,12 @@ static void hash(struct bs_port *p, struct bs_iop *op)
 			continue;
 		b->kind = BS_BLOCK_NEW;
 		op->hashed++;
-		dd_hash(p->hasher, b->src, BS_BLOCK, &b->digest);
+		dd_hash(h->hasher, b->src, BS_BLOCK, &b->digest);
 	}
 }
 
 /* The compressed length of a block, when that saves an eighth; else 0. */
-static uint32_t squeeze(struct bs_port *p, int compression, const uint8_t *from, uint8_t *to)
+static uint32_t squeeze(struct bs_hands *h, int compression, const uint8_t *from, uint8_t *to)
 {
 	const unsigned room = BS_BLOCK * 7 / 8;
 	size_t n;
@@ -83,25 +95,25 @@ static uint32_t squeeze(struct bs_port *p, int compression, const uint8_t *from,
 
 		return r > 0 ? (uint32_t)r : 0;
 	}
-	n = ZSTD_compressCCtx(p->zc, to, room, from, BS_BLOCK, ZSTD_LEVEL);
+	n = ZSTD_compressCCtx(h->zc, to, room, from, BS_BLOCK, ZSTD_LEVEL);
 	return ZSTD_isError(n) ? 0 : (uint32_t)n;
 }
 
 /* The stored form in to, unless it is left as it is. *vain: blocks in a row that would not shrink.
  */
-static uint32_t shrink(struct bs_port *p, int compression, const uint8_t *from,
+static uint32_t shrink(struct bs_hands *h, int compression, const uint8_t *from,
 		       uint8_t to[BS_BLOCK], unsigned *vain)
 {
 	uint32_t n = 0;
 
 	if (*vain < VAIN_BLOCKS || *vain % VAIN_EVERY == 0)
-		n = squeeze(p, compression, from, to);
+		n = squeeze(h, compression, from, to);
 	*vain = n ? 0 : *vain + 1;
 	return n;
 }
 
 /* Stored form of new blocks: compressed when that saves an eighth. */
-void bs_port_compress(struct bs_port *p, struct bs_iop *op)
+void bs_port_compress(struct bs_hands *h, struct bs_iop *op)
 {
 	struct bs_volume *v = op->req->volume;
 	int compression = atomic_load_explicit(&v->compression, memory_order_relaxed);
@@ -115,7 +127,7 @@ void bs_port_compress(struct bs_port *p, struct bs_iop *op)
 		if (b->kind != BS_BLOCK_NEW || b->len)
 			continue;
 		if (compression != BS_CODING_PLAIN && op->staging)
-			n = shrink(p, compression, b->src, scratch, &vain);
+			n = shrink(h, compression, b->src, scratch, &vain);
 		b->coding = n ? (uint8_t)compression : BS_CODING_PLAIN;
 		b->len = n ? n : BS_BLOCK;
 		if (n) {
@@ -130,11 +142,16 @@ void bs_port_compress(struct bs_port *p, struct bs_iop *op)
 		atomic_store_explicit(&v->vain, vain, memory_order_relaxed);
 }
 
-void bs_port_ready(struct bs_port *p, struct bs_iop *op)
+void bs_port_expect(const struct bs_port *p, struct bs_iop *op)
 {
-	hash(p, op);
-	if (op->hashed * p->known < SHARE_ALL / 2)
-		bs_port_compress(p, op);
+	op->ahead = op->count * p->known < SHARE_ALL / 2;
+}
+
+void bs_port_ready(struct bs_hands *h, struct bs_iop *op)
+{
+	hash(h, op);
+	if (op->ahead)
+		bs_port_compress(h, op);
 	op->stage = BS_OP_WRITE;
 }
 
@@ -279,6 +296,7 @@ void bs_port_merge(struct bs_port *p, struct bs_iop *op)
 	else
 		bs_port_copy_in(req, op->rel + (req->op == BS_COMPARE_WRITE ? req->length : 0),
 				op->staging + op->skip, op->bytes);
-	bs_port_ready(p, op);
+	bs_port_expect(p, op);
+	bs_port_ready(&p->hands, op);
 	bs_port_send(p, op);
 }

@@ -1,6 +1,6 @@
 /*
- * The inside of a port, shared by its three source files: port.c (rings and life), port_cut.c
- * (requests into operations) and port_data.c (bytes).
+ * The inside of a port, shared by its source files: port.c (rings and life), port_cut.c (requests
+ * into operations), port_data.c (bytes) and port_helper.c (a second thread for them).
  */
 #ifndef BS_PORT_INT_H
 #define BS_PORT_INT_H
@@ -13,19 +13,29 @@
 
 #define BS_STAGING_PAGES 512u /* 2 MiB a port, in runs of one operation's blocks */
 
+struct bs_port_helper;
+
+/* What a thread needs to hash and compress. */
+struct bs_hands {
+	struct dd_hasher *hasher;
+	ZSTD_CCtx *zc;
+};
+
 struct bs_port {
 	struct bs_engine *engine;
 	struct bs_store *store;
 	struct vs_loop *loop;
 	struct vs_ring to_engine, to_port;
+	struct vs_ring from_helper; /* to the engine */
+	struct bs_port_helper *helper;
+	bool alone; /* no helper to be had */
 	struct bs_iop *ops, *free;
 	unsigned depth, busy_ops;
 	struct bs_req *head, *tail; /* requests not yet cut into operations */
 	struct bs_req *settled;	    /* refused or empty: done is still to be called */
 	unsigned outstanding;
 	struct bs_arena *staging;
-	struct dd_hasher *hasher;
-	ZSTD_CCtx *zc;
+	struct bs_hands hands;
 	ZSTD_DCtx *zd;
 	struct vs_post post;
 	atomic_bool posted;
@@ -45,13 +55,20 @@ void bs_port_start(struct bs_port *p);
 /* The request's bytes from rel on, as far as one vector element holds them. */
 uint8_t *bs_port_iov_at(const struct bs_req *req, uint64_t rel, size_t *len);
 void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t n);
-void bs_port_compress(struct bs_port *p, struct bs_iop *op); /* stored form of new blocks */
+void bs_port_compress(struct bs_hands *h, struct bs_iop *op); /* stored form of new blocks */
 /* A write's blocks are hashed; where they will be new, they get their stored form as well. */
-void bs_port_ready(struct bs_port *p, struct bs_iop *op);
-void bs_port_learn(struct bs_port *p, const struct bs_iop *op); /* from a write that is done */
-void bs_port_deliver(struct bs_port *p, struct bs_iop *op);	/* a read has arrived */
-void bs_port_merge(struct bs_port *p, struct bs_iop *op);	/* a locked read has arrived */
+void bs_port_ready(struct bs_hands *h, struct bs_iop *op);
+void bs_port_expect(const struct bs_port *p, struct bs_iop *op); /* before: what they will be */
+void bs_port_learn(struct bs_port *p, const struct bs_iop *op);	 /* from a write that is done */
+void bs_port_deliver(struct bs_port *p, struct bs_iop *op);	 /* a read has arrived */
+void bs_port_merge(struct bs_port *p, struct bs_iop *op);	 /* a locked read has arrived */
 /* What arrived is damaged: whether the engine is asked for it once more. */
 bool bs_port_mend(struct bs_port *p, struct bs_iop *op);
+int bs_hands_open(struct bs_hands *h) vs_must_check; /* VS_E_NOMEM; then close it all the same */
+void bs_hands_close(struct bs_hands *h);
+
+/* port_helper.c: whether the helper takes op, makes it ready and sends it. */
+bool bs_port_help(struct bs_port *p, struct bs_iop *op);
+void bs_port_helper_stop(struct bs_port *p); /* it has nothing */
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -122,6 +123,15 @@ static int parse_step(char *text, struct step *s)
 	    s->load.ports > ENGINE_MAX_PORTS || !s->load.pool || s->load.hot > 100)
 		return -1;
 	return 0;
+}
+
+/* Nanoseconds that all threads have run, those that have ended too. */
+static uint64_t process_cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 /* Nanoseconds that the thread of this name has run. */
@@ -274,7 +284,7 @@ static double ratio(uint64_t a, double b)
 
 static void print_load(const struct step *s, const char *text, const struct engine_result *r,
 		       const struct bs_store_info *was, const struct bs_store_info *is,
-		       uint64_t engine_ns)
+		       uint64_t engine_ns, uint64_t port_ns)
 {
 	double seconds = (double)r->elapsed_ns / 1e9, ops = (double)r->ops;
 	double bytes = s->load.write ? ops * (double)s->load.block : 0;
@@ -289,7 +299,7 @@ static void print_load(const struct step *s, const char *text, const struct engi
 	printf("\"engine_ns_per_op\": %.0f, \"port_ns_per_op\": %.0f, \"device_reads_per_op\": "
 	       "%.3f, \"read_bytes_per_op\": %.0f, \"device_writes_per_op\": %.3f, "
 	       "\"written_bytes_per_op\": %.0f, ",
-	       ratio(engine_ns, ops), ratio(r->port_cpu_ns, ops),
+	       ratio(engine_ns, ops), ratio(port_ns, ops),
 	       ratio(is->device_reads - was->device_reads, ops),
 	       ratio(is->device_read_bytes - was->device_read_bytes, ops),
 	       ratio(is->device_writes - was->device_writes, ops),
@@ -325,7 +335,7 @@ static int do_load(struct bench *b, struct step *s, const char *text)
 	struct bs_store_info was, is;
 	struct engine_result r;
 	struct engine_run *run;
-	uint64_t engine_ns;
+	uint64_t engine_ns, all_ns;
 	int rc;
 
 	if (!b->volume)
@@ -335,6 +345,7 @@ static int do_load(struct bench *b, struct step *s, const char *text)
 	s->load.span = VS_MIN(s->load.span, bs_volume_size(b->volume) - s->load.from);
 	bs_store_info(b->store, &was);
 	engine_ns = named_cpu_ns("engine");
+	all_ns = process_cpu_ns();
 	if (!(run = engine_load_start(b->store, b->volume, &s->load)))
 		return vs_fail(&b->err, VS_E_NOMEM, "no memory for the load");
 	rc = accompany(b, s, &m);
@@ -342,12 +353,13 @@ static int do_load(struct bench *b, struct step *s, const char *text)
 		engine_load_stop(run);
 	engine_load_wait(run, &r);
 	engine_ns = named_cpu_ns("engine") - engine_ns;
+	all_ns = process_cpu_ns() - all_ns;
 	bs_store_info(b->store, &is);
 	if (rc == 0 && r.status)
 		rc = vs_fail(&b->err, r.status, "the load failed: %s", vs_err_text(r.status));
 	if (rc)
 		return rc;
-	print_load(s, text, &r, &was, &is, engine_ns);
+	print_load(s, text, &r, &was, &is, engine_ns, all_ns - VS_MIN(all_ns, engine_ns));
 	print_meanwhile(s, &m);
 	return 0;
 }

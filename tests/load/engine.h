@@ -31,7 +31,6 @@ struct engine_load {
 struct engine_result {
 	struct latency latency;
 	uint64_t ops, elapsed_ns;
-	uint64_t port_cpu_ns; /* of all threads, making data included */
 	int status;	      /* first error, or 0 */
 };
 

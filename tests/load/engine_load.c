@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct slot {
 	struct bs_req req;
@@ -27,7 +26,6 @@ struct worker {
 	unsigned outstanding;
 	uint64_t next, end; /* blocks of a sequential load */
 	uint64_t left, stamp, issued, stop_at;
-	uint64_t cpu_ns;
 	struct latency latency;
 	int status;
 	uint8_t *mem;
@@ -42,14 +40,6 @@ struct engine_run {
 	uint64_t start;
 	struct worker workers[ENGINE_MAX_PORTS];
 };
-
-static uint64_t thread_cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void stamp(struct worker *w, uint8_t *data)
 {
@@ -167,7 +157,6 @@ static void *work(void *arg)
 	if (w->loop)
 		vs_loop_free(w->loop);
 	free(w->mem);
-	w->cpu_ns = thread_cpu_ns();
 	return NULL;
 }
 
@@ -214,7 +203,6 @@ void engine_load_wait(struct engine_run *r, struct engine_result *out)
 
 		pthread_join(w->thread, NULL);
 		latency_sum(&out->latency, &w->latency);
-		out->port_cpu_ns += w->cpu_ns;
 		if (w->status && !out->status)
 			out->status = w->status;
 	}
