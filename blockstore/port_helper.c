@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define HELP_BLOCKS 8u	/* smaller operations cost less than telling somebody */
+#define HELP_BLOCKS 16u /* smaller operations cost less than telling somebody */
+#define HELP_BUSY 6u	/* or with more behind it: the port will have something else to do */
 #define HELP_AT_ONCE 2u /* the one it works on and the next */
 
 struct bs_port_helper {
@@ -86,7 +87,7 @@ bool bs_port_help(struct bs_port *p, struct bs_iop *op)
 	struct bs_port_helper *h = p->helper;
 	bool ok;
 
-	if (op->count < HELP_BLOCKS || p->busy_ops < 2 || p->alone)
+	if (p->alone || op->count < HELP_BLOCKS || (!p->head && p->busy_ops < HELP_BUSY))
 		return false;
 	if (!h) {
 		h = p->helper = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? start(p) : NULL;
