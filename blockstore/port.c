@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+/* Blocks that a port sends and works on before it wakes the engine for them. */
+#define WAKE_AFTER 16u
+
 struct bs_engine *bs_port_engine(const struct bs_port *p)
 {
 	return p->engine;
@@ -30,6 +33,12 @@ void bs_port_settle(struct bs_port *p)
 unsigned bs_port_busy(const struct bs_port *p)
 {
 	return p->busy_ops;
+}
+
+void bs_port_post(struct bs_port *p)
+{
+	if (p->loop && !atomic_exchange(&p->posted, true))
+		vs_loop_post(p->loop, &p->post);
 }
 
 static void posted(struct vs_post *post)
@@ -96,10 +105,28 @@ void bs_port_wake_engine(struct bs_port *p)
 		p->engine->env.wake(p->engine->env.arg);
 }
 
+/* The engine is woken for what it has not been woken for yet. */
+static void tell(struct bs_port *p)
+{
+	if (p->unsaid)
+		bs_port_wake_engine(p);
+	p->unsaid = 0;
+}
+
+void bs_port_work(struct bs_port *p, unsigned blocks)
+{
+	if (p->unsaid && (p->unsaid += blocks) >= WAKE_AFTER)
+		tell(p);
+}
+
 void bs_port_send(struct bs_port *p, struct bs_iop *op)
 {
 	push(p, op);
-	bs_port_wake_engine(p);
+	p->unsaid += op->count ? (unsigned)VS_MIN(op->count, WAKE_AFTER) : 1;
+	if (p->unsaid >= WAKE_AFTER || p->busy_ops == 1 || !p->loop)
+		tell(p);
+	else if (!p->polling)
+		bs_port_post(p);
 }
 
 /* One operation less of req, which is done with its last one. */
@@ -161,11 +188,13 @@ static void handle(struct bs_port *p, struct bs_iop *op)
 {
 	switch (op->stage) {
 	case BS_OP_COMPRESS:
+		bs_port_work(p, (unsigned)op->count);
 		bs_port_compress(&p->hands, op);
 		op->stage = BS_OP_WRITE;
 		bs_port_send(p, op);
 		break;
 	case BS_OP_FILLED:
+		bs_port_work(p, (unsigned)op->count);
 		if (op->then == BS_OP_WRITE) {
 			bs_port_merge(p, op);
 			break;
@@ -196,14 +225,18 @@ static bool finish_settled(struct bs_port *p)
 bool bs_port_poll(struct bs_port *p)
 {
 	struct bs_iop *op;
-	bool did = finish_settled(p);
+	bool did;
 
+	p->polling = true;
+	did = finish_settled(p);
 	while ((op = vs_ring_pop(&p->to_port))) {
 		handle(p, op);
 		did = true;
 	}
 	if (did)
 		bs_port_start(p);
+	p->polling = false;
+	tell(p);
 	return did;
 }
 
@@ -252,8 +285,7 @@ void bs_port_wake(struct bs_port *p)
 	if (!p->answered)
 		return;
 	p->answered = false;
-	if (p->loop && !atomic_exchange(&p->posted, true))
-		vs_loop_post(p->loop, &p->post);
+	bs_port_post(p);
 }
 
 static void wait_done(struct bs_req *req)
@@ -268,6 +300,7 @@ int bs_io_wait(struct bs_port *p, struct bs_req *req)
 	req->done = wait_done;
 	req->arg = &done;
 	bs_submit(p, req);
+	tell(p);
 	while (!done)
 		vs_loop_turn(p->loop, -1);
 	return req->status;

@@ -1,12 +1,5 @@
 #include "blockstore/port_int.h"
 
-/* bs_port_poll is called soon. */
-static void post(struct bs_port *p)
-{
-	if (p->loop && !atomic_exchange(&p->posted, true))
-		vs_loop_post(p->loop, &p->post);
-}
-
 static void plan_read(const struct bs_req *req, struct bs_iop *op)
 {
 	uint64_t at = req->next_off_, edge = VS_ALIGN_DOWN(at, BS_BLOCK) + BS_OP_BLOCKS * BS_BLOCK;
@@ -167,6 +160,7 @@ static bool start_one(struct bs_port *p)
 	for (unsigned i = 0; op->stage == BS_OP_LINK && i < op->count; i++)
 		op->to[i].digest = req->digests[i];
 	if (op->stage == BS_OP_WRITE) {
+		bs_port_work(p, (unsigned)op->count);
 		bs_port_expect(p, op);
 		if (bs_port_help(p, op))
 			return true;
@@ -194,7 +188,7 @@ void bs_port_start(struct bs_port *p)
 		return;
 	bs_port_wake_engine(p);
 	if (!vs_ring_empty(&p->to_port))
-		post(p); /* it came before the engine could know */
+		bs_port_post(p); /* it came before the engine could know */
 }
 
 static uint64_t iov_bytes(const struct bs_req *req)
@@ -261,7 +255,7 @@ void bs_submit(struct bs_port *p, struct bs_req *req)
 	if (req->status || is_empty(req)) {
 		req->next_ = p->settled;
 		p->settled = req;
-		post(p);
+		bs_port_post(p);
 		return;
 	}
 	if (p->tail)

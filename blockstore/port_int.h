@@ -42,11 +42,15 @@ struct bs_port {
 	uint32_t known;	    /* share of what was written lately that was there, of 65536 */
 	atomic_bool hungry; /* waits for operations or staging: wake it for released ones too */
 	bool answered;	    /* engine's: wake when the poll ends */
-	bool starting, settling;
+	unsigned unsaid;    /* 0: the engine was woken for all that was sent */
+	bool starting, settling, polling;
 };
 
-void bs_port_send(struct bs_port *p, struct bs_iop *op); /* to the engine */
-void bs_port_wake_engine(struct bs_port *p);
+/* To the engine, which is woken at once or before the loop sleeps. */
+void bs_port_send(struct bs_port *p, struct bs_iop *op);
+void bs_port_work(struct bs_port *p, unsigned blocks); /* the port is about to work on them */
+void bs_port_wake_engine(struct bs_port *p);	       /* any thread */
+void bs_port_post(struct bs_port *p);		       /* any thread: bs_port_poll is called soon */
 
 /* port_cut.c: starts operations for waiting requests while there are operations and staging. */
 void bs_port_start(struct bs_port *p);
