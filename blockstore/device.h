@@ -17,7 +17,19 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum bs_devop { BS_DEV_READ, BS_DEV_WRITE, BS_DEV_FLUSH, BS_DEV_DISCARD };
+enum bs_devop {
+	BS_DEV_READ,
+	BS_DEV_WRITE,
+	BS_DEV_FLUSH,
+	BS_DEV_DISCARD, /* hint: the range's bytes are not needed, its space may go */
+	BS_DEV_READY,	/* hint: nor here, but writes should find space */
+};
+
+/* What says nothing of bytes that somebody will read: it does not fail. */
+static inline bool bs_devop_hint(enum bs_devop op)
+{
+	return op == BS_DEV_DISCARD || op == BS_DEV_READY;
+}
 
 #define BS_DEV_IOV_MAX 8
 #define BS_DEV_ALIGN 4096
@@ -25,7 +37,7 @@ enum bs_devop { BS_DEV_READ, BS_DEV_WRITE, BS_DEV_FLUSH, BS_DEV_DISCARD };
 struct bs_devio {
 	enum bs_devop op;
 	uint64_t offset;
-	uint64_t length; /* of the data; for DISCARD of the range; 0 for FLUSH */
+	uint64_t length; /* of the data; for hints of the range; 0 for FLUSH */
 	struct iovec iov[BS_DEV_IOV_MAX];
 	int iovcnt;
 	bool durable; /* WRITE: these bytes survive power loss once it is done; none but these */

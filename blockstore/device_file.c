@@ -140,7 +140,7 @@ static void help(struct file_device *d, struct bs_devio *io)
 		d->helping++;
 		d->signals_due++;
 	} else {
-		finish(d, io, io->op == BS_DEV_DISCARD ? 0 : VS_E_IO);
+		finish(d, io, bs_devop_hint(io->op) ? 0 : VS_E_IO);
 		signal_self(d);
 	}
 }
@@ -152,7 +152,7 @@ static unsigned fill_batch(struct file_device *d)
 	while (d->kicked && d->running + n < DEPTH) {
 		struct bs_devio *io = queue_pop(d);
 
-		if (io->op == BS_DEV_DISCARD || (io->op == BS_DEV_FLUSH && d->no_fdsync)) {
+		if (bs_devop_hint(io->op) || (io->op == BS_DEV_FLUSH && d->no_fdsync)) {
 			help(d, io);
 			continue;
 		}

@@ -1,5 +1,6 @@
 #include "blockstore/device_helper.h"
 
+#include "common/bytes.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -10,6 +11,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+/* Bytes of zeros at once: others' writes wait behind them. */
+#define READY_STEP (128u << 10)
 
 struct list {
 	struct bs_devio *head, **tail;
@@ -51,12 +55,29 @@ static struct bs_devio *list_get(struct list *l)
 	return io;
 }
 
+/* The file has no space for any of it, as far as it says. */
+static bool hole(const struct bs_device_helper *h, const struct bs_devio *io)
+{
+	off_t data = lseek(h->fd, (off_t)io->offset, SEEK_DATA);
+
+	return data < 0 ? errno == ENXIO : (uint64_t)data >= io->offset + io->length;
+}
+
+static bool written(const struct bs_device_helper *h, const struct bs_devio *io)
+{
+	off_t end = lseek(h->fd, (off_t)io->offset, SEEK_HOLE);
+
+	return end >= 0 && (uint64_t)end >= io->offset + io->length;
+}
+
 /* A hint: a device that cannot forget bytes keeps them, and nobody reads them. */
 static void discard(struct bs_device_helper *h, const struct bs_devio *io)
 {
 	uint64_t range[2] = {io->offset, io->length};
 	int rc;
 
+	if (!h->block && hole(h, io))
+		return;
 	if (h->block)
 		rc = ioctl(h->fd, BLKDISCARD, range);
 	else
@@ -70,8 +91,28 @@ static void discard(struct bs_device_helper *h, const struct bs_devio *io)
 	}
 }
 
+/*
+ * Zeros are written: what fallocate sets aside must still be entered as written by the flush of
+ * each write that comes there.
+ */
+static void make_ready(struct bs_device_helper *h, const struct bs_devio *io)
+{
+	static _Alignas(BS_DEV_ALIGN) uint8_t zeros[READY_STEP];
+
+	if (h->block || written(h, io))
+		return;
+	for (uint64_t at = 0; at < io->length; at += READY_STEP)
+		if (pwrite(h->fd, zeros, VS_MIN(io->length - at, (uint64_t)READY_STEP),
+			   (off_t)(io->offset + at)) < 0)
+			return; /* the log's own write meets it, and says so */
+}
+
 static int run(struct bs_device_helper *h, struct bs_devio *io)
 {
+	if (io->op == BS_DEV_READY) {
+		make_ready(h, io);
+		return 0;
+	}
 	if (io->op == BS_DEV_DISCARD) {
 		discard(h, io);
 		return 0;

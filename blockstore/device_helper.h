@@ -1,5 +1,5 @@
 /*
- * The thread behind a file device, for what the kernel has no asynchronous call for: discards, and
+ * The thread behind a file device, for what the kernel has no asynchronous call for: hints, and
  * flushes where it refuses IOCB_CMD_FDSYNC. Requests run in order, one at a time.
  *
  * Threads: all functions are called on the device's one thread. The thread starts with the first
@@ -17,7 +17,7 @@ int bs_device_helper_new(int fd, int event_fd, bool block, struct bs_device_help
 			 struct vs_error *err) vs_must_check;
 void bs_device_helper_free(struct bs_device_helper *h); /* only when nothing is in flight */
 
-/* Takes a FLUSH or DISCARD: 0, or VS_E_NOMEM when the thread cannot be started. */
+/* Takes a FLUSH or a hint: 0, or VS_E_NOMEM when the thread cannot be started. */
 int bs_device_helper_submit(struct bs_device_helper *h, struct bs_devio *io) vs_must_check;
 /* What is done since the last call, chained by next, oldest first; NULL: nothing. */
 struct bs_devio *bs_device_helper_take(struct bs_device_helper *h);

@@ -298,6 +298,7 @@ bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
 	for (unsigned i = 0; i < e->nports; i++)
 		bs_port_wake(e->ports[i]);
 	*wake_ns = VS_MIN(e->owner_due ? e->owner_due : UINT64_MAX, bs_exact_wake(e));
+	*wake_ns = VS_MIN(*wake_ns, bs_discard_wake(e));
 	if (!e->drops.busy)
 		*wake_ns = VS_MIN(*wake_ns, e->drops.due_ns);
 	return did || bs_pool_pending(e->pool);

@@ -68,6 +68,7 @@ struct bs_engine_config {
 	uint64_t drops;		   /* entries that a run of drops gathers; 0: by frames and store */
 	bool read_only;		   /* never writes to the device */
 	bool discard;		   /* gives back what is free */
+	uint64_t discard_ns;	   /* and has been for so long */
 	unsigned exact_slots;	   /* contents that a dry run counts in one pass; 0: 65536 */
 	bool no_owner;		   /* neither checks nor writes the owner block */
 	/* In a fiber, after the log is replayed and before anything is written; an error ends the
@@ -163,13 +164,14 @@ struct bs_engine {
 	struct bs_waitq read_wait;
 	unsigned reads_in_flight;
 	bool mending, remending, resilvering, discarding;
-	uint32_t resilver_at, discard_at; /* where the search goes on */
+	uint32_t resilver_at; /* where the search goes on */
+	uint64_t discard_due; /* when it looks for what has been free for long */
 	struct bs_waitq mend_wait;
 	unsigned waits_in_flight; /* device requests of fibers */
 
 	/* background; work_wait: something of it has ended */
 	bool checkpointing, checkpoint_wanted, cleaning, working, clean_stuck, work_stuck;
-	bool cutting; /* no change is applied until the cut is made */
+	bool cutting;		     /* no change is applied until the cut is made */
 	unsigned checkpoint_waiters; /* the background starts none */
 	struct bs_waitq checkpoint_wait, work_wait, drained_wait;
 	struct bs_checkpoint *checkpoint;

@@ -111,6 +111,8 @@ void bs_log_release(struct bs_engine *e, struct bs_unit *unit);
 void bs_log_fail_waiters(struct bs_engine *e);
 
 /* Between log.c and log_flush.c. */
+/* Flushes come one by one, each for one unit. */
+bool bs_log_flush_lone(const struct bs_log *l);
 /* (step) u is sealed: whether its write alone is to make it durable. */
 bool bs_log_flush_alone(const struct bs_engine *e, const struct bs_unit *u);
 void bs_log_flush_reached(struct bs_engine *e, uint64_t seq); /* durable up to this one */

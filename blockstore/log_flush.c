@@ -58,6 +58,11 @@ int bs_log_commit(struct bs_engine *e)
 	return e->failed ? VS_E_FAILED : 0;
 }
 
+bool bs_log_flush_lone(const struct bs_log *l)
+{
+	return l->lone >= LONE_ENOUGH;
+}
+
 /* All before u is durable, and nothing else would be lost without a word if its write fails. */
 static bool may_be_alone(const struct bs_engine *e, const struct bs_unit *u)
 {
@@ -71,7 +76,7 @@ static bool may_be_alone(const struct bs_engine *e, const struct bs_unit *u)
 bool bs_log_flush_alone(const struct bs_engine *e, const struct bs_unit *u)
 {
 	const struct bs_log *l = &e->log;
-	bool expected = l->lone >= LONE_ENOUGH && l->asked_seq + 1 == u->seq;
+	bool expected = bs_log_flush_lone(l) && l->asked_seq + 1 == u->seq;
 
 	return (u->fua || l->flush_wanted || expected) && may_be_alone(e, u);
 }

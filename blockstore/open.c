@@ -2,6 +2,7 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/clean.h"
+#include "blockstore/discard.h"
 #include "blockstore/exact_int.h"
 #include "blockstore/index_save.h"
 #include "blockstore/op.h"
@@ -239,6 +240,7 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	e->recovering = rc != 0; /* nothing runs in the background of a store that does not open */
 	if (rc || e->read_only)
 		return rc;
+	bs_discard_open(e);
 	for (unsigned i = 0; i < 2 && rc == 0; i++) /* both superblocks know the new epoch */
 		rc = bs_checkpoint_run(e, false);
 	return rc ? vs_fail(r->err, rc, "cannot write the checkpoint that ends recovery: %s",

@@ -25,6 +25,7 @@
 	X(STALE_POINTER, "a checkpoint whose new places stay out of the tables")        \
 	X(NEWER_TABLE, "a checkpoint that writes the segment table as it is now")       \
 	X(EARLY_REUSE, "a segment reused one checkpoint too early")                     \
+	X(HASTY_DISCARD, "a segment given back while a superblock needs it")            \
 	X(REUSE_UNDER_READ, "a segment reused under a read in flight")                  \
 	X(STALE_CACHE, "a cache filled with what a content number meant before")        \
 	X(UNCHECKED_READ, "a read that does not compare checksums")                     \

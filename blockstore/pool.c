@@ -357,7 +357,7 @@ static void child_done(struct bs_devio *child)
 		return;
 	if (io->op == BS_DEV_READ)
 		read_done(p, io);
-	else if (io->op == BS_DEV_DISCARD || (io->sides && s->ok == 0))
+	else if (bs_devop_hint(io->op) || (io->sides && s->ok == 0))
 		answer(p, io, s->status);
 	else
 		answer(p, io, judge(p, io));

@@ -3,6 +3,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/engine.h"
 #include "blockstore/plant.h"
+#include "blockstore/stock.h"
 
 #include <stdlib.h>
 
@@ -85,8 +86,15 @@ static void set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 		g->behind = false;
 	}
 	s->discards -= g->discard;
-	g->discard = state == BS_SEG_FREE && e->cfg.discard && !e->recovering;
+	g->discard =
+	    (state == BS_SEG_FREE || (bs_planted(HASTY_DISCARD) && state == BS_SEG_FREEING)) &&
+	    e->cfg.discard && !e->recovering;
 	s->discards += g->discard;
+	g->freed = s->period;
+	if (state == BS_SEG_FREE && !e->recovering)
+		bs_stock_put(s, seg);
+	else
+		bs_stock_drop(s, seg);
 }
 
 /* What the tables say of a segment's live bytes may be damaged: then it stays as it is. */
@@ -118,24 +126,34 @@ void bs_seg_set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 	s->dirty[seg / BS_SEGENTS_PER_PAGE] = 1;
 }
 
+static bool usable(struct bs_engine *e, uint32_t seg)
+{
+	const struct bs_seg *g = &e->segs.seg[seg];
+
+	if (g->ent.state != BS_SEG_FREE || g->writers ||
+	    (g->readers && !bs_planted(REUSE_UNDER_READ)))
+		return false;
+	if (g->ent.live)
+		bs_engine_damaged(e, "segment %u is free and holds %u bytes", seg, g->ent.live);
+	return !g->ent.live;
+}
+
 uint32_t bs_seg_take(struct bs_engine *e, enum bs_seg_state state, enum bs_need need)
 {
 	struct bs_segs *s = &e->segs;
 
 	if (s->nfree <= s->reserve[need])
 		return BS_SEG_NONE;
-	for (uint32_t n = 0; n < s->count; n++) {
-		uint32_t i = s->hint;
+	for (uint32_t n = 0; n < s->count;) {
+		uint32_t i = bs_stock_take(s);
 
-		s->hint = (s->hint + 1) % s->count;
-		if (s->seg[i].ent.state != BS_SEG_FREE || s->seg[i].writers ||
-		    (s->seg[i].readers && !bs_planted(REUSE_UNDER_READ)))
-			continue;
-		if (s->seg[i].ent.live) {
-			bs_engine_damaged(e, "segment %u is free and holds %u bytes", i,
-					  s->seg[i].ent.live);
-			continue;
+		if (i == BS_SEG_NONE) {
+			i = s->hint;
+			s->hint = (s->hint + 1) % s->count;
+			n++;
 		}
+		if (!usable(e, i))
+			continue;
 		s->seg[i].bad = false;
 		s->seg[i].leaves = 0;
 		bs_seg_set_state(e, i, state, e->log.next_seq);

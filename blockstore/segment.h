@@ -22,11 +22,15 @@ struct bs_seg {
 	bool bad;	  /* the cleaner could not empty it */
 	bool behind;	  /* resilver.h */
 	bool discard;	  /* discard.h */
+	bool stocked;	  /* stock.h */
+	uint8_t freed;	  /* bs_segs.period as of then */
 	uint64_t leaves;  /* the checkpoint after which its pages are elsewhere; 0: not asked to */
 };
 
 /* Percent of live bytes from which on emptying a segment gains too little: units have headers. */
 #define BS_CLEAN_WORTH 90u
+/* Free segments, given up last, whose space is kept and used first. */
+#define BS_STOCK_MAX 64u
 /* Segments being written, or named ahead, at any time. */
 #define BS_SEGS_BUSY 8u
 
@@ -54,6 +58,8 @@ struct bs_segs {
 	uint32_t nfree, nfreeing;
 	uint32_t behind, discards; /* segments that are marked so */
 	uint32_t hint;
+	uint32_t stock[BS_STOCK_MAX], stock_named, nstocked; /* stock.h */
+	uint8_t period;					     /* discard.h */
 	uint64_t held,
 	    held_until;	     /* checkpoint that is kept readable, ns; 0: none (scrub_view.h) */
 	uint32_t emptied;    /* segments whose last live byte went since the last cut */

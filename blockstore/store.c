@@ -15,6 +15,7 @@
 
 #define MEMORY_MIN (UINT64_C(256) << 20)
 #define TICK_NS UINT64_C(1000000000)
+#define DISCARD_NS (30 * TICK_NS)
 #define POLLS 16u /* of the engine, for one of the loop's descriptors */
 
 struct bs_store {
@@ -286,6 +287,7 @@ int bs_store_open_all(struct bs_device *const *devs, unsigned ndevs,
 		cfg.near_digests = opts->index.near_digests;
 	cfg.read_only = opts->read_only;
 	cfg.discard = !opts->keep_free;
+	cfg.discard_ns = DISCARD_NS;
 	bs_store_env(&env);
 	env.event = env_event;
 	env.wake = env_wake;

@@ -101,6 +101,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .gen_mask = cfg->gen_mask,
 	    .max_contents = cfg->max_contents,
 	    .discard = true,
+	    .discard_ns = cfg->discard_ns,
 	    .exact_slots = cfg->exact_slots,
 	    .drops = cfg->drops,
 	};

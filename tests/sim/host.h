@@ -17,7 +17,7 @@ struct sim_host_config {
 	uint64_t segment_size;
 	unsigned frames, cache_blocks, units, fibers;
 	uint32_t unit_max;
-	uint64_t checkpoint_bytes, recovery_us;
+	uint64_t checkpoint_bytes, recovery_us, discard_ns;
 	uint64_t index_bytes, near_bytes;
 	unsigned checkpoint_step, spares;
 	uint32_t ref_cap;

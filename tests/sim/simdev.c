@@ -7,7 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-static const char *const op_names[] = {"read", "write", "flush", "discard"};
+static const char *const op_names[] = {"read", "write", "flush", "discard", "ready"};
 
 static struct sim_device *sim_device(struct bs_device *dev)
 {
@@ -34,7 +34,7 @@ static void check_contract(struct sim_disk *d, const struct bs_devio *io)
 			io->length > 0 && vs_range_ok(io->offset, io->length, d->size),
 		    "device request op %d at %llu, %llu bytes: unaligned or out of range",
 		    (int)io->op, (unsigned long long)io->offset, (unsigned long long)io->length);
-	if (io->op == BS_DEV_DISCARD)
+	if (bs_devop_hint(io->op))
 		return;
 	sim_require(io->iovcnt >= 1 && io->iovcnt <= BS_DEV_IOV_MAX, "device request of %d pieces",
 		    io->iovcnt);
@@ -242,6 +242,7 @@ static int finish(struct sim_disk *d, struct bs_devio *io)
 	case BS_DEV_FLUSH:
 		return finish_flush(d, io);
 	case BS_DEV_DISCARD:
+	case BS_DEV_READY:
 		return finish_discard(d, io);
 	}
 	return VS_E_INVAL;

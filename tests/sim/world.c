@@ -67,6 +67,7 @@ void world_default_config(struct world *w)
 	    .checkpoint_step = sim_between(r, 1, 8),
 	    .spares = sim_between(r, 128, 200),
 	    .recovery_us = sim_one_in(r, 4) ? 3000 : 5000000,
+	    .discard_ns = sim_between(r, 3, 5000) * UINT64_C(1000),
 	    .ref_cap = sim_one_in(r, 4) ? 3 : 65535,
 	    .gen_mask = sim_one_in(r, 2) ? 3 : 0xffff,
 	    .max_contents = 1u << 16,

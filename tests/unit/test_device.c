@@ -243,6 +243,29 @@ static void test_discard(void **state)
 	free(a);
 }
 
+/* A hole gets space; what is written stays where it is. */
+static void test_ready(void **state)
+{
+	const char *path = in(dir, "ready");
+	struct bs_device *dev = must_open(path, BS_DEVICE_CREATE);
+	unsigned char *a = page_alloc(MIB), *b = page_alloc(MIB);
+	struct stat st;
+
+	(void)state;
+	memset(a, 0x5a, MIB);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_WRITE, 4 * MIB, a, MIB), 0);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_READY, MIB, NULL, 2 * MIB), 0);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_READY, 4 * MIB, NULL, MIB), 0);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true((uint64_t)st.st_blocks * 512 >= 3 * MIB);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_READ, 4 * MIB, b, MIB), 0);
+	assert_memory_equal(a, b, MIB);
+	bs_device_close(dev);
+	free(a);
+	free(b);
+}
+
 static void test_outside(void **state)
 {
 	struct bs_device *dev = must_open(in(dir, "outside"), BS_DEVICE_CREATE);
@@ -434,10 +457,11 @@ int main(void)
 	    cmocka_unit_test(test_direct),	   cmocka_unit_test(test_tmpfs),
 	    cmocka_unit_test(test_without_direct), cmocka_unit_test(test_many),
 	    cmocka_unit_test(test_quiet),	   cmocka_unit_test(test_discard),
-	    cmocka_unit_test(test_outside),	   cmocka_unit_test(test_shrunk),
-	    cmocka_unit_test(test_no_space),	   cmocka_unit_test(test_busy),
-	    cmocka_unit_test(test_read_only),	   cmocka_unit_test(test_refused),
-	    cmocka_unit_test(test_odd_size),	   cmocka_unit_test(test_block_device),
+	    cmocka_unit_test(test_ready),	   cmocka_unit_test(test_outside),
+	    cmocka_unit_test(test_shrunk),	   cmocka_unit_test(test_no_space),
+	    cmocka_unit_test(test_busy),	   cmocka_unit_test(test_read_only),
+	    cmocka_unit_test(test_refused),	   cmocka_unit_test(test_odd_size),
+	    cmocka_unit_test(test_block_device),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
