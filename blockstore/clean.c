@@ -96,7 +96,8 @@ static void nothing_to_clean(struct bs_engine *e)
 {
 	bs_drops_ask(e);
 	e->clean_stuck = !e->checkpointing && !e->segs.nfreeing && !e->segs.emptied && !e->works &&
-			 !bs_drops_pending(e) && e->cleaner->leaves <= e->sb.checkpoint;
+			 !bs_drops_pending(e) && e->cleaner->leaves <= e->sb.checkpoint &&
+			 !bs_clean_wants_checkpoint(e);
 	if (e->clean_stuck)
 		rest(e);
 	else

@@ -48,7 +48,8 @@ enum bs_clean_piece { BS_CLEAN_ABSENT, BS_CLEAN_WANTED, BS_CLEAN_LOADED };
 
 /* In a fiber: the segment to be cleaned next; BS_SEG_NONE when none is worth it. */
 uint32_t bs_clean_pick(struct bs_engine *e);
-bool bs_clean_may_append(const struct bs_engine *e); /* there is log for what is moved */
+bool bs_clean_may_append(const struct bs_engine *e);	   /* there is log for what is moved */
+bool bs_clean_wants_checkpoint(const struct bs_engine *e); /* makes room for that */
 bool bs_clean_sparse(const struct bs_engine *e,
 		     uint32_t seg); /* only what lives is worth reading */
 

@@ -1,13 +1,15 @@
 #include "blockstore/clean_int.h"
 
+#include "blockstore/checkpoint.h"
+
 #include <string.h>
 
 #define LOOK 2048u /* segments that are looked at in one step, and for one choice on average */
 
-/* A checkpoint of what is changed now and by emptying a segment, and the log while it is made. */
-static uint32_t least_reserve(const struct bs_engine *e)
+/* A checkpoint of what is changed and by emptying a segment, and the log while it is made. */
+static uint32_t least_reserve(const struct bs_engine *e, unsigned changed)
 {
-	uint64_t pages = 2 * ((uint64_t)e->frames.ndirty + e->segs.size / BS_PAGE) + 16;
+	uint64_t pages = 2 * ((uint64_t)changed + e->segs.size / BS_PAGE) + 16;
 
 	return (uint32_t)VS_DIV_UP(pages * BS_PAGE, e->segs.size) + 2;
 }
@@ -29,7 +31,21 @@ bool bs_clean_may_append(const struct bs_engine *e)
 	if (!short_of_segments(e))
 		return true;
 	return !s->nfreeing && !s->emptied && !e->checkpointing &&
-	       e->cleaner->leaves <= e->sb.checkpoint && s->nfree > least_reserve(e);
+	       e->cleaner->leaves <= e->sb.checkpoint &&
+	       s->nfree > least_reserve(e, e->frames.ndirty);
+}
+
+/*
+ * Only what a checkpoint of many changed pages needs keeps the cleaner from appending, and when
+ * that one is made there is room. With few changed pages it takes more than it gives: not for ever.
+ */
+bool bs_clean_wants_checkpoint(const struct bs_engine *e)
+{
+	uint64_t pages = e->frames.ndirty + e->frames.ndirty / BS_CK_UNIT_PAGES + 1;
+	uint64_t cost = VS_DIV_UP(pages * BS_PAGE, e->segs.size) + 2;
+
+	return e->segs.nfree <= least_reserve(e, e->frames.ndirty) &&
+	       e->segs.nfree > least_reserve(e, 0) + cost;
 }
 
 static bool worth(const struct bs_engine *e, uint32_t seg)

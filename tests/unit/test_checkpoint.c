@@ -1,6 +1,7 @@
 /* Changes between the steps of a running checkpoint, on the engine itself. */
 #include "blockstore/check.h"
 #include "blockstore/checkpoint.h"
+#include "blockstore/clean_int.h"
 #include "blockstore/engine.h"
 #include "blockstore/store_int.h"
 
@@ -23,6 +24,19 @@ struct fixture {
 	struct bs_device *dev;
 	struct bs_engine *e;
 };
+
+static void make_store(const struct fixture *f, uint32_t segment)
+{
+	struct bs_init_options opts = {.segment_size = segment};
+	struct bs_device *dev;
+	struct vs_error err = {0};
+
+	unlink(f->path);
+	if (bs_device_open(f->path, BS_DEVICE_CREATE, UINT64_C(256) << 20, &dev, &err) ||
+	    bs_store_init(dev, &opts, &err))
+		fail_msg("%s", err.text);
+	bs_device_close(dev);
+}
 
 static void open_engine(struct fixture *f)
 {
@@ -50,15 +64,9 @@ static void kill_engine(struct fixture *f)
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct bs_init_options opts = {.segment_size = 1 << 20};
-	struct vs_error err = {0};
 
 	snprintf(f->path, sizeof(f->path), "/tmp/vstore-test-%d.img", getpid());
-	unlink(f->path);
-	if (bs_device_open(f->path, BS_DEVICE_CREATE, UINT64_C(256) << 20, &f->dev, &err) ||
-	    bs_store_init(f->dev, &opts, &err))
-		fail_msg("%s", err.text);
-	bs_device_close(f->dev);
+	make_store(f, 1 << 20);
 	open_engine(f);
 	*state = f;
 	return 0;
@@ -310,6 +318,52 @@ static void test_shortage(void **state)
 	call(*state, shortage);
 }
 
+/* Takes segments that stay full until n are free. */
+static void leave_free(struct bs_engine *e, uint32_t n)
+{
+	while (e->segs.nfree > n)
+		bs_seg_live(e, bs_seg_take(e, BS_SEG_LOG, BS_NEED_SYSTEM), e->segs.size);
+}
+
+/* As few as a checkpoint of what is changed would need twice. */
+static int changed_and_short(struct bs_engine *e, struct bs_call *c)
+{
+	unsigned changed;
+
+	(void)c;
+	assert_int_equal(fill_all(e, 1), 0);
+	for (uint64_t l = 0; l < LEAVES; l++)
+		fill(e, l, 2);
+	changed = e->frames.ndirty;
+	assert_true(changed >= LEAVES);
+	leave_free(e, 2 * changed * BS_PAGE / e->segs.size + 4);
+	assert_true(e->segs.nfree <= e->segs.reserve[BS_NEED_CLEAN]);
+	assert_false(bs_clean_may_append(e));
+	assert_true(bs_clean_wants_checkpoint(e));
+	do { /* until what the first has emptied is free */
+		assert_int_equal(bs_checkpoint_run(e, false), 0);
+	} while (e->segs.nfreeing || e->segs.emptied);
+	assert_true(bs_clean_may_append(e));
+	leave_free(e, 4);
+	assert_false(bs_clean_may_append(e));
+	assert_false(bs_clean_wants_checkpoint(e)); /* it would be one after the other */
+	return 0;
+}
+
+/* The cleaner is not at its end while a checkpoint of many pages gives it room. */
+static void test_checkpoint_for_the_cleaner(void **state)
+{
+	struct fixture *f = *state;
+
+	kill_engine(f);
+	make_store(f, 256 << 10);
+	open_engine(f);
+	call(f, changed_and_short);
+	kill_engine(f); /* what it says of segments is made up */
+	make_store(f, 1 << 20);
+	open_engine(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +371,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_growth, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_read_of_staged, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_shortage, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_checkpoint_for_the_cleaner, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
