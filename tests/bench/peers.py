@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
 import debian  # noqa: E402
 import node as vs  # noqa: E402
-from store import GIB, MIB, Row, against, megabytes, per_second  # noqa: E402
+from store import GIB, MIB, Failed, Row, against, megabytes, per_second  # noqa: E402
 
 WORKLOADS = (
     # name, write, sequential, block, depth, flush after each
@@ -168,6 +168,8 @@ def bench_memory(args):
         node.vstore("volume", "create", "m", "--size", str(args.writes))
         url, = node.target("m")
         got = vs.load("fill", url, "--count", str(args.writes // 4096), "--seed", "7")
+        if got["requests"] != args.writes // 4096:
+            raise Failed(f"only {got['ops']} of {args.writes // 4096} writes were made")
         with open(f"/proc/{node.process.pid}/status") as f:
             peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM:"))
         df = node.json("df")
