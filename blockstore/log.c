@@ -294,10 +294,11 @@ void bs_log_payload(struct bs_engine *e, const void *data, uint32_t len, struct 
 	struct bs_unit *u = e->log.open;
 
 	VS_ASSERT(u && u->head_cap + u->payload_len + len <= u->cap);
-	memcpy(u->buf + u->head_cap + u->payload_len, data, len);
+	/* before the copy: what is read back at once would wait for its stores */
 	where->seg = u->seg;
 	where->off = u->off + u->head_cap + u->payload_len;
 	where->len = len;
+	memcpy(u->buf + u->head_cap + u->payload_len, data, len);
 	u->payload_len += len;
 }
 
