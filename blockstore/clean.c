@@ -2,6 +2,7 @@
 
 #include "blockstore/checkpoint.h"
 #include "blockstore/drop.h"
+#include "blockstore/mem.h"
 
 #include <stdlib.h>
 
@@ -16,7 +17,7 @@ int bs_clean_init(struct bs_engine *e)
 	if (!c)
 		return VS_E_NOMEM;
 	c->npieces = VS_DIV_UP(e->sb.segment_size, BS_CLEAN_PIECE);
-	c->buf = aligned_alloc(BS_PAGE, e->sb.segment_size);
+	c->buf = bs_mem_new(e->sb.segment_size);
 	c->pieces = malloc(c->npieces);
 	return c->buf && c->pieces ? 0 : VS_E_NOMEM;
 }
@@ -25,7 +26,7 @@ void bs_clean_destroy(struct bs_engine *e)
 {
 	if (!e->cleaner)
 		return;
-	free(e->cleaner->buf);
+	bs_mem_free(e->cleaner->buf, e->sb.segment_size);
 	free(e->cleaner->pieces);
 	free(e->cleaner);
 }

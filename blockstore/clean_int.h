@@ -26,6 +26,7 @@ struct bs_cleaner {
 	uint8_t *buf;	 /* a segment's size */
 	uint8_t *pieces; /* per piece: enum bs_clean_piece */
 	uint32_t seg, npieces;
+	bool sparse; /* only what lives in it is read */
 	uint16_t side;
 	unsigned reads;
 	int status;

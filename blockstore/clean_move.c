@@ -170,6 +170,8 @@ static int fetch(struct bs_engine *e, const uint8_t *buf, const struct bs_unit_h
 {
 	uint32_t pos = 0, at = h->head_len;
 
+	if (!e->cleaner->sparse)
+		return 0; /* all of the segment has been */
 	for (uint32_t i = 0; i < h->records; i++) {
 		struct bs_place place;
 		struct bs_rec r;

@@ -52,7 +52,8 @@ void bs_clean_read_begin(struct bs_engine *e, uint32_t seg, uint16_t side)
 	c->seg = seg;
 	c->status = 0;
 	c->side = side;
-	memset(c->pieces, bs_clean_sparse(e, seg) ? BS_CLEAN_ABSENT : BS_CLEAN_WANTED, c->npieces);
+	c->sparse = bs_clean_sparse(e, seg);
+	memset(c->pieces, c->sparse ? BS_CLEAN_ABSENT : BS_CLEAN_WANTED, c->npieces);
 }
 
 void bs_clean_read_want(struct bs_engine *e, uint32_t off, uint32_t len)
