@@ -116,7 +116,7 @@ static void prepare(struct file_device *d, struct bs_devio *io)
 
 	if (io->op == BS_DEV_FLUSH) {
 		io_prep_fdsync(&s->cb, d->fd);
-	} else if (skip == 0) {
+	} else if (skip == 0 && io->iovcnt > 1) {
 		if (io->op == BS_DEV_READ)
 			io_prep_preadv(&s->cb, d->fd, io->iov, io->iovcnt, (long long)io->offset);
 		else
