@@ -1,12 +1,13 @@
 #include "blockstore/fiber.h"
 
+#include "blockstore/context.h"
 #include "common/bytes.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #define STACK_SIZE ((size_t)512 << 10)
 #else
@@ -17,7 +18,7 @@
 #endif
 
 struct bs_fiber {
-	ucontext_t ctx;
+	struct bs_context ctx;
 	struct bs_fiber_pool *pool;
 	struct bs_fiber *next;
 	void (*fn)(void *arg);
@@ -35,7 +36,7 @@ struct bs_fiber {
 };
 
 struct bs_fiber_pool {
-	ucontext_t main;
+	struct bs_context main;
 	struct bs_fiber *fibers, *free, *here;
 	struct bs_waitq ready;
 	unsigned count, idle;
@@ -81,7 +82,7 @@ static void enter(struct bs_fiber_pool *p, struct bs_fiber *f)
 	p->main_tsan = __tsan_get_current_fiber();
 	__tsan_switch_to_fiber(f->tsan, 0);
 #endif
-	swapcontext(&p->main, &f->ctx);
+	bs_context_switch(&p->main, &f->ctx);
 #if defined(__SANITIZE_ADDRESS__)
 	__sanitizer_finish_switch_fiber(p->main_fake, NULL, NULL);
 #endif
@@ -103,16 +104,15 @@ static void leave(struct bs_fiber *f)
 #if defined(__SANITIZE_THREAD__)
 	__tsan_switch_to_fiber(p->main_tsan, 0);
 #endif
-	swapcontext(&f->ctx, &p->main);
+	bs_context_switch(&f->ctx, &p->main);
 #if defined(__SANITIZE_ADDRESS__)
 	__sanitizer_finish_switch_fiber(f->fake, &p->main_stack, &p->main_size);
 #endif
 }
 
-/* makecontext passes ints only, so the pointer travels as two halves. */
-static void body(unsigned hi, unsigned lo)
+static void body(void *arg)
 {
-	struct bs_fiber *f = (struct bs_fiber *)((uintptr_t)hi << 32 | lo);
+	struct bs_fiber *f = arg;
 
 #if defined(__SANITIZE_ADDRESS__)
 	__sanitizer_finish_switch_fiber(f->fake, &f->pool->main_stack, &f->pool->main_size);
@@ -133,12 +133,11 @@ static int fiber_init(struct bs_fiber_pool *p, struct bs_fiber *f)
 		f->stack = NULL;
 		return VS_E_NOMEM;
 	}
-	getcontext(&f->ctx);
-	f->ctx.uc_stack.ss_sp = f->stack;
-	f->ctx.uc_stack.ss_size = STACK_SIZE;
-	f->ctx.uc_link = NULL;
-	makecontext(&f->ctx, (void (*)(void))body, 2, (unsigned)((uintptr_t)f >> 32),
-		    (unsigned)(uintptr_t)f);
+#if defined(__SANITIZE_ADDRESS__)
+	/* marks of fibers that never returned may be left from when it was their stack */
+	__asan_unpoison_memory_region(f->stack, STACK_SIZE);
+#endif
+	bs_context_make(&f->ctx, f->stack, STACK_SIZE, body, f);
 #if defined(__SANITIZE_THREAD__)
 	f->tsan = __tsan_create_fiber(0);
 #endif

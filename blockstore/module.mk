@@ -3,7 +3,7 @@ blockstore_SRCS := \
 	blockstore/checkpoint_place.c blockstore/checkpoint_seg.c \
 	blockstore/checkpoint_unit.c blockstore/clean.c \
 	blockstore/clean_move.c blockstore/clean_pick.c blockstore/clean_read.c \
-	blockstore/content.c blockstore/device.c blockstore/device_file.c \
+	blockstore/content.c blockstore/context.c blockstore/device.c blockstore/device_file.c \
 	blockstore/device_helper.c blockstore/device_open.c blockstore/devices.c blockstore/discard.c blockstore/drop.c blockstore/drop_run.c \
 	blockstore/dry.c blockstore/exact.c blockstore/thick.c \
 	blockstore/engine.c \
@@ -21,5 +21,5 @@ blockstore_SRCS := \
 	blockstore/volume.c blockstore/volume_change.c blockstore/warm.c blockstore/work.c
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_port.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
-	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_drop_run.c \
+	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_drop_run.c tests/unit/test_fiber.c \
 	tests/unit/test_store_clean.c tests/unit/test_store_flush.c tests/unit/test_stock.c
