@@ -150,7 +150,8 @@ static int write_out(struct bs_engine *e)
 static void reuse(struct bs_engine *e)
 {
 	bs_segs_unhold(e);
-	for (uint32_t i = 0; e->segs.nfreeing && i < e->segs.count; i += SEGMENTS_PER_STEP) {
+	for (uint32_t i = 0; (e->segs.nfreeing || e->segs.shut) && i < e->segs.count;
+	     i += SEGMENTS_PER_STEP) {
 		bs_segs_reuse(e, e->sb.checkpoint, i, VS_MIN(i + SEGMENTS_PER_STEP, e->segs.count));
 		if (bs_ck_pace(e, e->cfg.checkpoint_step))
 			return;
@@ -243,7 +244,8 @@ void bs_checkpoint_start(struct bs_engine *e)
 {
 	bool stopped = e->stopping && !e->working && !e->drops.busy; /* those may wait for one */
 
-	if (e->checkpointing || e->checkpoint_waiters || e->read_only || e->failed || stopped || e->recovering || !due(e))
+	if (e->checkpointing || e->checkpoint_waiters || e->read_only || e->failed || stopped ||
+	    e->recovering || !due(e))
 		return;
 	(void)bs_fiber_start(e->fibers, checkpoint_fiber, e);
 }

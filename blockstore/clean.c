@@ -71,7 +71,7 @@ static void set_pace(struct bs_engine *e, uint32_t seg)
 	struct bs_cleaner *c = e->cleaner;
 	uint64_t live = e->segs.seg[seg].ent.live, size = e->segs.size;
 
-	c->percent = 150 * live / (size - live) + 1;
+	c->percent = 150 * live / (size - VS_MIN(live, size - 1)) + 1;
 	c->clients_at = client_bytes(e);
 	c->moved = c->step = 0;
 }
@@ -95,6 +95,9 @@ static void rest_until_checkpoint(struct bs_engine *e)
 
 static void nothing_to_clean(struct bs_engine *e)
 {
+	e->segs.emptying = false; /* evacuate.c looks again after a checkpoint */
+	if (!bs_segs_low(e))
+		return;
 	bs_drops_ask(e);
 	e->clean_stuck = !e->checkpointing && !e->segs.nfreeing && !e->segs.emptied && !e->works &&
 			 !bs_drops_pending(e) && e->cleaner->leaves <= e->sb.checkpoint &&
@@ -123,11 +126,16 @@ static void cleaned(struct bs_engine *e, uint32_t seg, int rc)
 	e->count.cleaned++;
 }
 
+static bool wanted(const struct bs_engine *e)
+{
+	return bs_segs_low(e) || e->segs.emptying;
+}
+
 static void clean_fiber(void *arg)
 {
 	struct bs_engine *e = arg;
 
-	while (bs_segs_low(e) && !e->failed && !e->stopping && !e->read_only) {
+	while (wanted(e) && !e->failed && !e->stopping && !e->read_only) {
 		uint32_t seg = bs_clean_pick(e);
 		int rc;
 
@@ -164,7 +172,7 @@ void bs_clean_start(struct bs_engine *e)
 	struct bs_cleaner *c = e->cleaner;
 
 	if (e->cleaning || e->read_only || e->failed || e->stopping || e->recovering ||
-	    !bs_segs_low(e)) {
+	    !wanted(e)) {
 		if (!bs_segs_low(e))
 			e->clean_stuck = false;
 		return;

@@ -48,6 +48,12 @@ bool bs_clean_wants_checkpoint(const struct bs_engine *e)
 	       e->segs.nfree > least_reserve(e, 0) + cost;
 }
 
+/* It is to be empty, whatever that gains. */
+static bool leaves(const struct bs_engine *e, const struct bs_seg *g)
+{
+	return g->shut && e->segs.emptying && !short_of_segments(e);
+}
+
 static bool worth(const struct bs_engine *e, uint32_t seg)
 {
 	const struct bs_seg *g = &e->segs.seg[seg];
@@ -59,7 +65,7 @@ static bool worth(const struct bs_engine *e, uint32_t seg)
 		return false;
 	return (g->ent.state == BS_SEG_LOG || g->ent.state == BS_SEG_META) && !g->bad &&
 	       !bs_seg_busy(e, seg) && g->ent.live != 0 &&
-	       g->ent.live < e->segs.size / 100 * BS_CLEAN_WORTH;
+	       (leaves(e, g) || g->ent.live < e->segs.size / 100 * BS_CLEAN_WORTH);
 }
 
 bool bs_clean_sparse(const struct bs_engine *e, uint32_t seg)
@@ -84,6 +90,8 @@ static uint64_t score(const struct bs_engine *e, uint32_t seg)
 
 	if (short_of_segments(e))
 		return gain;
+	if (leaves(e, &e->segs.seg[seg]))
+		return UINT64_MAX;
 	return gain * VS_MIN(age, UINT64_C(1) << 48) / ((read + ent->live) / BS_PAGE + 1);
 }
 

@@ -17,7 +17,7 @@ static bool idle(const struct bs_seg *g)
 {
 	bool hasty = bs_planted(HASTY_DISCARD) && g->ent.state == BS_SEG_FREEING;
 
-	return (g->ent.state == BS_SEG_FREE || hasty) && !g->readers && !g->writers;
+	return (g->ent.state == BS_SEG_FREE || hasty) && !g->shut && !g->readers && !g->writers;
 }
 
 static int run(struct bs_engine *e, enum bs_devop op, uint32_t seg)
@@ -122,7 +122,7 @@ void bs_discard_open(struct bs_engine *e)
 	struct bs_segs *s = &e->segs;
 
 	for (uint32_t seg = 0; seg < s->count && e->cfg.discard && !e->read_only; seg++) {
-		s->seg[seg].discard = s->seg[seg].ent.state == BS_SEG_FREE;
+		s->seg[seg].discard = s->seg[seg].ent.state == BS_SEG_FREE && !s->seg[seg].shut;
 		s->discards += s->seg[seg].discard;
 	}
 	e->discard_due = e->env.now_ns(e->env.arg) + e->cfg.discard_ns / PERIODS;

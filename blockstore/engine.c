@@ -3,6 +3,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/clean.h"
 #include "blockstore/discard.h"
+#include "blockstore/evacuate.h"
 #include "blockstore/exact_int.h"
 #include "blockstore/index_save.h"
 #include "blockstore/mend.h"
@@ -265,6 +266,7 @@ static void background(struct bs_engine *e)
 	bs_drops_start(e);
 	bs_mend_start(e);
 	bs_resilver_start(e);
+	bs_evacuate_start(e);
 	bs_discard_start(e);
 	bs_clean_start(e);
 	bs_index_start(e);
@@ -323,7 +325,7 @@ static bool busy(const struct bs_engine *e)
 	return e->thick.counting || bs_exact_busy(e) || bs_index_busy(e) || e->checkpointing ||
 	       e->cleaning || e->working || e->drops.busy || e->owner_busy || e->op_fibers ||
 	       e->calls_running || e->calls_first || e->reads_in_flight || e->remending ||
-	       e->resilvering || e->discarding;
+	       e->resilvering || e->evacuating || e->discarding;
 }
 
 int bs_engine_stop(struct bs_engine *e, struct vs_error *err)
@@ -428,9 +430,9 @@ void bs_engine_info(struct bs_engine *e, struct bs_store_info *out)
 	out->referenced_bytes = e->references * BS_BLOCK;
 	out->segments = s->count;
 	out->free_segments = s->nfree;
-	used = (uint64_t)(s->count - s->nfree) * s->size;
+	used = (uint64_t)(s->count - s->shut - s->nfree) * s->size;
 	out->reclaimable_bytes = used > s->live ? used - s->live : 0;
-	out->reserved_bytes = (uint64_t)s->count * s->size - s->live_limit;
+	out->reserved_bytes = (uint64_t)(s->count - s->shut) * s->size - s->live_limit;
 	out->thick_reserved_bytes = bs_thick_unused(e);
 	if (out->thick_reserved_bytes && e->thick.gain == UINT64_MAX)
 		e->thick.wanted = true; /* the next who asks gets it more exactly */

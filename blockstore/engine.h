@@ -171,7 +171,8 @@ struct bs_engine {
 
 	/* background; work_wait: something of it has ended */
 	bool checkpointing, checkpoint_wanted, cleaning, working, clean_stuck, work_stuck;
-	bool cutting;		     /* no change is applied until the cut is made */
+	bool cutting; /* no change is applied until the cut is made */
+	bool evacuating, evacuate_stuck;
 	unsigned checkpoint_waiters; /* the background starts none */
 	struct bs_waitq checkpoint_wait, work_wait, drained_wait;
 	struct bs_checkpoint *checkpoint;

@@ -25,7 +25,7 @@ static bool is_free(const struct bs_engine *e, uint32_t seg)
 {
 	const struct bs_seg *g = &e->segs.seg[seg];
 
-	return g->ent.state == BS_SEG_FREE && !g->readers && !g->writers;
+	return g->ent.state == BS_SEG_FREE && !g->shut && !g->readers && !g->writers;
 }
 
 static uint32_t next_free(const struct bs_engine *e, uint32_t from)

@@ -6,7 +6,7 @@ blockstore_SRCS := \
 	blockstore/content.c blockstore/context.c blockstore/device.c blockstore/device_file.c \
 	blockstore/device_helper.c blockstore/device_open.c blockstore/devices.c blockstore/discard.c blockstore/drop.c blockstore/drop_run.c \
 	blockstore/dry.c blockstore/exact.c blockstore/thick.c \
-	blockstore/engine.c \
+	blockstore/engine.c blockstore/evacuate.c \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
 	blockstore/log.c blockstore/log_flush.c blockstore/log_format.c blockstore/logread.c blockstore/map.c blockstore/map_diff.c \

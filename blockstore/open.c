@@ -240,6 +240,11 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	e->recovering = rc != 0; /* nothing runs in the background of a store that does not open */
 	if (rc || e->read_only)
 		return rc;
+	if (bs_pool_segments(e->pool) > e->segs.count) { /* power was lost while it grew */
+		rc = bs_segs_grow(e, bs_pool_segments(e->pool));
+		if (rc)
+			return vs_fail(r->err, rc, "cannot use all devices: %s", vs_err_text(rc));
+	}
 	bs_discard_open(e);
 	for (unsigned i = 0; i < 2 && rc == 0; i++) /* both superblocks know the new epoch */
 		rc = bs_checkpoint_run(e, false);
@@ -266,7 +271,8 @@ static int open_pool(struct bs_engine *e, struct bs_device *const *devs, unsigne
 	e->read_only = e->cfg.read_only || e->dev->read_only;
 	e->pool->event = pool_event;
 	e->pool->event_arg = e;
-	e->pool_changed = found.changed;
+	/* a device that was being added has its label before segments of it count */
+	e->pool_changed = found.changed || bs_pool_segments(e->pool) > e->sb.segments;
 	for (unsigned i = 0; i < found.nnotes; i++)
 		bs_engine_event(e, found.note[i].severity, "device", "%s", found.note[i].text);
 	rc = judge_features(e, err);

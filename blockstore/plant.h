@@ -41,6 +41,7 @@
 	X(NO_LOCKS, "parts of blocks merged without a lock")                            \
 	X(STALE_SIDE, "a mirror's side that was absent taken as in sync")               \
 	X(UNCOPIED, "a resilver that copies nothing")                                   \
+	X(HASTY_WIPE, "a device wiped before the others know that it goes")             \
 	X(ONE_SIDED, "a replay that leaves a unit on one side of a mirror")             \
 	X(UNHELD, "a checkpoint kept readable whose segments are used again")           \
 	X(LONE_ALIAS, "an alias whose references do not hold what stores it")           \

@@ -126,6 +126,29 @@ uint16_t bs_pool_written(const struct bs_pool *p, uint32_t seg)
 	return members(p, bs_pool_range(p, seg)->group, false);
 }
 
+uint32_t bs_pool_segments(const struct bs_pool *p)
+{
+	const struct bs_range *last = &p->tab.range[p->tab.nranges - 1];
+
+	return p->plain ? 0 : last->first + last->count;
+}
+
+bool bs_pool_shut(const struct bs_pool *p, uint16_t group)
+{
+	unsigned leaving = 0;
+
+	if (group == BS_POOL_NOWHERE)
+		return true;
+	for (unsigned i = 0; i < p->tab.ndevs; i++) {
+		if (p->tab.dev[i].group != group || p->tab.dev[i].state == BS_MEMBER_NONE)
+			continue;
+		if (p->tab.dev[i].state != BS_MEMBER_LEAVING)
+			return false;
+		leaving++;
+	}
+	return leaving > 0;
+}
+
 bool bs_pool_can_drop(const struct bs_pool *p, unsigned i)
 {
 	return (members(p, p->tab.dev[i].group, true) & ~(1u << i)) != 0;

@@ -106,6 +106,9 @@ void bs_pool_drop(struct bs_pool *p, unsigned i, const char *why);
 bool bs_pool_can_drop(const struct bs_pool *p, unsigned i); /* another one is in sync */
 bool bs_pool_live(const struct bs_pool *p, unsigned i);	    /* here, and neither missing nor gone */
 bool bs_pool_has(const struct bs_pool *p, const struct bs_device *dev);
+/* Nothing new goes to the group's segments: all of its devices leave, or are gone. */
+bool bs_pool_shut(const struct bs_pool *p, uint16_t group);
+uint32_t bs_pool_segments(const struct bs_pool *p); /* that the ranges have; 0: plain */
 /* Where a segment lies: group and slot. */
 const struct bs_range *bs_pool_range(const struct bs_pool *p, uint32_t seg);
 /* The device fields of a segment's entry. */

@@ -1,6 +1,8 @@
 #include "blockstore/pool_change.h"
 
 #include "blockstore/checkpoint.h"
+#include "blockstore/evacuate.h"
+#include "blockstore/plant.h"
 #include "blockstore/resilver.h"
 
 #include <stdio.h>
@@ -272,6 +274,8 @@ static struct bs_device *take_out(struct bs_engine *e, unsigned i, struct vs_err
 	struct bs_pool *p = e->pool;
 	struct bs_device *dev = p->side[i].dev;
 
+	if (bs_planted(HASTY_WIPE) && dev)
+		wipe(e, dev, p->tab.dev[i].size);
 	p->tab.dev[i].state = BS_MEMBER_NONE;
 	if (settled(e, err) || !dev)
 		return dev;
@@ -280,6 +284,86 @@ static struct bs_device *take_out(struct bs_engine *e, unsigned i, struct vs_err
 	wipe(e, dev, p->tab.dev[i].size);
 	p->side[i].dev = NULL;
 	return dev;
+}
+
+/* The only one of its group that is here: other groups take what it holds. */
+static int begin_to_part(struct bs_engine *e, unsigned i, struct vs_error *err)
+{
+	struct bs_pool *p = e->pool;
+	const char *name = bs_pool_name(p, i);
+	bool others = false;
+	int rc;
+
+	if (e->read_only || e->failed)
+		return vs_fail(err, e->failed ? VS_E_FAILED : VS_E_ROFS,
+			       "the store cannot be changed: %s", e->why);
+	for (unsigned k = 0; k < p->tab.ndevs; k++) {
+		if (k == i || p->tab.dev[k].state == BS_MEMBER_NONE)
+			continue;
+		if (p->tab.dev[k].group == p->tab.dev[i].group)
+			return vs_fail(err, VS_E_NOTSUP,
+				       "%s has what its mirror lacks: remove that one first, or "
+				       "wait until it is in sync",
+				       name);
+		others |= !bs_pool_shut(p, p->tab.dev[k].group);
+	}
+	if (!others || !p->side[i].dev)
+		return vs_fail(err, VS_E_NOTSUP,
+			       "%s has data that no other device has: replace it, or add a mirror "
+			       "of it and wait until that is in sync",
+			       name);
+	e->evacuate_stuck = false;
+	if (p->tab.dev[i].state == BS_MEMBER_LEAVING)
+		return 0;
+	rc = bs_evacuate_shut(e, p->tab.dev[i].group);
+	if (rc == VS_E_NOSPC)
+		return vs_fail(err, rc,
+			       "the other devices have no room for what %s holds: delete "
+			       "something, or add a device first",
+			       name);
+	if (rc)
+		return vs_fail(err, rc, "%s cannot be emptied: %s", name, vs_err_text(rc));
+	p->tab.dev[i].state = BS_MEMBER_LEAVING;
+	return settled(e, err);
+}
+
+static bool is_empty(const struct bs_engine *e, uint16_t group)
+{
+	for (uint32_t seg = 0; seg < e->segs.count; seg++)
+		if (bs_pool_range(e->pool, seg)->group == group &&
+		    e->segs.seg[seg].ent.state != BS_SEG_FREE)
+			return false;
+	return true;
+}
+
+void bs_pool_part(struct bs_engine *e)
+{
+	struct bs_pool *p = e->pool;
+
+	for (unsigned i = 0; i < p->tab.ndevs; i++) {
+		uint16_t group = p->tab.dev[i].group;
+		struct bs_device *dev;
+
+		if (p->tab.dev[i].state != BS_MEMBER_LEAVING || !bs_pool_shut(p, group) ||
+		    !is_empty(e, group))
+			continue;
+		for (unsigned k = 0; k < p->tab.nranges; k++)
+			if (p->tab.range[k].group == group)
+				p->tab.range[k].group = BS_POOL_NOWHERE;
+		dev = take_out(e, i, NULL);
+		if (dev && !p->failed)
+			bs_engine_event(e, BS_INFO, "device", "%s is empty and can be taken away",
+					dev->name);
+	}
+}
+
+bool bs_pool_parting(const struct bs_pool *p)
+{
+	for (unsigned i = 0; i < p->tab.ndevs; i++)
+		if (p->tab.dev[i].state == BS_MEMBER_LEAVING &&
+		    bs_pool_shut(p, p->tab.dev[i].group))
+			return true;
+	return false;
 }
 
 int bs_pool_leave(struct bs_engine *e, const char *name, struct bs_device **gone,
@@ -292,10 +376,7 @@ int bs_pool_leave(struct bs_engine *e, const char *name, struct bs_device **gone
 	if (i < 0)
 		return no_device(name, err);
 	if (!bs_pool_can_drop(p, (unsigned)i))
-		return vs_fail(err, VS_E_NOTSUP,
-			       "%s has data that no other device has: replace it, or add a mirror "
-			       "of it and wait until that is in sync",
-			       name);
+		return begin_to_part(e, (unsigned)i, err);
 	*gone = take_out(e, (unsigned)i, err);
 	return p->failed ? VS_E_IO : 0;
 }
@@ -396,7 +477,9 @@ int bs_pool_grow(struct bs_engine *e, uint64_t *bytes, struct vs_error *err)
 
 void bs_pool_list(struct bs_engine *e, struct bs_device_info *out, size_t max, size_t *n)
 {
-	static const enum bs_device_state states[] = {[BS_MEMBER_SYNC] = BS_DEVICE_SYNC,
+	/* without an entry, but not yet let go: the others are being told */
+	static const enum bs_device_state states[] = {[BS_MEMBER_NONE] = BS_DEVICE_LEAVING,
+						      [BS_MEMBER_SYNC] = BS_DEVICE_SYNC,
 						      [BS_MEMBER_RESILVER] = BS_DEVICE_RESILVERING,
 						      [BS_MEMBER_MISSING] = BS_DEVICE_MISSING,
 						      [BS_MEMBER_LEAVING] = BS_DEVICE_LEAVING};
@@ -407,7 +490,7 @@ void bs_pool_list(struct bs_engine *e, struct bs_device_info *out, size_t max, s
 		const struct bs_pool_side *s = &p->side[i];
 		struct bs_device_info *d = &out[*n];
 
-		if (p->tab.dev[i].state == BS_MEMBER_NONE)
+		if (p->tab.dev[i].state == BS_MEMBER_NONE && !s->dev)
 			continue;
 		*d = (struct bs_device_info){.uuid = p->tab.dev[i].uuid,
 					     .state = states[p->tab.dev[i].state],

@@ -90,6 +90,8 @@ static int check_range(const struct bs_devtab *t, const struct bs_range *r, uint
 	uint64_t end = (uint64_t)r->slot + r->count;
 	unsigned devices = 0;
 
+	if (r->group == BS_POOL_NOWHERE)
+		return 0;
 	for (unsigned i = 0; i < t->ndevs; i++) {
 		if (t->dev[i].group != r->group)
 			continue;

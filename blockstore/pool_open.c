@@ -276,10 +276,62 @@ static bool replaced(const struct opening *o, unsigned i)
 	return false;
 }
 
+/* Segments that the newest superblock knows. */
+static uint32_t segments_of(const struct opening *o)
+{
+	const struct bs_super *best = NULL;
+
+	for (unsigned i = 0; i < o->tab.ndevs; i++)
+		if (o->by[i] && (!best || newer(newest(o->by[i]), best)))
+			best = newest(o->by[i]);
+	return best ? best->segments : UINT32_MAX;
+}
+
+static bool here(const struct opening *o, uint16_t group)
+{
+	for (unsigned i = 0; i < o->tab.ndevs; i++)
+		if (o->by[i] && o->tab.dev[i].group == group)
+			return true;
+	return false;
+}
+
+static bool unborn(const struct bs_devtab *t, uint16_t group, uint32_t segments)
+{
+	for (unsigned i = 0; i < t->nranges; i++)
+		if (t->range[i].group == group && t->range[i].first < segments)
+			return false;
+	return group != BS_POOL_NOWHERE;
+}
+
+/*
+ * Power was lost while a device made the store larger, before the device heard of it: no superblock
+ * knows its segments, so nothing can be on it, and it is as if it had not been added.
+ */
+static void forget_unborn(struct opening *o)
+{
+	struct bs_devtab *t = &o->tab;
+	uint32_t segments = segments_of(o);
+
+	while (t->nranges > 1 && unborn(t, t->range[t->nranges - 1].group, segments) &&
+	       !here(o, t->range[t->nranges - 1].group)) {
+		uint16_t group = t->range[--t->nranges].group;
+
+		for (unsigned i = 0; i < t->ndevs; i++)
+			if (t->dev[i].group == group)
+				t->dev[i].state = BS_MEMBER_NONE;
+		o->found->changed = true;
+		note(o->found, BS_WARNING,
+		     "a device was being added when power was lost, and is not part of the store: "
+		     "add it again");
+	}
+}
+
 static int judge_states(struct opening *o, struct vs_error *err)
 {
-	struct bs_devtab was = o->tab;
+	struct bs_devtab was;
 
+	forget_unborn(o);
+	was = o->tab;
 	for (unsigned i = 0; i < was.ndevs; i++) {
 		struct bs_devent *d = &o->tab.dev[i];
 		char uuid[VS_UUID_TEXT];
@@ -293,7 +345,7 @@ static int judge_states(struct opening *o, struct vs_error *err)
 			     "%s was absent while others were written: it is brought up to date",
 			     o->by[i]->dev->name);
 		}
-		if (o->by[i])
+		if (o->by[i] || was.dev[i].state == BS_MEMBER_NONE)
 			continue;
 		if (!replaced(o, i))
 			return vs_fail(err, VS_E_NOENT,

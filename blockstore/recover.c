@@ -263,6 +263,14 @@ static int replay_log(struct bs_engine *e, struct bs_replay *r)
 	return r->error;
 }
 
+/* The entry says again where the device table has it; where nobody has it nothing may live. */
+static bool fits(const struct bs_segent *ent, const struct bs_segent *at)
+{
+	if (at->dev[0] == BS_POOL_NOWHERE)
+		return ent->state == BS_SEG_FREE;
+	return ent->slot[0] == at->slot[0] && ent->dev[0] == at->dev[0] && ent->copies == 1;
+}
+
 static int load_segments(struct bs_engine *e)
 {
 	uint64_t leaves = VS_DIV_UP(e->segs.count, BS_SEGENTS_PER_PAGE);
@@ -283,12 +291,10 @@ static int load_segments(struct bs_engine *e)
 			bs_segent_get(f->data + i * BS_SEGENT_SIZE, ent);
 			bs_pool_place(e->pool, seg, &at);
 			if (ent->state > BS_SEG_FREEING || ent->live > e->segs.size ||
-			    (ent->live && ent->state == BS_SEG_FREE) ||
-			    ent->slot[0] != at.slot[0] || ent->dev[0] != at.dev[0] ||
-			    ent->copies != 1)
+			    (ent->live && ent->state == BS_SEG_FREE) || !fits(ent, &at))
 				return VS_E_CORRUPT;
-			e->segs.nfree += ent->state == BS_SEG_FREE;
-			e->segs.nfreeing += ent->state == BS_SEG_FREEING;
+			e->segs.nfree += !e->segs.seg[seg].shut && ent->state == BS_SEG_FREE;
+			e->segs.nfreeing += !e->segs.seg[seg].shut && ent->state == BS_SEG_FREEING;
 			e->segs.live += ent->live;
 		}
 		bs_frames_unkeep(e);

@@ -18,8 +18,11 @@ int bs_segs_init(struct bs_engine *e, uint32_t count, uint32_t size)
 	if (!s->seg || !s->dirty || bs_segcut_fit(e, count))
 		return VS_E_NOMEM;
 	/* where the table's own pages are found before it is read: in segments of this kind only */
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		bs_pool_place(e->pool, i, &s->seg[i].ent);
+		s->seg[i].shut = bs_pool_shut(e->pool, bs_pool_range(e->pool, i)->group);
+		s->shut += s->seg[i].shut;
+	}
 	return 0;
 }
 
@@ -36,26 +39,60 @@ void bs_segs_destroy(struct bs_segs *s)
  * The last segments are for checkpoints and for the log and checkpoints of a recovery; the cleaner
  * may use all but those, deletions all but what the cleaner needs too, data all but a little more.
  */
-void bs_segs_reserves(struct bs_engine *e)
+static void reserves(const struct bs_engine *e, uint32_t count, uint32_t reserve[BS_NEEDS])
 {
-	struct bs_segs *s = &e->segs;
 	uint64_t pages = 2u * (uint64_t)e->frames.dirty_limit + 64;
 	uint64_t heads = VS_DIV_UP(pages, BS_CK_UNIT_PAGES);
-	uint64_t meta = VS_DIV_UP((pages + heads) * BS_PAGE, s->size) + 3;
+	uint64_t meta = VS_DIV_UP((pages + heads) * BS_PAGE, e->segs.size) + 3;
 	uint64_t system = 2 * meta + 4;
 	uint64_t data = system + system / 2 + 4;
 
-	s->reserve[BS_NEED_SYSTEM] = 0;
-	s->reserve[BS_NEED_CLEAN] = (uint32_t)VS_MIN(meta + 7, s->count / 5);
-	s->reserve[BS_NEED_DELETE] = (uint32_t)VS_MIN(system, s->count / 4);
-	s->reserve[BS_NEED_DATA] = (uint32_t)VS_MIN(data, s->count / 3);
-	s->reserve[BS_NEED_THICK] = s->reserve[BS_NEED_DATA];
-	/*
-	 * Below the limit there is either room for data or a segment that the cleaner empties with
-	 * gain: those that it does not touch are filled to BS_CLEAN_WORTH, and a few are busy.
-	 */
-	s->live_limit = (uint64_t)(s->count - s->reserve[BS_NEED_DATA] - BS_SEGS_BUSY) * s->size /
-			100 * BS_CLEAN_WORTH;
+	reserve[BS_NEED_SYSTEM] = 0;
+	reserve[BS_NEED_CLEAN] = (uint32_t)VS_MIN(meta + 7, count / 5);
+	reserve[BS_NEED_DELETE] = (uint32_t)VS_MIN(system, count / 4);
+	reserve[BS_NEED_DATA] = (uint32_t)VS_MIN(data, count / 3);
+	reserve[BS_NEED_THICK] = reserve[BS_NEED_DATA];
+}
+
+/*
+ * Below the limit there is either room for data or a segment that the cleaner empties with gain:
+ * those that it does not touch are filled to BS_CLEAN_WORTH, and a few are busy.
+ */
+uint64_t bs_segs_limit(const struct bs_engine *e, uint32_t count)
+{
+	uint32_t reserve[BS_NEEDS], busy;
+
+	reserves(e, count, reserve);
+	busy = reserve[BS_NEED_DATA] + BS_SEGS_BUSY;
+	return count <= busy ? 0 : (uint64_t)(count - busy) * e->segs.size / 100 * BS_CLEAN_WORTH;
+}
+
+void bs_segs_reserves(struct bs_engine *e)
+{
+	struct bs_segs *s = &e->segs;
+
+	reserves(e, s->count - s->shut, s->reserve);
+	s->live_limit = bs_segs_limit(e, s->count - s->shut);
+}
+
+void bs_segs_shut(struct bs_engine *e, uint16_t group)
+{
+	struct bs_segs *s = &e->segs;
+
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct bs_seg *g = &s->seg[i];
+
+		if (g->shut || bs_pool_range(e->pool, i)->group != group)
+			continue;
+		g->shut = true;
+		s->shut++;
+		s->nfree -= g->ent.state == BS_SEG_FREE;
+		s->nfreeing -= g->ent.state == BS_SEG_FREEING;
+		s->discards -= g->discard;
+		g->discard = false;
+		bs_stock_drop(s, i);
+	}
+	bs_segs_reserves(e);
 }
 
 /* The table as of the cut keeps the leaf of seg as it is. */
@@ -75,12 +112,12 @@ static void set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 	struct bs_segs *s = &e->segs;
 	struct bs_seg *g = &s->seg[seg];
 
-	s->nfree -= g->ent.state == BS_SEG_FREE;
-	s->nfreeing -= g->ent.state == BS_SEG_FREEING;
+	s->nfree -= !g->shut && g->ent.state == BS_SEG_FREE;
+	s->nfreeing -= !g->shut && g->ent.state == BS_SEG_FREEING;
 	g->ent.state = (uint8_t)state;
 	g->ent.stamp = stamp;
-	s->nfree += state == BS_SEG_FREE;
-	s->nfreeing += state == BS_SEG_FREEING;
+	s->nfree += !g->shut && state == BS_SEG_FREE;
+	s->nfreeing += !g->shut && state == BS_SEG_FREEING;
 	if (state == BS_SEG_FREE) { /* all that is written to it from now on goes to all sides */
 		s->behind -= g->behind;
 		g->behind = false;
@@ -88,10 +125,10 @@ static void set_state(struct bs_engine *e, uint32_t seg, enum bs_seg_state state
 	s->discards -= g->discard;
 	g->discard =
 	    (state == BS_SEG_FREE || (bs_planted(HASTY_DISCARD) && state == BS_SEG_FREEING)) &&
-	    e->cfg.discard && !e->recovering;
+	    e->cfg.discard && !e->recovering && !g->shut;
 	s->discards += g->discard;
 	g->freed = s->period;
-	if (state == BS_SEG_FREE && !e->recovering)
+	if (state == BS_SEG_FREE && !e->recovering && !g->shut)
 		bs_stock_put(s, seg);
 	else
 		bs_stock_drop(s, seg);
@@ -130,7 +167,7 @@ static bool usable(struct bs_engine *e, uint32_t seg)
 {
 	const struct bs_seg *g = &e->segs.seg[seg];
 
-	if (g->ent.state != BS_SEG_FREE || g->writers ||
+	if (g->ent.state != BS_SEG_FREE || g->shut || g->writers ||
 	    (g->readers && !bs_planted(REUSE_UNDER_READ)))
 		return false;
 	if (g->ent.live)

@@ -24,6 +24,7 @@ struct bs_seg {
 	bool discard;	  /* discard.h */
 	bool stocked;	  /* stock.h */
 	uint8_t freed;	  /* bs_segs.period as of then */
+	bool shut;	  /* nothing new goes there: its devices leave, or are gone (evacuate.h) */
 	uint64_t leaves;  /* the checkpoint after which its pages are elsewhere; 0: not asked to */
 };
 
@@ -55,7 +56,9 @@ struct bs_segs {
 		unsigned nbusy;
 	} cut;
 	uint32_t count, size;
-	uint32_t nfree, nfreeing;
+	uint32_t nfree, nfreeing; /* of those that are not shut */
+	uint32_t shut;
+	bool emptying;		   /* the cleaner goes for those that are shut */
 	uint32_t behind, discards; /* segments that are marked so */
 	uint32_t hint;
 	uint32_t stock[BS_STOCK_MAX], stock_named, nstocked; /* stock.h */
@@ -82,8 +85,12 @@ bool bs_segs_low(const struct bs_engine *e);
 /* So many more than the data reserve it keeps. */
 static inline uint32_t bs_segs_margin(const struct bs_segs *s)
 {
-	return VS_MAX(8u, s->count / 16);
+	return VS_MAX(8u, (s->count - s->shut) / 16);
 }
+/* Nothing new goes to the group's segments from now on. */
+void bs_segs_shut(struct bs_engine *e, uint16_t group);
+/* Bytes that may live in a store of so many segments. */
+uint64_t bs_segs_limit(const struct bs_engine *e, uint32_t count);
 /* Lets go of the checkpoint that is kept readable when space is short or its time is up. */
 void bs_segs_unhold(struct bs_engine *e);
 /* Checkpoint n is durable: what was empty before it is free. Of segments first to end. */

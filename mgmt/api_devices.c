@@ -1,5 +1,6 @@
 /* The store's devices: add, remove, grow; a resilver is followed as a task. */
 #include "blockstore/devices.h"
+#include "common/bytes.h"
 #include "common/loop.h"
 #include "mgmt/api.h"
 #include "mgmt/copy.h"
@@ -14,10 +15,21 @@
 struct follow {
 	struct mg_node *node;
 	char device[256];
+	bool leaves;
+	uint32_t first; /* segments that it held at first */
 };
 
-/* Whether the device is in sync by now; VS_E_IO when it was left out meanwhile. */
-static int look(const struct follow *f, struct mg_task *t, bool *done, struct vs_error *err)
+static void progress(struct follow *f, struct mg_task *t, const struct bs_device_info *info)
+{
+	f->first = VS_MAX(f->first, info->segments);
+	if (f->leaves)
+		mg_task_progress(t, f->first - info->segments, f->first);
+	else
+		mg_task_progress(t, info->segments - info->left, info->segments);
+}
+
+/* Whether the device is in sync, or gone, by now; VS_E_IO when it was left out meanwhile. */
+static int look(struct follow *f, struct mg_task *t, bool *done, struct vs_error *err)
 {
 	struct bs_device_info info[MG_STORES_MAX];
 	size_t count;
@@ -29,8 +41,8 @@ static int look(const struct follow *f, struct mg_task *t, bool *done, struct vs
 		if (strcmp(info[i].name, f->device) != 0)
 			continue;
 		*done &= info[i].state != BS_DEVICE_RESILVERING;
-		mg_task_progress(t, info[i].segments - info[i].left, info[i].segments);
-		if (info[i].state == BS_DEVICE_MISSING)
+		progress(f, t, &info[i]);
+		if (info[i].state == BS_DEVICE_MISSING && !f->leaves)
 			rc = vs_fail(err, VS_E_IO, "%s has failed and was left out", f->device);
 	}
 	return rc;
@@ -39,7 +51,7 @@ static int look(const struct follow *f, struct mg_task *t, bool *done, struct vs
 /* The store goes on by itself, also when the task is cancelled or the daemon ends. */
 static int run_follow(struct mg_task *t, void *arg, json_t **result, struct vs_error *err)
 {
-	const struct follow *f = arg;
+	struct follow *f = arg;
 	bool done = false;
 	int rc = look(f, t, &done, err);
 
@@ -49,21 +61,38 @@ static int run_follow(struct mg_task *t, void *arg, json_t **result, struct vs_e
 		(void)usleep(LOOK_US);
 		rc = look(f, t, &done, err);
 	}
+	if (rc == 0 && f->leaves)
+		rc = mg_devices_remember(f->node, err);
 	if (rc == 0)
 		*result = json_pack("{s:s}", "device", f->device);
 	return rc;
 }
 
+static int follow(struct mg_node *n, const char *kind, const char *device, bool leaves,
+		  struct mg_reply *reply, struct vs_error *err)
+{
+	struct mg_task_spec ts = {
+	    .kind = kind, .run = run_follow, .free = free, .subject = "store"};
+	struct follow *f = calloc(1, sizeof(*f));
+	json_t *task = NULL;
+	int rc;
+
+	if (!f)
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	f->node = n;
+	f->leaves = leaves;
+	mg_copy(f->device, sizeof(f->device), device);
+	ts.arg = f;
+	rc = mg_task_start(n->tasks, &ts, &task, err);
+	return mg_reply_task(rc, task, reply, err);
+}
+
 static int add(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
 	       struct vs_error *err)
 {
-	struct mg_task_spec ts = {
-	    .kind = "resilver", .run = run_follow, .free = free, .subject = "store"};
 	const char *path, *mirror_of = NULL, *replaces = NULL;
 	struct bs_device_add how = {0};
 	struct bs_device *dev;
-	struct follow *f;
-	json_t *task = NULL;
 	int force = 0;
 	int rc = mg_body(req, err, "{s:s, s?s, s?s, s?b}", "device", &path, "mirror_of", &mirror_of,
 			 "replaces", &replaces, "force", &force);
@@ -77,16 +106,7 @@ static int add(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 		rc = bs_devices_add(n->store, dev, &how, err);
 	if (rc == 0)
 		rc = mg_devices_remember(n, err);
-	if (rc)
-		return rc;
-	f = calloc(1, sizeof(*f));
-	if (!f)
-		return vs_fail(err, VS_E_NOMEM, "out of memory");
-	f->node = n;
-	mg_copy(f->device, sizeof(f->device), path);
-	ts.arg = f;
-	rc = mg_task_start(n->tasks, &ts, &task, err);
-	return mg_reply_task(rc, task, reply, err);
+	return rc ? rc : follow(n, "resilver", path, false, reply, err);
 }
 
 static int remove_device(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
@@ -99,7 +119,7 @@ static int remove_device(struct mg_node *n, const struct mg_request *req, struct
 		rc = bs_devices_remove(n->store, name, err);
 	if (rc == 0)
 		rc = mg_devices_remember(n, err);
-	return rc ? rc : mg_reply_json(reply, 200, json_pack("{s:s}", "device", name), err);
+	return rc ? rc : follow(n, "evacuate", name, true, reply, err);
 }
 
 static int grow(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,

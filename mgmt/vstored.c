@@ -37,8 +37,7 @@ static int serve(const struct mg_options *o, struct vs_error *err)
 	rc = mg_node_open(o, &node, err);
 	if (rc != 0)
 		return rc;
-	vs_info("ready: store %s, control socket %s/vstored.sock", o->stores.at[0],
-		node->state);
+	vs_info("ready: store %s, control socket %s/vstored.sock", o->stores.at[0], node->state);
 	mg_notify("READY=1");
 	while (read(fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
 		;

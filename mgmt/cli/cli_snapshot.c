@@ -34,9 +34,9 @@ static int create(struct cli *c)
 
 static int list(struct cli *c)
 {
-	json_t *answer = c->args.npos
-			     ? cli_call(c, "GET", NULL, "/v1/snapshots?volume=%s&wait=2", c->args.pos[0])
-			     : cli_call(c, "GET", NULL, "/v1/snapshots");
+	json_t *answer = c->args.npos ? cli_call(c, "GET", NULL, "/v1/snapshots?volume=%s&wait=2",
+						 c->args.pos[0])
+				      : cli_call(c, "GET", NULL, "/v1/snapshots");
 
 	return cli_fields_list(c, answer, list_fields);
 }

@@ -124,16 +124,17 @@ static int replace(struct cli *c)
 
 static int remove_device(struct cli *c)
 {
-	json_t *body = json_object(), *answer;
+	json_t *body = json_object(), *result;
 	int status = put_device(body, "device", c->args.pos[0]);
 
 	if (status != CLI_DONE) {
 		json_decref(body);
 		return status;
 	}
-	answer = cli_call(c, "POST", body, "/v1/store/remove");
-	return answer ? cli_done(c, answer, "%s is not part of the store any more", c->args.pos[0])
-		      : CLI_FAILED;
+	status =
+	    cli_task_run(c, cli_call(c, "POST", body, "/v1/store/remove"), "emptying", &result);
+	return result ? cli_done(c, result, "%s is not part of the store any more", c->args.pos[0])
+		      : status;
 }
 
 static int grow(struct cli *c)
@@ -166,7 +167,12 @@ const struct cli_command cli_store[] = {
 	 {0},
      },
      replace},
-    {"remove", "DEVICE", "take a mirror's side out of the store", NULL, remove_device},
+    {"remove", "DEVICE", "take a device out of the store",
+     (const struct cli_option[]){
+	 CLI_OPTION_DETACH,
+	 {0},
+     },
+     remove_device},
     {"grow", "", "use what the devices have grown by", NULL, grow},
     {0},
 };

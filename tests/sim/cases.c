@@ -256,5 +256,6 @@ const struct sim_case sim_cases[] = {
     {"changes between a checkpoint's steps", 24 * MIB, 400, sim_between_steps},
     {"thick volumes in a full store", 24 * MIB, 200, sim_thick},
     {"a store filled again and again", 18 * MIB, 120, sim_filled_again},
+    {"a second disk comes and one goes", 24 * MIB, 300, sim_extended},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

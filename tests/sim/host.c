@@ -234,12 +234,23 @@ static int join_call(struct bs_engine *e, struct bs_call *c)
 	return bs_pool_join(e, h->dev[1], has ? &label : NULL, &how, NULL);
 }
 
+static int extend_call(struct bs_engine *e, struct bs_call *c)
+{
+	struct sim_host *h = c->arg;
+	const struct bs_device_add how = {.force = true};
+	struct bs_super label;
+	bool has = bs_pool_read_super(h->dev[1], &label, NULL) == 0;
+
+	return bs_pool_join(e, h->dev[1], has ? &label : NULL, &how, NULL);
+}
+
 static int leave_call(struct bs_engine *e, struct bs_call *c)
 {
 	struct sim_host *h = vs_container_of(c, struct sim_host, change);
 	struct bs_device *gone;
+	int rc = bs_pool_leave(e, c->arg ? disks[1] : disks[0], &gone, NULL);
 
-	return bs_pool_leave(e, c->arg ? disks[1] : disks[0], &gone, NULL) ? VS_E_IO : h->changed;
+	return rc ? rc : h->changed;
 }
 
 static void change_done(struct bs_call *c)
@@ -264,6 +275,13 @@ void sim_host_join(struct sim_host *h)
 	if (h->ndevs == 1)
 		h->dev[h->ndevs++] = sim_disk_attach(sim_disk_partner(h->disk), h->clock);
 	change(h, join_call, h);
+}
+
+void sim_host_extend(struct sim_host *h)
+{
+	if (h->ndevs == 1)
+		h->dev[h->ndevs++] = sim_disk_attach(sim_disk_partner(h->disk), h->clock);
+	change(h, extend_call, h);
 }
 
 void sim_host_leave(struct sim_host *h, unsigned i)

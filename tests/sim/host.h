@@ -63,9 +63,9 @@ enum sim_admin_kind {
 	SIM_DRAIN,    /* as bs_store_drain */
 	SIM_EXACT,    /* name; exact, out */
 	/*
-	 * A whole pass; found and counts, out. rewrite: one content in so many gets its bytes again; rot: one
-	 * bit of one content of each step is flipped before it, rotten says how many; heal: those
-	 * get their bytes back and are found no more (rewritten).
+	 * A whole pass; found and counts, out. rewrite: one content in so many gets its bytes
+	 * again; rot: one bit of one content of each step is flipped before it, rotten says how
+	 * many; heal: those get their bytes back and are found no more (rewritten).
 	 */
 	SIM_SCRUB,
 	SIM_MERGE, /* one step of merging duplicates; merge, out */
@@ -113,6 +113,7 @@ bool sim_host_in_sync(const struct sim_host *h);
  * it is 1 until it is done. Once it is in the store it stays open until the host ends.
  */
 void sim_host_join(struct sim_host *h);
+void sim_host_extend(struct sim_host *h); /* it makes the store larger instead */
 void sim_host_leave(struct sim_host *h, unsigned i);
 /* An entry whose device is not here: power was lost before the device heard that it joins. */
 bool sim_host_forget(struct sim_host *h);

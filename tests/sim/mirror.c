@@ -174,6 +174,90 @@ static void join(struct world *w, struct workload *l)
 	}
 }
 
+static void extend(struct world *w, struct workload *l)
+{
+	for (unsigned i = 0; sim_host_sides(w->host) < 2; i++) {
+		if (i < 3)
+			maybe_silence(w, 150);
+		sim_host_extend(w->host);
+		workload_run(w, l, sim_below(&w->rng, 60));
+		await_change(w);
+		if (world_cut(w) || sim_one_in(&w->rng, 3))
+			crash(w);
+	}
+}
+
+/* Refused if what lives in the store, with what guests still write, has no room on one disk. */
+static bool leave(struct world *w, struct workload *l, unsigned goes)
+{
+	struct bs_store_info info;
+
+	sim_host_leave(w->host, goes);
+	workload_run(w, l, sim_below(&w->rng, 60));
+	for (unsigned i = 0; i < 200000 && sim_host_changed(w->host) == 1 && !world_cut(w); i++)
+		sim_require(world_turn(w) || world_cut(w), "a change of the devices never ends");
+	if (world_cut(w) || sim_host_changed(w->host) == 0)
+		return true;
+	sim_host_info(w->host, &info);
+	sim_require(sim_host_changed(w->host) == VS_E_NOSPC &&
+			info.physical_used_bytes > w->disk_size / 4,
+		    "a disk cannot leave: %s", vs_err_text(sim_host_changed(w->host)));
+	sim_trace("%llu bytes have no room on one disk",
+		  (unsigned long long)info.physical_used_bytes);
+	return false;
+}
+
+static bool gone(const struct world *w)
+{
+	return sim_host_sides(w->host) == 1 && sim_host_in_sync(w->host);
+}
+
+/* The store is larger by a second disk, and then one of the two is emptied and goes. */
+void sim_extended(struct world *w)
+{
+	unsigned goes = sim_below(&w->rng, 2);
+	struct workload l;
+
+	sim_disk_pair(w->disk, sim_u64(&w->rng));
+	sim_disk_pull(side(w, 1), true);
+	world_format(w);
+	world_open(w);
+	workload_default(w, &l);
+	workload_run(w, &l, 80);
+	sim_disk_pull(side(w, 1), false);
+	extend(w, &l);
+	for (unsigned i = sim_below(&w->rng, 3); i; i--) {
+		maybe_silence(w, 300);
+		workload_run(w, &l, 80);
+		crash(w);
+	}
+	maybe_silence(w, 60);
+	if (!leave(w, &l, goes))
+		return;
+	crash(w);
+	for (unsigned i = 0; i < 3 && sim_host_sides(w->host) == 2; i++) {
+		maybe_silence(w, 300);
+		workload_run(w, &l, 80);
+		if (world_cut(w) || sim_one_in(&w->rng, 2))
+			crash(w);
+	}
+	sim_disk_silence_at(w->disk, 0);
+	if (sim_host_sides(w->host) == 2 && sim_host_in_sync(w->host)) {
+		if (!leave(w, &l, goes)) /* power was lost before anybody knew */
+			return;
+	}
+	for (unsigned i = 0; i < 200000 && !gone(w); i++)
+		sim_require(world_turn(w), "nothing happens and the disk is not empty");
+	sim_require(gone(w), "the disk does not get empty");
+	workload_run(w, &l, 40);
+	world_settle(w);
+	world_die(w, sim_one_in(&w->rng, 2));
+	sim_disk_pull(side(w, goes), true);
+	world_recover(w, true, false);
+	world_recount(w, true);
+	world_stop(w);
+}
+
 /*
  * A second disk becomes a mirror of a store in use, and then one of the two goes; power is cut at
  * any time. What is in sync works alone.

@@ -15,6 +15,7 @@ void sim_stalled_reads(struct world *w);
 void sim_bad_disk(struct world *w);
 void sim_mirror(struct world *w);
 void sim_joined(struct world *w);
+void sim_extended(struct world *w);
 void sim_saved_index(struct world *w);
 void sim_merge(struct world *w);
 void sim_cut_administration(struct world *w);
