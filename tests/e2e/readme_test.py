@@ -11,6 +11,7 @@ import tap
 
 node = vs.Node()
 image = os.path.join(node.state, "debian.qcow2")
+mirror = os.path.join(node.state, "mirror.img")
 
 
 def tour():
@@ -24,7 +25,9 @@ def tour():
 
 def at_home(command):
     """The same command with places of ours, and the id that the reader copies from a list."""
-    command = command.replace("debian.qcow2", image).replace("/srv/vault", node.state + "/vault")
+    for place, ours in (("debian.qcow2", image), ("/srv/vault", node.state + "/vault"),
+                        ("/srv/mirror.img", mirror), ("/var/lib/vstore/store.img", node.store)):
+        command = command.replace(place, ours)
     if ":ID" in command:
         command = command.replace("vault:ID", node.json("backup", "list")[0]["id"])
     return shlex.split(command)
@@ -33,6 +36,7 @@ def at_home(command):
 def test_what_make_up_leaves():
     vs.run("qemu-img", "create", "-q", "-f", "qcow2", image, "64M")
     vs.run("qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 2M", image)
+    vs.run("truncate", "-s", "20G", mirror)
     demo = os.path.join(node.state, "demo")
     vs.run("as", "--32", "-o", demo + ".o", os.path.join(vs.ROOT, "packaging", "demo.S"))
     vs.run("ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", demo,
@@ -73,7 +77,9 @@ def test_the_tour():
 
 def test_what_the_tour_made():
     names = {v["name"] for v in node.json("volume", "list")}
-    assert names == {"demo", "second", "debian", "debian-restored", "web"}, names
+    assert names == {"demo", "second", "debian", "debian-restored", "web", "db"}, names
+    assert node.json("volume", "show", "db")["provisioning"] == "thick"
+    assert [d["state"] for d in node.json("store", "show")["devices"]] == ["in sync"] * 2
     node.vstore("vm", "stop", "web")
     node.vstore("vm", "stop", "demo")
     restored = os.path.join(node.state, "restored")
