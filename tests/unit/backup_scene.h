@@ -11,6 +11,8 @@
 #include "blockstore/io.h"
 #include "common/bytes.h"
 
+#include "tests/unit/files.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -96,11 +98,9 @@ static inline int scene_up_bare(void **state)
 static inline int scene_down_bare(void **state)
 {
 	struct env *e = *state;
-	char cmd[128];
 
 	bk_repo_close(e->repo);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", e->dir);
-	assert_int_equal(system(cmd), 0);
+	assert_int_equal(files_remove(e->dir), 0);
 	free(e);
 	return 0;
 }
@@ -192,17 +192,22 @@ static inline void check_clean(struct env *e)
 	assert_int_equal(c.problems, 0);
 }
 
+static inline bool count_one(const char *path, const struct stat *st, void *arg)
+{
+	(void)path;
+	(void)st;
+	++*(uint64_t *)arg;
+	return false;
+}
+
 static inline uint64_t count(struct env *e, const char *what)
 {
-	char cmd[192], line[64] = "";
-	FILE *f;
+	char folder[192];
+	uint64_t n = 0;
 
-	snprintf(cmd, sizeof(cmd), "find %s/repo/%s -type f 2>/dev/null | wc -l", e->dir, what);
-	f = popen(cmd, "r");
-	assert_non_null(f);
-	assert_non_null(fgets(line, sizeof(line), f));
-	pclose(f);
-	return strtoull(line, NULL, 10);
+	snprintf(folder, sizeof(folder), "%s/repo/%s", e->dir, what);
+	assert_int_equal(files_walk(folder, false, count_one, &n), 0);
+	return n;
 }
 
 /* Restores elsewhere and compares. */
@@ -220,18 +225,26 @@ static inline void restores_as(struct env *e, const char *id, struct bs_volume *
 	node_down(&far);
 }
 
-/* The first pack file in the repository; its name within it. */
+struct found_file {
+	char *path;
+	size_t len;
+};
+
+static inline bool is_large(const char *path, const struct stat *st, void *arg)
+{
+	struct found_file *f = arg;
+
+	return st->st_size > 100 << 10 && snprintf(f->path, f->len, "%s", path) < (int)f->len;
+}
+
+/* The first large pack file in the repository; its name within it. */
 static inline void first_pack(struct env *e, char *path, size_t len, const char **name)
 {
-	char cmd[192];
-	FILE *f;
+	struct found_file found = {path, len};
+	char folder[192];
 
-	snprintf(cmd, sizeof(cmd), "find %s/repo/packs -type f -size +100k | head -1", e->dir);
-	f = popen(cmd, "r");
-	assert_non_null(f);
-	assert_non_null(fgets(path, (int)len, f));
-	pclose(f);
-	path[strcspn(path, "\n")] = 0;
+	snprintf(folder, sizeof(folder), "%s/repo/packs", e->dir);
+	assert_int_equal(files_walk(folder, false, is_large, &found), 1);
 	*name = strstr(path, "packs/");
 	assert_non_null(*name);
 }

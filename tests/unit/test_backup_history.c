@@ -4,6 +4,7 @@
  * snapshot read.
  */
 #include "tests/unit/backup_scene.h"
+#include "tests/unit/files.h"
 
 #define STEPS 60
 #define BACKUPS_MAX 12
@@ -226,7 +227,6 @@ static void history(uint64_t seed)
 	const struct bs_volume_spec spec = {
 	    .name = "v", .size = 1000 * BS_BLOCK, .compression = -1};
 	struct history *h = calloc(1, sizeof(*h));
-	char cmd[96];
 
 	assert_non_null(h);
 	rng_state = seed;
@@ -253,8 +253,7 @@ static void history(uint64_t seed)
 	node_down(&h->here);
 	node_down(&h->far);
 	bk_repo_close(h->repo);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", h->dir);
-	assert_int_equal(system(cmd), 0);
+	assert_int_equal(files_remove(h->dir), 0);
 	free(h);
 }
 

@@ -3,6 +3,8 @@
 
 #include "common/bytes.h"
 
+#include "tests/unit/files.h"
+
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -41,11 +43,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct env *e = *state;
-	char cmd[96];
 
 	bk_remote_close(e->r);
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", e->dir);
-	assert_int_equal(system(cmd), 0);
+	assert_int_equal(files_remove(e->dir), 0);
 	free(e);
 	return 0;
 }

@@ -5,6 +5,8 @@
 
 #include "common/bytes.h"
 
+#include "tests/unit/files.h"
+
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,10 +60,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct env *e = *state;
-	char cmd[96];
 
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", e->dir);
-	assert_int_equal(system(cmd), 0);
+	assert_int_equal(files_remove(e->dir), 0);
 	dd_hasher_free(e->h);
 	free(e);
 	return 0;

@@ -1,6 +1,8 @@
 #include "blockstore/device.h"
 #include "common/bytes.h"
 
+#include "tests/unit/files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -444,11 +446,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	char cmd[128];
-
 	(void)state;
-	snprintf(cmd, sizeof(cmd), "rm -rf %s %s", dir, shm);
-	return system(cmd);
+	return files_remove(dir) | files_remove(shm);
 }
 
 int main(void)

@@ -2,6 +2,8 @@
 #include "blockstore/io.h"
 #include "common/bytes.h"
 
+#include "tests/unit/files.h"
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -408,14 +410,6 @@ static void test_index_changes_size_under_load(void **state)
 	bs_volume_close(b);
 }
 
-static void copy_file(const char *from, const char *to)
-{
-	char command[256];
-
-	snprintf(command, sizeof(command), "cp --sparse=always %s %s", from, to);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): fixed names */
-}
-
 /* What a clean stop saved is not taken for the index of a store that was killed later. */
 static void test_index_is_filled_after_a_kill(void **state)
 {
@@ -433,7 +427,7 @@ static void test_index_is_filled_after_a_kill(void **state)
 	put(f, a, 1024, 1024, 1024, 32);
 	assert_int_equal(bs_io_flush(f->port), 0);
 	snprintf(killed, sizeof(killed), "%s.killed", f->path);
-	copy_file(f->path, killed);
+	assert_int_equal(files_copy(f->path, killed), 0);
 	bs_volume_close(a);
 	close_store(f);
 	memcpy(path, f->path, sizeof(path));
