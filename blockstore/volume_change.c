@@ -6,12 +6,19 @@
 
 #include <stdlib.h>
 
-static int put_changed(struct bs_engine *e, struct bs_vol *v, const struct bs_volent *ent,
-		       struct vs_error *err)
+/* The volume that a call is about, where it may be changed. */
+static int look(struct bs_engine *e, struct bs_call *c, struct bs_vol **v)
+{
+	const struct bs_volume_change *a = c->arg;
+	int rc = bs_volume_writable(e, c->err);
+
+	return rc ? rc : bs_volume_look_volume(e, a->name, v, c->err);
+}
+
+static int put_changed(struct bs_engine *e, const struct bs_volent *ent, struct vs_error *err)
 {
 	struct bs_volop op = {.rec = {.type = BS_REC_VOL_PUT, .vol = *ent}};
 
-	(void)v;
 	return bs_volume_run(e, &op, 1, BS_NEED_DELETE, err);
 }
 
@@ -20,17 +27,15 @@ static int do_rename(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	int rc = bs_volume_writable(e, c->err);
+	int rc = look(e, c, &v);
 
-	if (rc == 0)
-		rc = bs_volume_look_volume(e, a->name, &v, c->err);
 	if (rc == 0)
 		rc = bs_volume_name_free(e, a->to, c->err);
 	if (rc)
 		return rc;
 	ent = v->ent;
 	bs_volume_set_name(&ent, a->to);
-	return put_changed(e, v, &ent, c->err);
+	return put_changed(e, &ent, c->err);
 }
 
 int bs_volume_rename(struct bs_store *s, const char *name, const char *to, struct vs_error *err)
@@ -82,10 +87,8 @@ static int do_resize(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	int rc = bs_volume_writable(e, c->err);
+	int rc = look(e, c, &v);
 
-	if (rc == 0)
-		rc = bs_volume_look_volume(e, a->name, &v, c->err);
 	if (rc == 0)
 		rc = bs_volume_size_ok(a->size, c->err);
 	if (rc == 0 && a->size < v->ent.size)
@@ -99,7 +102,7 @@ static int do_resize(struct bs_engine *e, struct bs_call *c)
 	ent.size = a->size;
 	ent.height = VS_MAX(ent.height, bs_map_height(a->size / BS_BLOCK));
 	if (ent.size >= v->ent.size) {
-		rc = put_changed(e, v, &ent, c->err);
+		rc = put_changed(e, &ent, c->err);
 		bs_thick_settle(e);
 		return rc;
 	}
@@ -124,10 +127,8 @@ static int do_compression(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	int rc = bs_volume_writable(e, c->err);
+	int rc = look(e, c, &v);
 
-	if (rc == 0)
-		rc = bs_volume_look_volume(e, a->name, &v, c->err);
 	if (rc == 0 && (a->compression < 0 || a->compression > BS_CODING_ZSTD))
 		rc = vs_fail(c->err, VS_E_INVAL, "compression must be none, lz4 or zstd");
 	if (rc)
@@ -136,7 +137,7 @@ static int do_compression(struct bs_engine *e, struct bs_call *c)
 	ent.compression = (uint8_t)a->compression;
 	if (v->public_handle)
 		atomic_store(&v->public_handle->compression, a->compression);
-	return put_changed(e, v, &ent, c->err);
+	return put_changed(e, &ent, c->err);
 }
 
 int bs_volume_set_compression(struct bs_store *s, const char *name, int compression,
@@ -152,17 +153,15 @@ static int do_dedup(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	int rc = bs_volume_writable(e, c->err);
+	int rc = look(e, c, &v);
 
-	if (rc == 0)
-		rc = bs_volume_look_volume(e, a->name, &v, c->err);
 	if (rc == 0 && !a->dedup)
 		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
 	if (rc)
 		return rc;
 	ent = v->ent;
 	ent.flags = a->dedup ? ent.flags & ~BS_VOL_NO_DEDUP : ent.flags | BS_VOL_NO_DEDUP;
-	return put_changed(e, v, &ent, c->err);
+	return put_changed(e, &ent, c->err);
 }
 
 int bs_volume_set_dedup(struct bs_store *s, const char *name, bool on, struct vs_error *err)
@@ -177,10 +176,8 @@ static int do_thick(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	int rc = bs_volume_writable(e, c->err);
+	int rc = look(e, c, &v);
 
-	if (rc == 0)
-		rc = bs_volume_look_volume(e, a->name, &v, c->err);
 	if (rc == 0 && a->thick && !(v->ent.flags & BS_VOL_THICK))
 		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
 	if (rc == 0 && a->thick && !(v->ent.flags & BS_VOL_THICK))
@@ -189,7 +186,7 @@ static int do_thick(struct bs_engine *e, struct bs_call *c)
 		return rc;
 	ent = v->ent;
 	ent.flags = a->thick ? ent.flags | BS_VOL_THICK : ent.flags & ~BS_VOL_THICK;
-	rc = put_changed(e, v, &ent, c->err);
+	rc = put_changed(e, &ent, c->err);
 	bs_thick_settle(e);
 	return rc;
 }
@@ -248,10 +245,8 @@ static int do_delete(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volop op = {.rec = {.type = BS_REC_VOL_DELETE}};
 	struct bs_vol *v;
-	int rc = bs_volume_writable(e, c->err);
+	int rc = look(e, c, &v);
 
-	if (rc == 0)
-		rc = bs_volume_look_volume(e, a->name, &v, c->err);
 	if (rc == 0)
 		rc = bs_volume_not_in_use(v, a->name, c->err);
 	if (rc)
