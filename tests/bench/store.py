@@ -57,13 +57,24 @@ class Failed(Exception):
     pass
 
 
-def engine(path, *steps, size=None, memory="1G", compression="none"):
-    """Runs steps on the store at path and returns what they said; made first where size is given."""
+def written(path, size):
+    """A file that was written once as a whole: its file system has found space for all of it."""
+    subprocess.run(["fio", "--name=lay", f"--filename={path}", f"--size={size}", "--rw=write", "--bs=1M",
+                    "--direct=1", "--ioengine=libaio", "--iodepth=8", "--zero_buffers"],
+                   capture_output=True, check=True)
+
+
+def engine(path, *steps, size=None, thin=True, memory="1G", compression="none"):
+    """Runs steps on the store at path and returns what they said; made first where size is given,
+    as a thin file or in one that was written once."""
     if size and os.path.exists(path):
         os.unlink(path)
     options = ["--memory", str(memory), "--compression", compression]
-    if size:
+    if size and thin:
         options += ["--size", str(size)]
+    elif size:
+        written(path, size)
+        options += ["--init"]
     done = subprocess.run([ENGINE, path, *options, *steps], capture_output=True, text=True)
     if done.returncode:
         raise Failed(done.stderr.strip())
@@ -115,9 +126,7 @@ class Raw:
 
     def __init__(self, folder, size, seconds):
         self.path, self.size, self.seconds = os.path.join(folder, "raw"), size, seconds
-        subprocess.run(["fio", "--name=lay", f"--filename={self.path}", f"--size={size}", "--rw=write",
-                        "--bs=1M", "--direct=1", "--ioengine=libaio", "--iodepth=8"],
-                       capture_output=True, check=True)
+        written(self.path, size)
 
     def run(self, mode, block, depth):
         return fio(self.path, self.size, mode, block, depth, self.seconds)
@@ -180,19 +189,19 @@ def bench_raw(folder, args):
         hashed = engine(path, "hash,seconds=2", size=GIB)[1]["mb_per_second"] * 1e6
         size = size_for(path, volume, 0.7)
         fresh, = loads(engine(path, f"volume,name=v,size={volume}",
-                              f"write,seconds={min(seconds, 20)}", size=size))
+                              f"write,seconds={min(seconds, 20)}", size=size, thin=False))
         lines = loads(engine(path, f"volume,name=v,size={volume}", *fill_steps(volume),
                              f"read,block=1M,depth=8,sequential=1,seconds={min(seconds, 10)}",
                              f"write,seed=3,count={volume // 4096}",
                              f"write,seed=4,seconds={seconds}",
                              f"read,seed=5,seconds={min(seconds, 10)}",
-                             f"read,seed=6,seconds={min(seconds, 20)}", size=size))
+                             f"read,seed=6,seconds={min(seconds, 20)}", size=size, thin=False))
         filled, seq_read, once, full, _, read = lines
         cold = loads(engine(path, "use,name=v", f"read,seconds={min(seconds, 10)}", memory="256M"))[0]
         twice = loads(engine(path, f"volume,name=v,size={volume}",
                              "write,block=1M,depth=8,sequential=1,data=same,count=256",
                              f"write,block=1M,depth=8,ports=2,sequential=1,data=same,"
-                             f"seconds={min(seconds, 10)}", size=size))[1]
+                             f"seconds={min(seconds, 10)}", size=size, thin=False))[1]
         try:  # once more, after ours: whatever else the machine does meets both
             raw_write = average(raw_write, raw.run("randwrite", "4k", 32))
             raw_read = average(raw_read, raw.run("randread", "4k", 32))
@@ -238,11 +247,14 @@ def bench_flat(folder, args):
         _, before, after, during = loads(engine(
             path, f"volume,name=v,size={volume}", *fill_steps(volume), f"write,seed=2,seconds={part}",
             f"snapshot,name=s,count={args.snapshots},writes=16", f"write,seed=3,seconds={part}",
-            f"write,seed=4,seconds={part},snapshots=100", size=flat_size(args)))
+            f"write,seed=4,seconds={part},snapshots=100", size=flat_size(args), thin=False))
+        idle = engine(path, "stalls,seconds=10")[1]
     return [
         against(f"4K random write with {args.snapshots:,} snapshots", after["per_second"],
                 before["per_second"], 0.97, per_second, "without"),
         bounded("a snapshot under load, p99", during["snapshots"]["p99_us"] / 1000, 2, milliseconds),
+        Row("the machine's own stalls", f"{idle['over_2ms']} of more than 2 ms in 10 s",
+            f"longest {idle['max_us'] / 1000:.1f} ms, of two threads that only look at the clock"),
         bounded("writes while snapshots are taken ten times a second, p99",
                 during["p99_us"] / 1000, 2 * after["p99_us"] / 1000, milliseconds),
         bounded("device reads of a first write after a snapshot", during["device_reads_per_op"], 0.02,

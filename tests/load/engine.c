@@ -18,8 +18,9 @@
 static int usage(void)
 {
 	fputs("engine FILE [--size SIZE] [--segment SIZE] [--memory SIZE] "
-	      "[--compression none|lz4|zstd] STEP...\n"
+	      "[--compression none|lz4|zstd] [--init] STEP...\n"
 	      "Opens the store on FILE (made when it is not there), does the steps in turn.\n"
+	      "--init formats a file that is there, for instance one that was written once.\n"
 	      "  volume,name=V,size=SIZE   makes it; later steps use it\n"
 	      "  use,name=V\n"
 	      "  write|read|sync,...       load; sync: each write and a flush after it\n"
@@ -29,7 +30,7 @@ static int usage(void)
 	      "    snapshots=MS            meanwhile a snapshot every MS milliseconds\n"
 	      "    delete=SNAP             meanwhile this one is deleted; ends when it is gone\n"
 	      "  snapshot,name=S,count=N,writes=K   N snapshots, K random 4K writes before each\n"
-	      "  delete,name=SNAP  drain  reopen  hash,seconds=N\n",
+	      "  delete,name=SNAP  drain  reopen  hash,seconds=N  stalls,seconds=N\n",
 	      stderr);
 	return 2;
 }
@@ -44,6 +45,7 @@ struct bench {
 	const char *file;
 	uint64_t size, segment, memory;
 	int compression;
+	bool init;
 	struct bs_store *store;
 	struct bs_volume *volume;
 	char volume_name[64];
@@ -177,7 +179,7 @@ static uint64_t peak_bytes(void)
 static int open_store(struct bench *b)
 {
 	struct bs_open_options o = {.memory = b->memory};
-	bool fresh = access(b->file, F_OK) != 0;
+	bool there = access(b->file, F_OK) == 0, fresh = !there || b->init;
 	struct bs_init_options init = {.segment_size = b->segment,
 				       .compression = (enum bs_coding)b->compression};
 	struct bs_device *dev;
@@ -185,10 +187,10 @@ static int open_store(struct bench *b)
 	uint64_t start;
 	int rc;
 
-	if (fresh && !b->size)
+	if (!there && !b->size)
 		return vs_fail(&b->err, VS_E_INVAL, "%s is not there and no --size was given",
 			       b->file);
-	rc = bs_device_open(b->file, fresh ? BS_DEVICE_CREATE : 0, b->size, &dev, &b->err);
+	rc = bs_device_open(b->file, there ? 0 : BS_DEVICE_CREATE, b->size, &dev, &b->err);
 	if (rc == 0 && fresh && (rc = bs_store_init(dev, &init, &b->err)))
 		bs_device_close(dev);
 	start = vs_now_ns();
@@ -487,16 +489,16 @@ static int do_step(struct bench *b, char *word)
 		return do_reopen(b);
 	if (strcmp(word, "hash") == 0)
 		return do_hash(b, &s);
+	if (strcmp(word, "stalls") == 0)
+		return engine_stalls(s.load.seconds);
 	return vs_fail(&b->err, VS_E_INVAL, "there is no step '%s'", text);
 }
 
 static int parse_options(struct bench *b, int argc, char **argv)
 {
-	static const struct option longs[] = {{"size", 1, NULL, 's'},
-					      {"segment", 1, NULL, 'g'},
-					      {"memory", 1, NULL, 'm'},
-					      {"compression", 1, NULL, 'c'},
-					      {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {
+	    {"size", 1, NULL, 's'},	   {"segment", 1, NULL, 'g'}, {"memory", 1, NULL, 'm'},
+	    {"compression", 1, NULL, 'c'}, {"init", 0, NULL, 'i'},    {NULL, 0, NULL, 0}};
 	static const char *const codings[] = {"none", "lz4", "zstd"};
 	int c;
 
@@ -505,6 +507,10 @@ static int parse_options(struct bench *b, int argc, char **argv)
 
 		if (c == '?')
 			return -1;
+		if (c == 'i') {
+			b->init = true;
+			continue;
+		}
 		if (c != 'c') {
 			if (vs_parse_size(optarg, to))
 				return -1;

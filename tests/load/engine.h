@@ -31,7 +31,7 @@ struct engine_load {
 struct engine_result {
 	struct latency latency;
 	uint64_t ops, elapsed_ns;
-	int status;	      /* first error, or 0 */
+	int status; /* first error, or 0 */
 };
 
 struct engine_run;
@@ -42,5 +42,11 @@ struct engine_run *engine_load_start(struct bs_store *s, struct bs_volume *v,
 void engine_load_stop(struct engine_run *r); /* before its seconds or count are over */
 /* Until all threads have ended. Frees r. */
 void engine_load_wait(struct engine_run *r, struct engine_result *out);
+
+/*
+ * What the machine itself does to threads: two that only look at the clock, and how often that
+ * takes them more than 2 ms. Prints a line.
+ */
+int engine_stalls(uint64_t seconds) vs_must_check;
 
 #endif
