@@ -248,7 +248,7 @@ def bench_flat(folder, args):
             path, f"volume,name=v,size={volume}", *fill_steps(volume), f"write,seed=2,seconds={part}",
             f"snapshot,name=s,count={args.snapshots},writes=16", f"write,seed=3,seconds={part}",
             f"write,seed=4,seconds={part},snapshots=100", size=flat_size(args), thin=False))
-        idle = engine(path, "stalls,seconds=10")[1]
+        idle = engine(path, "stalls,seconds=10", size=GIB)[1]
     return [
         against(f"4K random write with {args.snapshots:,} snapshots", after["per_second"],
                 before["per_second"], 0.97, per_second, "without"),
