@@ -178,5 +178,6 @@ int main(void)
 	    cmocka_unit_test(test_freed_while_they_wait),
 	};
 
+	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("fibers", tests, NULL, NULL);
 }
