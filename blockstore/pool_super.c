@@ -175,5 +175,5 @@ void bs_pool_settle(struct bs_pool *p)
 {
 	VS_ASSERT(!p->plain && !p->read_only);
 	p->tab.generation++;
-	p->settling = true;
+	p->settling = !p->failed; /* nothing more can be settled: what waits for it fails */
 }
