@@ -116,45 +116,6 @@ uint64_t sim_disk_sum(const struct sim_disk *d)
 	return sim_image_sum(&d->now);
 }
 
-void sim_disk_destage_first(struct sim_disk *d)
-{
-	const struct sim_cached *c = d->cache;
-
-	if (!c->lost)
-		sim_image_write(&d->stable, c->offset, c->data, c->length);
-	sim_disk_drop_first(d);
-}
-
-/* Flushed up to and including write `number`. Lost ones stay: they are read until power goes. */
-void sim_disk_destage_to(struct sim_disk *d, uint64_t number)
-{
-	struct sim_cached **p = &d->cache;
-
-	while (*p && (*p)->number <= number) {
-		struct sim_cached *c = *p;
-
-		if (c->lost) {
-			p = &c->next;
-			continue;
-		}
-		sim_image_write(&d->stable, c->offset, c->data, c->length);
-		*p = c->next;
-		d->cached--;
-		free(c->data);
-		free(c);
-	}
-	if (!*p)
-		d->cache_tail = p;
-}
-
-void sim_disk_put(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
-{
-	sim_image_write(&d->now, offset, data, length);
-	cache_add(d, offset, data, length);
-	while (d->cached > CACHE_MAX)
-		sim_disk_destage_first(d);
-}
-
 /* What is left of c without the bytes before `from`, behind it in the cache. */
 static void split_off(struct sim_disk *d, struct sim_cached *c, uint64_t from)
 {
@@ -176,8 +137,8 @@ static void split_off(struct sim_disk *d, struct sim_cached *c, uint64_t from)
 		d->cache_tail = &rest->next;
 }
 
-/* Older bytes of the range must not come over newer ones that are stable. */
-static void cache_forget(struct sim_disk *d, uint64_t offset, uint64_t end)
+/* Bytes older than write `number` must not come over newer ones that are stable. */
+static void cache_forget(struct sim_disk *d, uint64_t offset, uint64_t end, uint64_t number)
 {
 	struct sim_cached **p = &d->cache;
 
@@ -185,7 +146,7 @@ static void cache_forget(struct sim_disk *d, uint64_t offset, uint64_t end)
 		struct sim_cached *c = *p;
 		uint64_t last = c->offset + c->length;
 
-		if (c->offset >= end || last <= offset) {
+		if (c->number >= number || c->offset >= end || last <= offset) {
 			p = &c->next;
 			continue;
 		}
@@ -204,10 +165,61 @@ static void cache_forget(struct sim_disk *d, uint64_t offset, uint64_t end)
 	d->cache_tail = p;
 }
 
+void sim_disk_destage_first(struct sim_disk *d)
+{
+	const struct sim_cached *c = d->cache;
+
+	if (!c->lost)
+		sim_image_write(&d->stable, c->offset, c->data, c->length);
+	sim_disk_drop_first(d);
+}
+
+/*
+ * Flushed up to and including write `number`. Lost ones stay: they are read until power goes, but
+ * where something newer has become stable.
+ */
+void sim_disk_destage_to(struct sim_disk *d, uint64_t number)
+{
+	struct sim_cached **p = &d->cache, *done = NULL, **done_tail = &done;
+
+	while (*p && (*p)->number <= number) {
+		struct sim_cached *c = *p;
+
+		if (c->lost) {
+			p = &c->next;
+			continue;
+		}
+		sim_image_write(&d->stable, c->offset, c->data, c->length);
+		*p = c->next;
+		d->cached--;
+		c->next = NULL;
+		*done_tail = c;
+		done_tail = &c->next;
+	}
+	if (!*p)
+		d->cache_tail = p;
+	while (done) {
+		struct sim_cached *c = done;
+
+		done = c->next;
+		cache_forget(d, c->offset, c->offset + c->length, c->number);
+		free(c->data);
+		free(c);
+	}
+}
+
+void sim_disk_put(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
+{
+	sim_image_write(&d->now, offset, data, length);
+	cache_add(d, offset, data, length);
+	while (d->cached > CACHE_MAX)
+		sim_disk_destage_first(d);
+}
+
 void sim_disk_put_stable(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
 {
 	sim_image_write(&d->now, offset, data, length);
-	cache_forget(d, offset, offset + length);
+	cache_forget(d, offset, offset + length, UINT64_MAX);
 	sim_image_write(&d->stable, offset, data, length);
 }
 
