@@ -66,14 +66,17 @@ def written(path, size):
 
 def engine(path, *steps, size=None, thin=True, memory="1G", compression="none"):
     """Runs steps on the store at path and returns what they said; made first where size is given,
-    as a thin file or in one that was written once."""
-    if size and os.path.exists(path):
+    as a thin file or in one that was written once, be it by a store before."""
+    there = os.path.exists(path)
+    if size and there and (thin or os.path.getsize(path) != size):
         os.unlink(path)
+        there = False
     options = ["--memory", str(memory), "--compression", compression]
     if size and thin:
         options += ["--size", str(size)]
     elif size:
-        written(path, size)
+        if not there:
+            written(path, size)
         options += ["--init"]
     done = subprocess.run([ENGINE, path, *options, *steps], capture_output=True, text=True)
     if done.returncode:
@@ -201,7 +204,7 @@ def bench_raw(folder, args):
         twice = loads(engine(path, f"volume,name=v,size={volume}",
                              "write,block=1M,depth=8,sequential=1,data=same,count=256",
                              f"write,block=1M,depth=8,ports=2,sequential=1,data=same,"
-                             f"seconds={min(seconds, 10)}", size=size, thin=False))[1]
+                             f"seconds={min(seconds, 10)}", size=size))[1]
         try:  # once more, after ours: whatever else the machine does meets both
             raw_write = average(raw_write, raw.run("randwrite", "4k", 32))
             raw_read = average(raw_read, raw.run("randread", "4k", 32))

@@ -181,7 +181,8 @@ static int open_store(struct bench *b)
 	struct bs_open_options o = {.memory = b->memory};
 	bool there = access(b->file, F_OK) == 0, fresh = !there || b->init;
 	struct bs_init_options init = {.segment_size = b->segment,
-				       .compression = (enum bs_coding)b->compression};
+				       .compression = (enum bs_coding)b->compression,
+				       .force = b->init};
 	struct bs_device *dev;
 	struct bs_store_info info;
 	uint64_t start;
