@@ -5,17 +5,23 @@
 #include "blockstore/log.h"
 #include "blockstore/pool_change.h"
 
+#define LOOKS_PER_STEP 4096u
+#define LOOK_EVERY 8u /* segments that the cleaner has emptied */
+
 struct rest {
 	uint32_t count, nfree, freeing; /* segments of the groups that stay */
 };
 
-static struct rest without(const struct bs_engine *e, uint16_t group)
+static struct rest without(struct bs_engine *e, uint16_t group)
 {
 	struct rest r = {0};
 
 	for (uint32_t i = 0; i < e->segs.count; i++) {
-		const struct bs_seg *g = &e->segs.seg[i];
+		const struct bs_seg *g;
 
+		if (i % LOOKS_PER_STEP == LOOKS_PER_STEP - 1)
+			bs_fiber_yield(e->fibers);
+		g = &e->segs.seg[i]; /* the store may have grown meanwhile */
 		if (g->shut || bs_pool_range(e->pool, i)->group == group)
 			continue;
 		r.count++;
@@ -23,12 +29,6 @@ static struct rest without(const struct bs_engine *e, uint16_t group)
 		r.freeing += g->ent.state == BS_SEG_FREEING;
 	}
 	return r;
-}
-
-/* Whether what lives in the store fits below the limit of the groups that stay. */
-static bool fits(const struct bs_engine *e, uint16_t group)
-{
-	return e->segs.live <= bs_segs_limit(e, without(e, group).count);
 }
 
 /* The engine starts the cleaner between two turns of fibers, unless it has nothing to do. */
@@ -39,14 +39,27 @@ static void let_clean(struct bs_engine *e)
 		bs_fiber_yield(e->fibers);
 }
 
+/* The whole table is looked at anew only after every few segments. */
+static bool is_enough(struct bs_engine *e, uint16_t group, uint32_t enough, uint64_t *seen)
+{
+	struct rest r;
+
+	if (e->count.cleaned - *seen < LOOK_EVERY)
+		return false;
+	*seen = e->count.cleaned;
+	r = without(e, group);
+	return r.nfree + r.freeing > enough;
+}
+
 static int clean_some(struct bs_engine *e, uint16_t group, uint32_t enough)
 {
 	uint32_t before = without(e, group).nfree;
+	uint64_t seen = e->count.cleaned;
 	int rc = 0;
 
 	let_clean(e);
 	while (e->cleaning && e->segs.emptying && !e->stopping && !e->failed &&
-	       without(e, group).nfree + without(e, group).freeing <= enough)
+	       !is_enough(e, group, enough, &seen))
 		bs_fiber_block(e->fibers, &e->room_wait);
 	e->segs.emptying = false;
 	for (unsigned i = 0; i < 2 && rc == 0; i++)
@@ -54,16 +67,21 @@ static int clean_some(struct bs_engine *e, uint16_t group, uint32_t enough)
 	return rc == 0 && without(e, group).nfree <= before ? VS_E_NOSPC : rc;
 }
 
-/* The groups that stay must have free segments to begin with, or nothing could be moved to them. */
+/*
+ * What lives in the store must fit below the limit of the groups that stay, and these must have
+ * free segments to begin with, or nothing could be moved to them.
+ */
 int bs_evacuate_shut(struct bs_engine *e, uint16_t group)
 {
 	uint32_t enough = e->segs.reserve[BS_NEED_DATA];
 	int rc = 0;
 
 	while (rc == 0) {
-		if (!fits(e, group))
+		struct rest r = without(e, group);
+
+		if (e->segs.live > bs_segs_limit(e, r.count))
 			return VS_E_NOSPC;
-		if (without(e, group).nfree > enough) {
+		if (r.nfree > enough) {
 			bs_segs_shut(e, group);
 			return 0;
 		}
@@ -115,10 +133,11 @@ static struct left look(struct bs_engine *e)
 	struct left n = {0};
 
 	for (uint32_t i = 0; i < e->segs.count; i++) {
-		const struct bs_seg *g = &e->segs.seg[i];
+		const struct bs_seg *g;
 
-		if (i % 4096 == 4095)
+		if (i % LOOKS_PER_STEP == LOOKS_PER_STEP - 1)
 			bs_fiber_yield(e->fibers);
+		g = &e->segs.seg[i];
 		if (!g->shut || g->ent.state == BS_SEG_FREE)
 			continue;
 		n.all++;
