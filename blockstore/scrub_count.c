@@ -206,8 +206,6 @@ static int count_below(struct bs_recounting *c, const struct bs_mapent *ent, con
 		if (!child)
 			continue;
 		rc = ent->level ? entry_of(c, child, &below) : 0;
-		if (rc == VS_E_NOENT)
-			return rc;
 		if (rc)
 			return rc;
 		*sum += ent->level ? below.count : 1;

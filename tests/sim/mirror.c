@@ -174,6 +174,30 @@ static void join(struct world *w, struct workload *l)
 	}
 }
 
+/* A store of the first disk, in use; the second one is there, and nobody's. */
+static void begin_alone(struct world *w, struct workload *l)
+{
+	sim_disk_pair(w->disk, sim_u64(&w->rng));
+	sim_disk_pull(side(w, 1), true);
+	world_format(w);
+	world_open(w);
+	workload_default(w, l);
+	workload_run(w, l, 80);
+	sim_disk_pull(side(w, 1), false);
+}
+
+/* The disk that went is pulled, and the other one has everything. */
+static void end_without(struct world *w, struct workload *l, unsigned goes)
+{
+	workload_run(w, l, 40);
+	world_settle(w);
+	world_die(w, sim_one_in(&w->rng, 2));
+	sim_disk_pull(side(w, goes), true);
+	world_recover(w, true, false);
+	world_recount(w, true);
+	world_stop(w);
+}
+
 static void extend(struct world *w, struct workload *l)
 {
 	for (unsigned i = 0; sim_host_sides(w->host) < 2; i++) {
@@ -218,13 +242,7 @@ void sim_extended(struct world *w)
 	unsigned goes = sim_below(&w->rng, 2);
 	struct workload l;
 
-	sim_disk_pair(w->disk, sim_u64(&w->rng));
-	sim_disk_pull(side(w, 1), true);
-	world_format(w);
-	world_open(w);
-	workload_default(w, &l);
-	workload_run(w, &l, 80);
-	sim_disk_pull(side(w, 1), false);
+	begin_alone(w, &l);
 	extend(w, &l);
 	for (unsigned i = sim_below(&w->rng, 3); i; i--) {
 		maybe_silence(w, 300);
@@ -249,13 +267,7 @@ void sim_extended(struct world *w)
 	for (unsigned i = 0; i < 200000 && !gone(w); i++)
 		sim_require(world_turn(w), "nothing happens and the disk is not empty");
 	sim_require(gone(w), "the disk does not get empty");
-	workload_run(w, &l, 40);
-	world_settle(w);
-	world_die(w, sim_one_in(&w->rng, 2));
-	sim_disk_pull(side(w, goes), true);
-	world_recover(w, true, false);
-	world_recount(w, true);
-	world_stop(w);
+	end_without(w, &l, goes);
 }
 
 /*
@@ -267,13 +279,7 @@ void sim_joined(struct world *w)
 	unsigned goes = sim_below(&w->rng, 2);
 	struct workload l;
 
-	sim_disk_pair(w->disk, sim_u64(&w->rng));
-	sim_disk_pull(side(w, 1), true);
-	world_format(w);
-	world_open(w);
-	workload_default(w, &l);
-	workload_run(w, &l, 80);
-	sim_disk_pull(side(w, 1), false);
+	begin_alone(w, &l);
 	join(w, &l);
 	bring_together(w, &l);
 	if (sim_one_in(&w->rng, 2))
@@ -285,11 +291,5 @@ void sim_joined(struct world *w)
 	crash(w);
 	if (sim_host_sides(w->host) == 2)
 		bring_together(w, &l);
-	workload_run(w, &l, 40);
-	world_settle(w);
-	world_die(w, sim_one_in(&w->rng, 2));
-	sim_disk_pull(side(w, goes), true);
-	world_recover(w, true, false);
-	world_recount(w, true);
-	world_stop(w);
+	end_without(w, &l, goes);
 }
