@@ -145,10 +145,10 @@ static void descriptor_fields_are_checked(void **state)
 
 	(void)state;
 	b = sample_backup();
-	strcpy(b.id, "../config");
+	(void)snprintf(b.id, sizeof(b.id), "%s", "../config");
 	descriptor_refuses(b);
 	b = sample_backup();
-	strcpy(b.tag, "two\nlines");
+	(void)snprintf(b.tag, sizeof(b.tag), "%s", "two\nlines");
 	descriptor_refuses(b);
 	b = sample_backup();
 	b.size += 512;
@@ -359,7 +359,7 @@ static void lock_round_trip(void **state)
 	assert_int_equal(m.process_start, 7);
 	assert_string_equal(m.host, l.host);
 	assert_string_equal(m.where, l.where);
-	strcpy(l.host, "two\nlines");
+	(void)snprintf(l.host, sizeof(l.host), "%s", "two\nlines");
 	bk_lock_encode(&l, obj);
 	assert_int_equal(bk_lock_decode(obj, sizeof(obj), &m, "lock", &err), VS_E_CORRUPT);
 }

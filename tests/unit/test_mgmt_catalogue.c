@@ -18,7 +18,7 @@ static char folder[64], path[96];
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(folder, "/tmp/test_mgmt_catalogue.XXXXXX");
+	(void)snprintf(folder, sizeof(folder), "%s", "/tmp/test_mgmt_catalogue.XXXXXX");
 	if (!mkdtemp(folder))
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/catalogue.db", folder);

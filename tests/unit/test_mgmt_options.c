@@ -32,7 +32,7 @@ static void config(char path[64], const char *text)
 {
 	int fd;
 
-	strcpy(path, "/tmp/test_mgmt_options.XXXXXX");
+	(void)snprintf(path, 64, "%s", "/tmp/test_mgmt_options.XXXXXX");
 	fd = mkstemp(path);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));

@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,17 +106,17 @@ static void test_queries(void **state)
 	memset(&req, 0, sizeof(req));
 	assert_int_equal(mg_route_check_query(&one[0], &req, &err), 0);
 	req.nqueries = 2;
-	strcpy(req.query[0].key, "wait");
-	strcpy(req.query[0].value, "30");
-	strcpy(req.query[1].key, "since");
-	strcpy(req.query[1].value, "true");
+	(void)snprintf(req.query[0].key, sizeof(req.query[0].key), "%s", "wait");
+	(void)snprintf(req.query[0].value, sizeof(req.query[0].value), "%s", "30");
+	(void)snprintf(req.query[1].key, sizeof(req.query[1].key), "%s", "since");
+	(void)snprintf(req.query[1].value, sizeof(req.query[1].value), "%s", "true");
 	assert_int_equal(mg_route_check_query(&one[2], &req, &err), 0);
 	assert_int_equal(mg_route_check_query(&one[0], &req, &err), VS_E_INVAL);
-	strcpy(req.query[1].key, "wait since");
+	(void)snprintf(req.query[1].key, sizeof(req.query[1].key), "%s", "wait since");
 	assert_int_equal(mg_route_check_query(&one[2], &req, &err), VS_E_INVAL);
-	strcpy(req.query[1].key, "");
+	(void)snprintf(req.query[1].key, sizeof(req.query[1].key), "%s", "");
 	assert_int_equal(mg_route_check_query(&one[2], &req, &err), VS_E_INVAL);
-	strcpy(req.query[1].key, "since");
+	(void)snprintf(req.query[1].key, sizeof(req.query[1].key), "%s", "since");
 
 	assert_int_equal(mg_query_u64(&req, "wait", 60, 0, &value, &err), 0);
 	assert_int_equal(value, 30);
