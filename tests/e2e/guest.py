@@ -5,6 +5,7 @@ make_initrd(): a RAM disk of busybox, kernel modules, a shell script and files.
 boot_sector(): 512 bytes that read the disk through the BIOS, print to the serial port, power off.
 """
 
+import atexit
 import glob
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.path.join(ROOT, "build", "cache")
@@ -99,7 +101,15 @@ def kernel():
 def kernel_and_modules(names=tuple(DISK_MODULES)):
     """(path of the kernel image, paths of the modules in load order)"""
     k = kernel()
-    return k.image, k.load_order(names)
+    return _reachable(k.image), k.load_order(names)
+
+
+def _reachable(path):
+    """A copy that QEMU's own user can open, also where the project lies in a home folder of root's."""
+    folder = tempfile.mkdtemp(prefix="vstore-kernel-", dir="/var/tmp")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chmod(folder, 0o755)
+    return shutil.copy(path, folder)
 
 
 def _cpio_entry(number, name, mode, data=b"", rdev=(0, 0)):
