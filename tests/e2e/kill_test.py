@@ -67,7 +67,7 @@ def test_a_guest_writes():
         modules, {"guest_load": os.path.join(vs.BUILD, "tests", "e2e", "guest_load")})
     node.vstore("vm", "create", "g", "--cpus", "2", "--memory", "256M", "--disk", "g",
                 "--accel", "tcg", "--kernel", kernel, "--initrd", initrd,
-                "--append", "console=ttyS0 quiet panic=-1")
+                "--append", "console=ttyS0 quiet")
     node.vstore("vm", "start", "g")
     node.guest_console = node.console("g")
     node.guest_console.wait_for("running")
