@@ -294,6 +294,8 @@ int bs_store_open_all(struct bs_device *const *devs, unsigned ndevs,
 	env.arg = s;
 	rc = vs_loop_new(&s->loop, err);
 	if (rc == 0)
+		vs_loop_look_on(s->loop);
+	if (rc == 0)
 		rc = open_witness(s, opts->witness_path, err);
 	if (rc == 0 && s->witness >= 0) {
 		env.witness_put = witness_put;

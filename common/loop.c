@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -13,6 +14,12 @@
 
 #define MAX_TIMERS 65536
 #define BATCH 64
+
+/* Looking on before a sleep, in ns. */
+#define LOOK_FIRST 20000u
+#define LOOK_MOST UINT64_C(100000)
+#define CROWDED 50000u /* giving way takes so long where others have much to do */
+#define SLEEPS 16u     /* not looked on before so many, then */
 
 struct vs_loop {
 	int epfd;
@@ -26,6 +33,9 @@ struct vs_loop {
 	unsigned ntimers, cap;
 	struct epoll_event events[BATCH];
 	int nevents;
+	bool looks_on;
+	uint64_t look_ns; /* for so long before it sleeps */
+	unsigned crowded; /* sleeps to come before it looks on again */
 };
 
 uint64_t vs_now_ns(void)
@@ -267,9 +277,51 @@ static int sleep_ms(struct vs_loop *loop, int timeout_ms)
 	return ms > 60000 ? 60000 : (int)ms;
 }
 
-void vs_loop_turn(struct vs_loop *loop, int timeout_ms)
+void vs_loop_look_on(struct vs_loop *loop)
 {
-	int wait = run_idles(loop) || atomic_load(&loop->posts) ? 0 : sleep_ms(loop, timeout_ms);
+	loop->looks_on = true;
+}
+
+/*
+ * Whether there is something to do, after looking for it for a while. Where giving way takes long,
+ * others have use for the CPU, so the loop sleeps, as it does the next few times.
+ */
+static bool look_on(struct vs_loop *loop)
+{
+	uint64_t start = vs_now_ns(), now = start, before;
+
+	do {
+		if (run_idles(loop) || atomic_load(&loop->posts) || atomic_load(&loop->stop))
+			return true;
+		loop->nevents = epoll_wait(loop->epfd, loop->events, BATCH, 0);
+		if (loop->nevents)
+			return true;
+		before = vs_now_ns();
+		sched_yield();
+		now = vs_now_ns();
+		if (now - before > CROWDED) {
+			loop->look_ns = 0;
+			loop->crowded = SLEEPS;
+			return false;
+		}
+	} while (now - start < loop->look_ns);
+	return false;
+}
+
+/* What came soon after the loop had gone to sleep would have been found by looking on. */
+static void slept(struct vs_loop *loop, uint64_t ns)
+{
+	if (loop->crowded)
+		loop->crowded--;
+	else if (ns > LOOK_MOST)
+		loop->look_ns = 0;
+	else
+		loop->look_ns = VS_MIN(LOOK_MOST, VS_MAX(2 * loop->look_ns, LOOK_FIRST));
+}
+
+static void wait_for(struct vs_loop *loop, int wait)
+{
+	uint64_t start = wait && loop->looks_on ? vs_now_ns() : 0;
 
 	if (wait) {
 		atomic_store(&loop->sleeping, true);
@@ -278,6 +330,18 @@ void vs_loop_turn(struct vs_loop *loop, int timeout_ms)
 	}
 	loop->nevents = epoll_wait(loop->epfd, loop->events, BATCH, wait);
 	atomic_store(&loop->sleeping, false);
+	if (start && wait)
+		slept(loop, vs_now_ns() - start);
+}
+
+void vs_loop_turn(struct vs_loop *loop, int timeout_ms)
+{
+	int wait = run_idles(loop) || atomic_load(&loop->posts) ? 0 : sleep_ms(loop, timeout_ms);
+
+	if (!wait || !loop->look_ns || !look_on(loop))
+		wait_for(loop, wait);
+	else if (!loop->nevents)
+		wait_for(loop, 0);
 	for (int i = 0; i < loop->nevents; i++) {
 		struct epoll_event *ev = &loop->events[i];
 		struct vs_watch *w = ev->data.ptr;

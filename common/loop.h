@@ -57,6 +57,13 @@ void vs_loop_cancel(struct vs_loop *loop, struct vs_timer *t);
 void vs_loop_add_idle(struct vs_loop *loop, struct vs_idle *i);
 void vs_loop_remove_idle(struct vs_loop *loop, struct vs_idle *i);
 
+/*
+ * Before it sleeps the loop looks on for a while, up to 0.1 ms, when what it slept for lately came
+ * within that time, and nobody else has use for the CPU. For threads that hand requests to each
+ * other; by default a loop sleeps at once.
+ */
+void vs_loop_look_on(struct vs_loop *loop);
+
 void vs_loop_post(struct vs_loop *loop, struct vs_post *p); /* any thread */
 void vs_loop_stop(struct vs_loop *loop);		    /* any thread */
 void vs_loop_run(struct vs_loop *loop);			    /* until vs_loop_stop */

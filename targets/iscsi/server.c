@@ -76,6 +76,7 @@ static int start_thread(struct iscsi_thread *t, struct vs_error *err)
 
 	if (rc < 0)
 		return rc;
+	vs_loop_look_on(t->loop);
 	rc = bs_port_open(t->srv->store, t->loop, PORT_DEPTH, &t->port, err);
 	if (rc < 0)
 		return rc;

@@ -250,6 +250,7 @@ static int worker_start(struct nbd_server *srv, bool last, struct vs_error *err)
 	status = vs_loop_new(&k->w.loop, err);
 	if (status)
 		return status;
+	vs_loop_look_on(k->w.loop);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	status = pthread_create(&k->thread, NULL, worker_main, k);

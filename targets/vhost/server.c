@@ -84,6 +84,7 @@ static int thread_start(struct vhost_server *srv, struct vhost_thread *t, struct
 	rc = vs_loop_new(&t->loop, err);
 	if (rc)
 		return rc;
+	vs_loop_look_on(t->loop);
 	pthread_cond_init(&s.cond, NULL);
 	if (pthread_create(&t->id, NULL, thread_main, &s) != 0) {
 		vs_loop_free(t->loop);

@@ -147,6 +147,8 @@ static void *work(void *arg)
 	if (!w->status)
 		w->status = bs_port_open(w->run->store, w->loop,
 					 (unsigned)VS_MIN(l->depth * 8, 256u), &w->port, NULL);
+	if (w->loop)
+		vs_loop_look_on(w->loop);
 	w->stop_at = l->seconds ? vs_now_ns() + l->seconds * 1000000000u : UINT64_MAX;
 	for (unsigned i = 0; i < l->depth && !over(w, vs_now_ns()); i++)
 		submit(w, &w->slots[i]);
