@@ -168,7 +168,8 @@ int bs_ck_pace(struct bs_engine *e, unsigned pages)
 {
 	const struct bs_frames *fs = &e->frames;
 	struct bs_checkpoint *c = e->checkpoint;
-	bool late = fs->ndirty > fs->dirty_limit / 2; /* changes would have to wait soon */
+	/* changes would have to wait soon */
+	bool late = fs->ndirty > fs->dirty_limit / 2 || bs_segs_short(&e->segs);
 
 	c->step += pages;
 	if (c->step < e->cfg.checkpoint_step * (late ? 8 : 1))

@@ -43,11 +43,9 @@ static uint64_t client_bytes(const struct bs_engine *e)
 static bool ahead_of_pace(const struct bs_engine *e)
 {
 	const struct bs_cleaner *c = e->cleaner;
-	uint32_t left = e->segs.nfree + e->segs.nfreeing;
 	uint64_t wrote = client_bytes(e) - c->clients_at;
 
-	return left > e->segs.reserve[BS_NEED_DATA] + bs_segs_margin(&e->segs) / 2 &&
-	       !e->stopping && !e->failed && bs_log_serves(&e->log) &&
+	return !bs_segs_scarce(&e->segs) && !e->stopping && !e->failed && bs_log_serves(&e->log) &&
 	       c->moved > BURST + wrote * c->percent / 100;
 }
 

@@ -10,8 +10,9 @@
 #define AGE_NS UINT64_C(30000000000)
 #define AHEAD_EVERY 4u /* leaves drained between two looks ahead */
 #define AHEAD_CALM 16u /* the same when all that was looked at is in memory */
-#define COLLECT 4096u  /* heap moves between two yields */
+#define COLLECT 1024u  /* heap moves between two yields */
 #define BATCH 64u      /* leaves drained between two yields; fewer when the runs are short */
+#define DROPS 512u     /* the same in drops */
 
 static struct bs_droprun *gathering(struct bs_engine *e)
 {
@@ -346,7 +347,7 @@ static bool turn_due(struct bs_engine *e)
 		d->asked = false;
 		return false;
 	}
-	if (d->asked || r->left >= d->limit / (bs_segs_low(e) ? 8 : 2))
+	if (d->asked || r->left >= d->limit / (bs_segs_scarce(&e->segs) ? 8 : 2))
 		return true;
 	now = e->env.now_ns(e->env.arg);
 	if (!d->since_ns)
@@ -436,10 +437,11 @@ static bool look_ahead(struct bs_engine *e)
 static void drop_fiber(void *arg)
 {
 	struct bs_engine *e = arg;
-	uint64_t batch = VS_MIN(BATCH, e->drops.limit / 64 + 1), n = 0, look = 0;
+	uint64_t batch = VS_MIN(BATCH, e->drops.limit / 64 + 1), n = 0, look = 0, gone = 0;
 
 	while (!halted(e) && (draining(e)->left || turn_due(e))) {
-		bool turns = !draining(e)->left;
+		uint64_t left = draining(e)->left;
+		bool turns = !left;
 		int rc;
 
 		if (!turns && yields_to_others(e)) {
@@ -449,6 +451,7 @@ static void drop_fiber(void *arg)
 		if (n >= look)
 			look = n + (look_ahead(e) ? AHEAD_EVERY : AHEAD_CALM);
 		rc = turns ? turn(e) : drain_next(e);
+		gone += turns ? 0 : left - draining(e)->left;
 		bs_frames_unkeep(e);
 		if (rc == VS_E_NOSPC && !halted(e)) {
 			starve(e);
@@ -460,8 +463,10 @@ static void drop_fiber(void *arg)
 			drained(e);
 		else if (turns || n % batch == 0)
 			bs_fiber_wake_all(e->fibers, &e->drops.wait); /* more may be gathered */
-		if (rc || ++n % batch == 0)
+		if (rc || ++n % batch == 0 || gone >= DROPS) {
+			gone = 0;
 			bs_fiber_yield(e->fibers);
+		}
 	}
 	e->drops.busy = false;
 	drained(e);

@@ -171,6 +171,7 @@ struct bs_engine {
 
 	/* background; work_wait: something of it has ended */
 	bool checkpointing, checkpoint_wanted, cleaning, working, clean_stuck, work_stuck;
+	bool work_starved; /* the log has no room even for the release queue */
 	bool cutting; /* no change is applied until the cut is made */
 	bool evacuating, evacuate_stuck;
 	unsigned checkpoint_waiters; /* the background starts none */

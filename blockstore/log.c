@@ -258,6 +258,13 @@ static int room_now(struct bs_engine *e, enum bs_need need, uint32_t records, ui
 	return open_unit(e, need, head, payload);
 }
 
+/* What is being released may make room for data. */
+static bool release_helps(const struct bs_engine *e, enum bs_need need)
+{
+	return e->works && !e->work_stuck &&
+	       (need == BS_NEED_THICK || (need == BS_NEED_DATA && !e->work_starved));
+}
+
 int bs_log_room(struct bs_engine *e, enum bs_need need, uint32_t records, uint32_t payload,
 		uint32_t pages)
 {
@@ -265,7 +272,7 @@ int bs_log_room(struct bs_engine *e, enum bs_need need, uint32_t records, uint32
 		int rc = room_now(e, need, records, payload, pages);
 		bool hopeless = rc == VS_E_NOSPC &&
 				(e->clean_stuck || e->stopping || beyond_limit(e, need, payload)) &&
-				!(need == BS_NEED_THICK && e->works && !e->work_stuck);
+				!release_helps(e, need);
 
 		if (rc != VS_E_AGAIN && (rc != VS_E_NOSPC || hopeless || need == BS_NEED_CLEAN ||
 					 need == BS_NEED_SYSTEM))

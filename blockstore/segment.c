@@ -217,7 +217,7 @@ bool bs_segs_low(const struct bs_engine *e)
 {
 	const struct bs_segs *s = &e->segs;
 
-	return s->nfree + s->nfreeing < s->reserve[BS_NEED_DATA] + bs_segs_margin(s);
+	return bs_segs_coming(s) < s->reserve[BS_NEED_DATA] + bs_segs_margin(s);
 }
 
 bool bs_seg_busy(const struct bs_engine *e, uint32_t seg)

@@ -87,6 +87,21 @@ static inline uint32_t bs_segs_margin(const struct bs_segs *s)
 {
 	return VS_MAX(8u, (s->count - s->shut) / 16);
 }
+/* Free ones, and those that the next two checkpoints make free. */
+static inline uint32_t bs_segs_coming(const struct bs_segs *s)
+{
+	return s->nfree + s->nfreeing + s->emptied;
+}
+/* The cleaner has not kept up. */
+static inline bool bs_segs_scarce(const struct bs_segs *s)
+{
+	return bs_segs_coming(s) <= s->reserve[BS_NEED_DATA] + bs_segs_margin(s) / 2;
+}
+/* Data will soon wait for a checkpoint to free some. */
+static inline bool bs_segs_short(const struct bs_segs *s)
+{
+	return s->nfree <= s->reserve[BS_NEED_DATA] + bs_segs_margin(s) / 4;
+}
 /* Nothing new goes to the group's segments from now on. */
 void bs_segs_shut(struct bs_engine *e, uint16_t group);
 /* Bytes that may live in a store of so many segments. */

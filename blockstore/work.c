@@ -4,6 +4,8 @@
 #include "blockstore/page.h"
 #include "blockstore/plant.h"
 
+#define PACE (32u * BS_BLOCK) /* bytes that clients write between two steps of the queue */
+
 int bs_work_ready(struct bs_engine *e, unsigned pushes)
 {
 	uint64_t first = e->works ? (e->works - 1) / BS_WORKS_PER_PAGE : 0;
@@ -342,15 +344,39 @@ int bs_work_replay(struct bs_engine *e, const struct bs_rec *r)
 	return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
 }
 
+/* The gathering run is at the size at which it turns: what is left of it is for others. */
+static bool run_is_full(const struct bs_engine *e)
+{
+	const struct bs_drops *d = &e->drops;
+
+	return d->run[!d->side].left && d->run[d->side].left >= d->limit / 2;
+}
+
+/* One step for so much that clients write, while there is room and nobody hurries. */
+static bool ahead_of_clients(const struct bs_engine *e, uint64_t wrote)
+{
+	if (e->failed || e->stopping || !bs_log_serves(&e->log) || bs_segs_scarce(&e->segs) ||
+	    e->segs.live > e->segs.live_limit / 8 * 7)
+		return false;
+	return run_is_full(e) || e->count.bytes_written - wrote < PACE;
+}
+
 static void work_fiber(void *arg)
 {
 	struct bs_engine *e = arg;
 
 	while (e->works && !e->failed && !e->stopping) {
+		uint64_t wrote = e->count.bytes_written;
 		int rc = bs_work_one(e);
 
 		bs_frames_unkeep(e);
+		e->work_starved &= rc == VS_E_NOSPC;
+		while (rc == 0 && ahead_of_clients(e, wrote))
+			bs_fiber_block(e->fibers, &e->room_wait);
 		if (rc == VS_E_NOSPC) {
+			if (!e->work_starved)
+				bs_engine_room(e); /* who waits for this queue must not */
+			e->work_starved = true;
 			bs_fiber_block(e->fibers, &e->room_wait);
 		} else if (rc && rc != VS_E_AGAIN) {
 			e->work_stuck = rc != VS_E_FAILED;
@@ -362,7 +388,7 @@ static void work_fiber(void *arg)
 			bs_fiber_yield(e->fibers);
 		}
 	}
-	e->working = false;
+	e->working = e->work_starved = false;
 	bs_fiber_wake_all(e->fibers, &e->work_wait);
 	bs_engine_room(e);
 }

@@ -286,12 +286,36 @@ static void test_filled_fifty_times(void **state)
 	bs_volume_close(v);
 }
 
+/* Who deletes in order to write need not wait by hand until the deletion has made room. */
+static void test_room_right_after_a_deletion(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_error err = {0};
+	struct bs_volume *v;
+	uint64_t first, second;
+
+	assert_int_equal(make(f, "v", DEVICE / 2, false, &err), 0);
+	v = vol(f, "v");
+	for (first = 0; first < bs_volume_size(v); first += PIECE)
+		assert_int_equal(put(f, v, first), 0);
+	for (unsigned round = 0; round < 5; round++) {
+		snapshot(f, "v@s");
+		second = fill(f, v);
+		assert_int_equal(bs_snapshot_delete(f->s, "v@s", &err), 0);
+		for (; second < bs_volume_size(v); second += PIECE)
+			assert_int_equal(put(f, v, second), 0);
+		drain(f);
+	}
+	bs_volume_close(v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_thick_beside_full_thin, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_thick_after_reopening, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_thick_limits, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_room_right_after_a_deletion, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_filled_fifty_times, setup, teardown),
 	};
 
