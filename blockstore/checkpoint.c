@@ -219,16 +219,23 @@ static uint64_t recovery_us(const struct bs_engine *e)
 	       ((e->log.bytes - e->cut_at.bytes) >> 10);
 }
 
+/* It would make segments free: the fewer are left, the fewer are worth it. */
+static bool frees_enough(const struct bs_segs *s)
+{
+	uint32_t least = s->reserve[BS_NEED_DATA], coming = s->nfreeing + s->emptied;
+
+	return s->nfree <= least + s->count / 32 && coming &&
+	       coming >= (s->nfree - VS_MIN(s->nfree, least)) / 4;
+}
+
 static bool due(const struct bs_engine *e)
 {
-	const struct bs_segs *s = &e->segs;
-
 	if (e->checkpoint_wanted || e->frames.ndirty >= e->frames.dirty_limit)
 		return true;
 	if (e->log.bytes - e->cut_at.bytes >= e->cfg.checkpoint_bytes ||
 	    recovery_us(e) >= e->cfg.recovery_us)
 		return true;
-	return s->nfree <= s->reserve[BS_NEED_DATA] + s->count / 32 && (s->nfreeing || s->emptied);
+	return frees_enough(&e->segs);
 }
 
 static void checkpoint_fiber(void *arg)

@@ -52,6 +52,7 @@ void bs_ck_place(struct bs_engine *e, unsigned si, uint32_t *seg, uint32_t *off)
 		s->left = e->checkpoint->unit_pages;
 	}
 	VS_ASSERT(m->seg != BS_SEG_NONE && m->off + BS_PAGE <= e->segs.size);
+	e->segs.seg[m->seg].paged = e->checkpoint->sb.checkpoint;
 	*seg = m->seg;
 	*off = m->off;
 	m->off += BS_PAGE;

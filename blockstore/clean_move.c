@@ -97,7 +97,8 @@ static int move_map_page(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
-	bs_frame_touch(e, f);
+	if (!bs_frame_leaves(&e->frames, f))
+		bs_frame_touch(e, f);
 	return 0;
 }
 
@@ -136,7 +137,8 @@ static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
-	bs_frame_touch(e, f);
+	if (!bs_frame_leaves(&e->frames, f))
+		bs_frame_touch(e, f);
 	return 0;
 }
 

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#define LOOK 2048u /* segments that are looked at in one step, and for one choice on average */
+#define PAGES_EACH 3u /* moving a content takes as long as reading so many pages */
+#define LOOK 2048u    /* segments that are looked at in one step, and for one choice on average */
 
 /* A checkpoint of what is changed and by emptying a segment, and the log while it is made. */
 static uint32_t least_reserve(const struct bs_engine *e, unsigned changed)
@@ -60,8 +61,9 @@ static bool worth(const struct bs_engine *e, uint32_t seg)
 
 	if (g->ent.state == BS_SEG_LOG && !bs_clean_may_append(e))
 		return false;
-	/* pages of a running checkpoint have their place but may not have been written */
-	if (g->ent.state == BS_SEG_META && (e->checkpointing || g->leaves > e->sb.checkpoint))
+	/* pages of the running checkpoint have their place but may not have been written */
+	if (g->ent.state == BS_SEG_META &&
+	    (g->paged > e->sb.checkpoint || g->leaves > e->sb.checkpoint))
 		return false;
 	return (g->ent.state == BS_SEG_LOG || g->ent.state == BS_SEG_META) && !g->bad &&
 	       !bs_seg_busy(e, seg) && g->ent.live != 0 &&
@@ -73,6 +75,16 @@ bool bs_clean_sparse(const struct bs_engine *e, uint32_t seg)
 	const struct bs_segent *ent = &e->segs.seg[seg].ent;
 
 	return ent->state == BS_SEG_LOG && ent->live < e->segs.size / BS_CLEAN_SPARSE;
+}
+
+/* What it costs beyond its bytes, in pages: small contents take more time than what they hold. */
+static uint64_t small_contents(const struct bs_engine *e, const struct bs_segent *ent)
+{
+	uint64_t each = e->contents ? e->stored_bytes / e->contents + 1 : BS_PAGE;
+
+	return ent->state == BS_SEG_LOG && each < BS_PAGE
+		   ? PAGES_EACH * (ent->live / each - ent->live / BS_PAGE)
+		   : 0;
 }
 
 /*
@@ -92,7 +104,8 @@ static uint64_t score(const struct bs_engine *e, uint32_t seg)
 		return gain;
 	if (leaves(e, &e->segs.seg[seg]))
 		return UINT64_MAX;
-	return gain * VS_MIN(age, UINT64_C(1) << 48) / ((read + ent->live) / BS_PAGE + 1);
+	return gain * VS_MIN(age, UINT64_C(1) << 48) /
+	       ((read + ent->live) / BS_PAGE + small_contents(e, ent) + 1);
 }
 
 static void offer(struct bs_cleaner *c, uint32_t seg, uint64_t value)

@@ -112,6 +112,11 @@ static inline bool bs_frame_dirty(const struct bs_frames *fs, const struct bs_fr
 {
 	return f->at[fs->now] != 0;
 }
+/* The running checkpoint is still to give f's page another place. */
+static inline bool bs_frame_leaves(const struct bs_frames *fs, const struct bs_frame *f)
+{
+	return f->at[!fs->now] != 0;
+}
 /* The table page above f; NULL: f is a root. It must be resident. */
 struct bs_frame *bs_frame_parent(struct bs_engine *e, const struct bs_frame *f);
 

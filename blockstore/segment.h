@@ -25,6 +25,7 @@ struct bs_seg {
 	bool stocked;	  /* stock.h */
 	uint8_t freed;	  /* bs_segs.period as of then */
 	bool shut;	  /* nothing new goes there: its devices leave, or are gone (evacuate.h) */
+	uint64_t paged;	  /* the last checkpoint that gave a page a place here, since the opening */
 	uint64_t leaves;  /* the checkpoint after which its pages are elsewhere; 0: not asked to */
 };
 

@@ -317,6 +317,8 @@ def bench_scale(folder, args):
                                         per_second, "at 1%"))
         peak = rates[-1][1]["peak"]
         rows.append(Row("peak memory with --memory 1G", f"{peak / MIB:.0f} MiB"))
+        longest = max(line["max_us"] for lines in rates for line in lines[1:]) / 1000
+        rows.append(Row("the longest 4K write of all these", f"{longest:.0f} ms"))
         clean = engine(path, compression="lz4")[0]["ms"]
         rows.append(bounded("start after a clean stop", clean, 1000, milliseconds))
         killed(path, min(args.seconds, 15), "write,data=sparse,seconds=600,seed=11")
