@@ -104,6 +104,7 @@ struct bs_call {
 struct bs_counters {
 	uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes, flushes;
 	uint64_t cache_hits, cache_misses, dedup_hits, checkpoints, cleaned, discarded;
+	uint64_t mended;	/* reads of clients whose bytes did not have their checksum */
 	uint64_t bytes_written; /* by clients, blocks of zeros included */
 	uint64_t bytes_data, bytes_maps, bytes_tables, bytes_cleaner;
 	uint64_t cut_wait_ns, cut_ns; /* of checkpoints, the longest: changes waited; the step */
@@ -172,7 +173,7 @@ struct bs_engine {
 	/* background; work_wait: something of it has ended */
 	bool checkpointing, checkpoint_wanted, cleaning, working, clean_stuck, work_stuck;
 	bool work_starved; /* the log has no room even for the release queue */
-	bool cutting; /* no change is applied until the cut is made */
+	bool cutting;	   /* no change is applied until the cut is made */
 	bool evacuating, evacuate_stuck;
 	unsigned checkpoint_waiters; /* the background starts none */
 	struct bs_waitq checkpoint_wait, work_wait, drained_wait;

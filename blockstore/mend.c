@@ -226,6 +226,7 @@ int bs_op_mend(struct bs_engine *e, struct bs_iop *op)
 
 	if (!bs_fiber_here(e->fibers))
 		return VS_E_AGAIN;
+	e->count.mended++;
 	for (unsigned i = 0; i < op->count && !moved; i++) {
 		struct bs_piece *p = &op->piece[i];
 

@@ -161,8 +161,7 @@ void sim_between_steps(struct world *w)
 	world_recount(w, true);
 }
 
-/* Noise all over, so that few segments are left and those come round often. */
-static void fill_up(struct world *w, struct model_image *v)
+void sim_fill_up(struct world *w, struct model_image *v)
 {
 	uint64_t tags[1024];
 
@@ -213,7 +212,7 @@ void sim_newest_rots(struct world *w)
 	w->cfg.checkpoint_bytes = UINT64_C(65536) * sim_between(&w->rng, 4, 120);
 	sim_start(w);
 	for (unsigned i = 0; i < full; i++)
-		fill_up(w, sim_volume(w, 600));
+		sim_fill_up(w, sim_volume(w, 600));
 	(void)sim_volume(w, 300);
 	for (unsigned i = 0; i < 3; i++) {
 		bool power = sim_one_in(&w->rng, 2);

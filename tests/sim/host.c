@@ -212,6 +212,11 @@ void sim_host_info(struct sim_host *h, struct bs_store_info *out)
 	bs_engine_info(h->engine, out);
 }
 
+uint64_t sim_host_mended(const struct sim_host *h)
+{
+	return h->engine->count.mended;
+}
+
 bool sim_host_in_sync(const struct sim_host *h)
 {
 	const struct bs_pool *p = h->engine->pool;

@@ -106,6 +106,8 @@ struct sim_admin {
 void sim_host_admin(struct sim_host *h, struct sim_admin *a);
 
 void sim_host_info(struct sim_host *h, struct bs_store_info *out);
+/* Reads that got bytes of something else: none, while the disk is sound. */
+uint64_t sim_host_mended(const struct sim_host *h);
 /* Every device of a mirror is there and holds everything. */
 bool sim_host_in_sync(const struct sim_host *h);
 /*

@@ -49,5 +49,7 @@ void sim_prune_tree(struct world *w);
 void sim_diff_all(struct world *w);
 /* Writes unique blocks one after another; each must succeed. */
 void sim_write_much(struct world *w, struct model_image *v, uint32_t blocks);
+/* Noise all over, so that few segments are left and those come round often. */
+void sim_fill_up(struct world *w, struct model_image *v);
 
 #endif
