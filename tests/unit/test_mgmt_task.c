@@ -137,7 +137,7 @@ static void close_all(void)
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(folder, "/tmp/test_mgmt_task.XXXXXX");
+	(void)snprintf(folder, sizeof(folder), "/tmp/test_mgmt_task.XXXXXX");
 	if (!mkdtemp(folder))
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/catalogue.db", folder);

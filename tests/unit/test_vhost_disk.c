@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -72,7 +73,7 @@ static int setup(void **state)
 	const struct bs_volume_spec spec = {.name = "v", .size = DISK_SIZE, .compression = -1};
 	struct vs_error err = {0};
 
-	strcpy(f->dir, "/var/tmp/vhost-XXXXXX");
+	snprintf(f->dir, sizeof(f->dir), "/var/tmp/vhost-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
 	snprintf(f->file, sizeof(f->file), "%s/store", f->dir);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -156,7 +157,7 @@ static void arguments(void **state)
 				"[\"v\"], \"cdrom\": \"/x,readonly=off.iso\"}",
 				&d, NULL),
 			 0);
-	strcpy(d.disks[0].socket, "/f/a,b.sock");
+	snprintf(d.disks[0].socket, sizeof(d.disks[0].socket), "/f/a,b.sock");
 	assert_int_equal(vm_command_line_build(&d, &x, &c, NULL), 0);
 	assert_string_equal(c.args[0], "/usr/bin/qemu");
 	assert_null(c.args[c.n]);

@@ -67,11 +67,11 @@ static int setup(void **state)
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	const struct vm_qmp_handlers h = {on_ready, on_event, on_closed, f};
 
-	strcpy(f->dir, "/tmp/qmp-XXXXXX");
+	snprintf(f->dir, sizeof(f->dir), "/tmp/qmp-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
 	snprintf(f->path, sizeof(f->path), "%s/qmp", f->dir);
-	strcpy(a.sun_path, f->path);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", f->path);
 	f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (bind(f->listener, (struct sockaddr *)&a, sizeof(a)) || listen(f->listener, 1) ||
 	    vs_loop_new(&f->loop, NULL) || vm_qmp_open(f->loop, f->path, &h, &f->conn, NULL))
