@@ -144,7 +144,7 @@ static void run_stop(struct vhost_call *c)
 
 static void run_resized(struct vhost_call *c)
 {
-	vhost_session_config_changed(c->disk);
+	vhost_message_config_changed(c->disk);
 	vhost_call_done(c, 0);
 }
 

@@ -132,8 +132,18 @@ void vhost_request_retry(struct vs_timer *t);
 /* session.c */
 void vhost_session_accept(struct vhost_disk *d, int fd);
 void vhost_session_close(struct vhost_disk *d, const char *why);
-void vhost_session_drained(struct vhost_queue *q); /* after in_flight went down */
-void vhost_session_config_changed(struct vhost_disk *d);
+void vhost_session_drained(struct vhost_queue *q);     /* after in_flight went down */
+void vhost_session_close_fds(struct vhost_session *s); /* that came and that nobody took */
+
+/* message.c */
+/* What became of a message: done, answered, or to be answered later. */
+enum vhost_outcome { VHOST_DONE = 0, VHOST_REPLIED = 1, VHOST_LATER = 2 };
+/* The message that has come in whole; outcome, or negative. Closes descriptors that it did not
+ * keep. */
+int vhost_message_run(struct vhost_disk *d);
+int vhost_message_reply_base(
+    struct vhost_queue *q); /* GET_VRING_BASE, once q has nothing in flight */
+void vhost_message_config_changed(struct vhost_disk *d);
 
 /* disk.c */
 void vhost_disk_released(struct vhost_disk *d); /* no session is left */
