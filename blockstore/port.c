@@ -259,6 +259,8 @@ bool bs_port_drain(struct bs_port *p)
 		bs_warm(p->engine, ops, n);
 		for (unsigned i = 0; i < n; i++)
 			bs_op_submit(p->engine, ops[i]);
+		if (n)
+			bs_device_kick(p->engine->dev); /* works on these, meanwhile come the next */
 		did |= n > 0;
 	} while (n == BS_WARM);
 	return did;
