@@ -55,22 +55,35 @@ static bool find_ptr(struct bs_engine *e, unsigned tree, uint64_t leaf, struct b
 	       vs_range_ok(ptr->off[0], BS_PAGE, e->segs.size);
 }
 
-bool bs_ahead_leaf(struct bs_engine *e, unsigned tree, uint64_t leaf)
+/* False: as many are being read as may be, or no frame is free. */
+static bool begin(struct bs_engine *e, unsigned tree, uint64_t leaf, const struct bs_ptr *ptr)
 {
 	struct bs_ahead_io *a = e->ahead.ios;
-	uint64_t key = bs_key_tree(tree, 0, leaf);
 	struct bs_frame *f;
-	struct bs_ptr ptr;
 
-	if (bs_frame_find(e, key))
-		return true;
-	if (e->ahead.busy == BS_AHEAD_MAX || !find_ptr(e, tree, leaf, &ptr))
+	if (e->ahead.busy == BS_AHEAD_MAX)
 		return false;
-	f = bs_frame_new(e, key);
+	f = bs_frame_new(e, bs_key_tree(tree, 0, leaf));
 	if (!f)
 		return false;
 	while (a->f)
 		a++;
-	submit(e, a, f, &ptr);
+	submit(e, a, f, ptr);
 	return true;
+}
+
+bool bs_ahead_leaf(struct bs_engine *e, unsigned tree, uint64_t leaf)
+{
+	struct bs_ptr ptr;
+
+	return bs_frame_find(e, bs_key_tree(tree, 0, leaf)) ||
+	       (find_ptr(e, tree, leaf, &ptr) && begin(e, tree, leaf, &ptr));
+}
+
+bool bs_ahead_leaf_at(struct bs_engine *e, unsigned tree, uint64_t leaf, uint32_t seg, uint32_t off)
+{
+	struct bs_ptr ptr;
+
+	return bs_frame_find(e, bs_key_tree(tree, 0, leaf)) || !find_ptr(e, tree, leaf, &ptr) ||
+	       ptr.seg[0] != seg || ptr.off[0] != off || begin(e, tree, leaf, &ptr);
 }

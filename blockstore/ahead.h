@@ -26,5 +26,8 @@ struct bs_ahead {
 
 /* May evict, so not within a step. Whether the leaf is there or on its way now. */
 bool bs_ahead_leaf(struct bs_engine *e, unsigned tree, uint64_t leaf);
+/* The same if it lies there. False: too many are on their way, it is to be asked for again. */
+bool bs_ahead_leaf_at(struct bs_engine *e, unsigned tree, uint64_t leaf, uint32_t seg,
+		      uint32_t off);
 
 #endif

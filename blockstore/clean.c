@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #define STEP (64u << 10)   /* bytes that are moved before others run */
-#define BURST (512u << 10) /* bytes that may be moved ahead of the pace */
+#define BURST (512u << 10) /* bytes that may be moved, or written, ahead of the pace */
 
 int bs_clean_init(struct bs_engine *e)
 {
@@ -49,10 +49,34 @@ static bool ahead_of_pace(const struct bs_engine *e)
 	       c->moved > BURST + wrote * c->percent / 100;
 }
 
+/*
+ * For what is moved data may write as much when segments have just become scarce, and less the
+ * fewer are left above its reserve. So it slows down to what cleaning gains, wherever that is, and
+ * does not run into the reserve.
+ */
+static void share(struct bs_engine *e, uint32_t len)
+{
+	const struct bs_segs *s = &e->segs;
+	uint32_t coming = bs_segs_coming(s), least = s->reserve[BS_NEED_DATA];
+	uint64_t left = coming > least ? coming - least : 0;
+	uint64_t part = len * left / (bs_segs_margin(s) / 2);
+
+	e->cleaner->data_until = VS_MIN(e->cleaner->data_until + part, client_bytes(e) + BURST);
+}
+
+bool bs_clean_holds_data(struct bs_engine *e)
+{
+	if (e->cleaning && bs_segs_scarce(&e->segs))
+		return client_bytes(e) >= e->cleaner->data_until;
+	e->cleaner->data_until = client_bytes(e) + BURST;
+	return false;
+}
+
 void bs_clean_pace(struct bs_engine *e, uint32_t len)
 {
 	struct bs_cleaner *c = e->cleaner;
 
+	share(e, len);
 	c->moved += len;
 	c->step += len;
 	if (c->step < STEP)

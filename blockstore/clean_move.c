@@ -7,6 +7,9 @@
 
 #include <stdlib.h>
 
+#define HEADS_AHEAD 4u
+#define RECORDS_AHEAD 64u /* what they need is read while those before are moved */
+
 static bool lies_at(const struct bs_place *p, uint32_t seg, uint32_t off, uint32_t len)
 {
 	return p->seg == seg && p->off == off && p->len == len;
@@ -99,6 +102,7 @@ static int move_map_page(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32
 	} while (blocks != bs_fiber_blocks(e->fibers));
 	if (!bs_frame_leaves(&e->frames, f))
 		bs_frame_touch(e, f);
+	bs_clean_pace(e, BS_PAGE);
 	return 0;
 }
 
@@ -139,6 +143,7 @@ static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t
 	} while (blocks != bs_fiber_blocks(e->fibers));
 	if (!bs_frame_leaves(&e->frames, f))
 		bs_frame_touch(e, f);
+	bs_clean_pace(e, BS_PAGE);
 	return 0;
 }
 
@@ -166,19 +171,52 @@ static int next_rec(const uint8_t *buf, const struct bs_unit_head *h, uint32_t *
 	return 0;
 }
 
+/* Asks for the page of the tables that the record needs. False: not now. */
+static bool ask(struct bs_engine *e, const struct bs_rec *r, uint32_t seg, uint32_t end)
+{
+	if (r->type == BS_REC_CONTENT || r->type == BS_REC_MOVE)
+		return bs_ahead_leaf(e, BS_TREE_PLACE, bs_cid_slot(r->cid) / BS_PLACES_PER_PAGE);
+	if (r->type == BS_REC_PAGE && r->tree < BS_TREES && r->tree != BS_TREE_SEGMENT && !r->level)
+		return bs_ahead_leaf_at(e, r->tree, r->block, seg, end - BS_PAGE);
+	return true;
+}
+
+/* Of a unit's records: how far what they need has been asked for. */
+struct asked {
+	uint32_t n, pos, at;
+};
+
+/* The mover stands at the given place. */
+static void ask_ahead(struct bs_engine *e, const uint8_t *buf, const struct bs_unit_head *h,
+		      uint32_t seg, uint32_t off, struct asked mover, struct asked *ahead)
+{
+	if (ahead->n < mover.n)
+		*ahead = mover;
+	while (ahead->n < h->records && ahead->n < mover.n + RECORDS_AHEAD) {
+		struct asked next = *ahead;
+		struct bs_rec r;
+
+		next.n++;
+		if (next_rec(buf, h, &next.pos, &next.at, &r) || !ask(e, &r, seg, off + next.at))
+			return;
+		*ahead = next;
+	}
+}
+
 /* Has those bytes of the unit read that something refers to. */
 static int fetch(struct bs_engine *e, const uint8_t *buf, const struct bs_unit_head *h,
 		 uint32_t seg, uint32_t off)
 {
 	uint32_t pos = 0, at = h->head_len;
+	struct asked ahead = {0, 0, at};
 
-	if (!e->cleaner->sparse)
-		return 0; /* all of the segment has been */
-	for (uint32_t i = 0; i < h->records; i++) {
+	for (uint32_t i = 0; e->cleaner->sparse && i < h->records; i++) {
 		struct bs_place place;
 		struct bs_rec r;
-		int rc = next_rec(buf, h, &pos, &at, &r);
+		int rc;
 
+		ask_ahead(e, buf, h, seg, off, (struct asked){i, pos, at}, &ahead);
+		rc = next_rec(buf, h, &pos, &at, &r);
 		if (rc)
 			return rc;
 		if (r.type != BS_REC_CONTENT && r.type != BS_REC_MOVE)
@@ -188,7 +226,7 @@ static int fetch(struct bs_engine *e, const uint8_t *buf, const struct bs_unit_h
 			bs_clean_read_want(e, off + at - r.len, r.len);
 		bs_frames_unkeep(e);
 	}
-	return bs_clean_read_load(e);
+	return bs_clean_read_load(e, off, h->unit_len);
 }
 
 static int move_record(struct bs_engine *e, const struct bs_rec *r, uint32_t seg, uint32_t end)
@@ -212,14 +250,17 @@ static int move_unit(struct bs_engine *e, const struct bs_unit_head *h, uint32_t
 {
 	const uint8_t *buf = e->cleaner->buf + off;
 	uint32_t pos = 0, at = h->head_len;
+	struct asked ahead = {0, 0, at};
 	int worst = fetch(e, buf, h, seg, off);
 
 	if (worst)
 		return worst;
 	for (uint32_t i = 0; i < h->records; i++) {
 		struct bs_rec r;
-		int rc = next_rec(buf, h, &pos, &at, &r);
+		int rc;
 
+		ask_ahead(e, buf, h, seg, off, (struct asked){i, pos, at}, &ahead);
+		rc = next_rec(buf, h, &pos, &at, &r);
 		if (rc)
 			return rc;
 		rc = move_record(e, &r, seg, off + at);
@@ -240,13 +281,13 @@ static int read_head(struct bs_engine *e, uint32_t off, struct bs_unit_head *h)
 	int rc;
 
 	bs_clean_read_want(e, off, have);
-	rc = bs_clean_read_load(e);
+	rc = bs_clean_read_load(e, off, have);
 	if (rc == 0)
 		rc = bs_unit_decode(buf, have, e->segs.size, e->tag, h);
 	if (rc == VS_E_RANGE && h->head_len <= e->segs.size - off) {
 		have = h->head_len;
 		bs_clean_read_want(e, off, have);
-		rc = bs_clean_read_load(e);
+		rc = bs_clean_read_load(e, off, have);
 		if (rc == 0)
 			rc = bs_unit_decode(buf, have, e->segs.size, e->tag, h);
 	}
@@ -255,12 +296,20 @@ static int read_head(struct bs_engine *e, uint32_t off, struct bs_unit_head *h)
 	return rc;
 }
 
+/* Where the next headers are if those units are as long; most are. */
+static void heads_ahead(struct bs_engine *e, uint32_t off, uint32_t unit_len)
+{
+	for (unsigned i = 1; i <= HEADS_AHEAD; i++)
+		if (unit_len <= BS_CLEAN_AHEAD / HEADS_AHEAD &&
+		    off + i * unit_len < e->segs.size)
+			bs_clean_read_want(e, off + i * unit_len, BS_PAGE);
+}
+
 /* Unit by unit; where none is recognised it looks at the next page. */
-static int move_segment(struct bs_engine *e, uint32_t seg, uint16_t side)
+static int move_units(struct bs_engine *e, uint32_t seg)
 {
 	int worst = 0;
 
-	bs_clean_read_begin(e, seg, side);
 	for (uint32_t off = 0; off + BS_PAGE <= e->segs.size && e->segs.seg[seg].ent.live;) {
 		struct bs_unit_head h;
 		int rc = read_head(e, off, &h);
@@ -271,6 +320,8 @@ static int move_segment(struct bs_engine *e, uint32_t seg, uint16_t side)
 			off += BS_PAGE;
 			continue;
 		}
+		if (e->cleaner->sparse)
+			heads_ahead(e, off, h.unit_len);
 		rc = move_unit(e, &h, seg, off);
 		if (is_fatal(rc))
 			return rc;
@@ -279,6 +330,16 @@ static int move_segment(struct bs_engine *e, uint32_t seg, uint16_t side)
 		off += h.unit_len;
 	}
 	return worst;
+}
+
+static int move_segment(struct bs_engine *e, uint32_t seg, uint16_t side)
+{
+	int rc;
+
+	bs_clean_read_begin(e, seg, side);
+	rc = move_units(e, seg);
+	bs_clean_read_end(e);
+	return rc;
 }
 
 /* What one side of a mirror hides behind a damaged header another may show. */

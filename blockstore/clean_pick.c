@@ -74,7 +74,7 @@ bool bs_clean_sparse(const struct bs_engine *e, uint32_t seg)
 {
 	const struct bs_segent *ent = &e->segs.seg[seg].ent;
 
-	return ent->state == BS_SEG_LOG && ent->live < e->segs.size / BS_CLEAN_SPARSE;
+	return ent->state == BS_SEG_META || ent->live < e->segs.size / BS_CLEAN_SPARSE;
 }
 
 /* What it costs beyond its bytes, in pages: small contents take more time than what they hold. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+static void pump(struct bs_engine *e);
+
 static void done(struct bs_devio *io)
 {
 	struct bs_clean_io *r = io->arg;
@@ -11,9 +13,11 @@ static void done(struct bs_devio *io)
 	e->segs.seg[r->seg].readers--;
 	e->waits_in_flight--;
 	c->reads--;
+	memset(c->pieces + r->first, BS_CLEAN_LOADED, r->n);
 	if (io->status)
 		c->status = io->status;
 	r->e = NULL;
+	pump(e);
 	bs_fiber_wake_all(e->fibers, &c->wait);
 }
 
@@ -28,6 +32,8 @@ static void submit(struct bs_engine *e, uint32_t first, uint32_t n)
 		r++;
 	r->e = e;
 	r->seg = c->seg;
+	r->first = first;
+	r->n = n;
 	r->io = (struct bs_devio){.op = BS_DEV_READ,
 				  .offset = bs_engine_where(e, c->seg, off),
 				  .length = len,
@@ -36,7 +42,7 @@ static void submit(struct bs_engine *e, uint32_t first, uint32_t n)
 				  .sides = c->side,
 				  .done = done,
 				  .arg = r};
-	memset(c->pieces + first, BS_CLEAN_LOADED, n);
+	memset(c->pieces + first, BS_CLEAN_LOADING, n);
 	e->segs.seg[c->seg].readers++;
 	e->waits_in_flight++;
 	c->reads++;
@@ -45,12 +51,35 @@ static void submit(struct bs_engine *e, uint32_t first, uint32_t n)
 	bs_device_submit(e->dev, &r->io);
 }
 
+/* What is wanted before the horizon, in order, a few reads at once. */
+static void pump(struct bs_engine *e)
+{
+	struct bs_cleaner *c = e->cleaner;
+	unsigned most = bs_log_serves(&e->log) ? BS_CLEAN_READS_SERVING : BS_CLEAN_READS;
+
+	while (c->reads < most && !c->status) {
+		uint32_t n = 0;
+
+		while (c->next_wanted < c->horizon && c->pieces[c->next_wanted] != BS_CLEAN_WANTED)
+			c->next_wanted++;
+		while (c->next_wanted + n < c->horizon && n < BS_CLEAN_RUN / BS_CLEAN_PIECE &&
+		       c->pieces[c->next_wanted + n] == BS_CLEAN_WANTED)
+			n++;
+		if (!n)
+			break;
+		submit(e, c->next_wanted, n);
+		c->next_wanted += n;
+	}
+}
+
 void bs_clean_read_begin(struct bs_engine *e, uint32_t seg, uint16_t side)
 {
 	struct bs_cleaner *c = e->cleaner;
 
+	VS_ASSERT(!c->reads);
 	c->seg = seg;
 	c->status = 0;
+	c->next_wanted = c->horizon = 0;
 	c->side = side;
 	c->sparse = bs_clean_sparse(e, seg);
 	memset(c->pieces, c->sparse ? BS_CLEAN_ABSENT : BS_CLEAN_WANTED, c->npieces);
@@ -60,9 +89,12 @@ void bs_clean_read_want(struct bs_engine *e, uint32_t off, uint32_t len)
 {
 	struct bs_cleaner *c = e->cleaner;
 
-	for (uint32_t i = off / BS_CLEAN_PIECE; i <= (off + len - 1) / BS_CLEAN_PIECE; i++)
-		if (c->pieces[i] == BS_CLEAN_ABSENT)
-			c->pieces[i] = BS_CLEAN_WANTED;
+	for (uint32_t i = off / BS_CLEAN_PIECE; i <= (off + len - 1) / BS_CLEAN_PIECE; i++) {
+		if (c->pieces[i] != BS_CLEAN_ABSENT)
+			continue;
+		c->pieces[i] = BS_CLEAN_WANTED;
+		c->next_wanted = VS_MIN(c->next_wanted, i);
+	}
 }
 
 bool bs_clean_read_has(const struct bs_engine *e, uint32_t off, uint32_t len)
@@ -75,25 +107,34 @@ bool bs_clean_read_has(const struct bs_engine *e, uint32_t off, uint32_t len)
 	return true;
 }
 
-int bs_clean_read_load(struct bs_engine *e)
+static bool missing(const struct bs_cleaner *c, uint32_t first, uint32_t end)
+{
+	for (uint32_t i = first; i < end; i++)
+		if (c->pieces[i] == BS_CLEAN_WANTED || c->pieces[i] == BS_CLEAN_LOADING)
+			return true;
+	return false;
+}
+
+int bs_clean_read_load(struct bs_engine *e, uint32_t off, uint32_t len)
 {
 	struct bs_cleaner *c = e->cleaner;
-	uint32_t i = 0;
+	uint32_t end = VS_DIV_UP(off + len, BS_CLEAN_PIECE);
 
-	while (i < c->npieces || c->reads) {
-		uint32_t n = 0;
-
-		while (i < c->npieces && c->pieces[i] != BS_CLEAN_WANTED)
-			i++;
-		while (i + n < c->npieces && c->pieces[i + n] == BS_CLEAN_WANTED &&
-		       n < BS_CLEAN_RUN / BS_CLEAN_PIECE)
-			n++;
-		if (n && c->reads < BS_CLEAN_READS) {
-			submit(e, i, n);
-			i += n;
-		} else if (c->reads) {
-			bs_fiber_block(e->fibers, &c->wait);
-		}
+	c->horizon = VS_MIN(c->npieces, end + BS_CLEAN_AHEAD / BS_CLEAN_PIECE);
+	while (!c->status) {
+		pump(e);
+		if (!missing(c, off / BS_CLEAN_PIECE, end))
+			break;
+		bs_fiber_block(e->fibers, &c->wait);
 	}
 	return c->status;
+}
+
+void bs_clean_read_end(struct bs_engine *e)
+{
+	struct bs_cleaner *c = e->cleaner;
+
+	c->horizon = 0;
+	while (c->reads)
+		bs_fiber_block(e->fibers, &c->wait);
 }

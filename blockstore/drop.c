@@ -347,7 +347,7 @@ static bool turn_due(struct bs_engine *e)
 		d->asked = false;
 		return false;
 	}
-	if (d->asked || r->left >= d->limit / (bs_segs_scarce(&e->segs) ? 8 : 2))
+	if (d->asked || r->left >= d->limit / (bs_segs_scarce(&e->segs) ? 4 : 2))
 		return true;
 	now = e->env.now_ns(e->env.arg);
 	if (!d->since_ns)

@@ -1,5 +1,6 @@
 #include "blockstore/log.h"
 
+#include "blockstore/clean.h"
 #include "blockstore/content.h"
 #include "blockstore/engine.h"
 #include "blockstore/mem.h"
@@ -213,21 +214,27 @@ static void write_unit(struct bs_engine *e, struct bs_unit *u)
 	bs_device_submit(e->dev, &u->io);
 }
 
+static bool is_data(enum bs_need need, uint32_t payload)
+{
+	return (need == BS_NEED_DATA || need == BS_NEED_THICK) && payload;
+}
+
 /* Too much is live for more data. */
 static bool beyond_limit(const struct bs_engine *e, enum bs_need need, uint32_t payload)
 {
-	return (need == BS_NEED_DATA || need == BS_NEED_THICK) && payload &&
-	       e->segs.live + payload > e->segs.live_limit;
+	return is_data(need, payload) && e->segs.live + payload > e->segs.live_limit;
 }
 
 /*
- * Where only the cleaner may begin a segment, the rest of it is for what it moves: filled by others
- * it would cost more segments than it gives back.
+ * Who may not begin a segment does not fill the rest of another's: that would cost the cleaner more
+ * segments than it gives back.
  */
 static bool left_to_cleaner(const struct bs_engine *e, enum bs_need need, uint32_t payload)
 {
-	return payload && need != BS_NEED_CLEAN && need != BS_NEED_SYSTEM &&
-	       e->segs.nfree <= e->segs.reserve[BS_NEED_CLEAN];
+	if (!payload || need == BS_NEED_CLEAN || need == BS_NEED_SYSTEM)
+		return false;
+	return e->segs.nfree <=
+	       e->segs.reserve[is_data(need, payload) ? BS_NEED_DATA : BS_NEED_CLEAN];
 }
 
 static int room_now(struct bs_engine *e, enum bs_need need, uint32_t records, uint32_t payload,
@@ -242,7 +249,7 @@ static int room_now(struct bs_engine *e, enum bs_need need, uint32_t records, ui
 		return VS_E_ROFS;
 	if (beyond_limit(e, need, payload) || left_to_cleaner(e, need, payload))
 		return VS_E_NOSPC;
-	if (e->cutting)
+	if (e->cutting || (is_data(need, payload) && bs_clean_holds_data(e)))
 		return VS_E_AGAIN;
 	if (l->open && fits(l, l->open, records, payload, pages))
 		return 0;
