@@ -224,8 +224,7 @@ static bool frees_enough(const struct bs_segs *s)
 {
 	uint32_t least = s->reserve[BS_NEED_DATA], coming = s->nfreeing + s->emptied;
 
-	return s->nfree <= least + s->count / 32 &&
-	       coming >= VS_MAX(bs_segs_margin(s) / 16, 1u) &&
+	return s->nfree <= least + s->count / 32 && coming >= VS_MAX(bs_segs_margin(s) / 16, 1u) &&
 	       coming + least >= s->nfree;
 }
 

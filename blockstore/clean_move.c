@@ -300,8 +300,7 @@ static int read_head(struct bs_engine *e, uint32_t off, struct bs_unit_head *h)
 static void heads_ahead(struct bs_engine *e, uint32_t off, uint32_t unit_len)
 {
 	for (unsigned i = 1; i <= HEADS_AHEAD; i++)
-		if (unit_len <= BS_CLEAN_AHEAD / HEADS_AHEAD &&
-		    off + i * unit_len < e->segs.size)
+		if (unit_len <= BS_CLEAN_AHEAD / HEADS_AHEAD && off + i * unit_len < e->segs.size)
 			bs_clean_read_want(e, off + i * unit_len, BS_PAGE);
 }
 

@@ -235,6 +235,7 @@ bool bs_port_poll(struct bs_port *p)
 	}
 	if (did)
 		bs_port_start(p);
+	bs_port_flush_raw(p);
 	p->polling = false;
 	tell(p);
 	return did;

@@ -1,5 +1,7 @@
 #include "blockstore/port_int.h"
 
+#include <string.h>
+
 static void plan_read(const struct bs_req *req, struct bs_iop *op)
 {
 	uint64_t at = req->next_off_, edge = VS_ALIGN_DOWN(at, BS_BLOCK) + BS_OP_BLOCKS * BS_BLOCK;
@@ -127,6 +129,30 @@ static void advance(struct bs_req *req, const struct bs_iop *op)
 		req->next_off_ = req->end_;
 }
 
+void bs_port_flush_raw(struct bs_port *p)
+{
+	struct bs_iop *ops[BS_TOGETHER];
+	unsigned n = p->nraw;
+
+	if (!n)
+		return;
+	memcpy(ops, p->raw, n * sizeof(*ops));
+	bs_port_work(p, p->raw_blocks);
+	p->nraw = p->raw_blocks = 0;
+	bs_port_ready(&p->hands, ops, n);
+	for (unsigned i = 0; i < n; i++)
+		bs_port_send(p, ops[i]);
+}
+
+/* Several small writes are hashed in hardly more time than one. */
+static void gather(struct bs_port *p, struct bs_iop *op)
+{
+	p->raw[p->nraw++] = op;
+	p->raw_blocks += (unsigned)op->count;
+	if (p->raw_blocks >= BS_TOGETHER)
+		bs_port_flush_raw(p);
+}
+
 /* Whether an operation could be started for the first request in line. */
 static bool start_one(struct bs_port *p)
 {
@@ -160,11 +186,10 @@ static bool start_one(struct bs_port *p)
 	for (unsigned i = 0; op->stage == BS_OP_LINK && i < op->count; i++)
 		op->to[i].digest = req->digests[i];
 	if (op->stage == BS_OP_WRITE) {
-		bs_port_work(p, (unsigned)op->count);
 		bs_port_expect(p, op);
-		if (bs_port_help(p, op))
-			return true;
-		bs_port_ready(&p->hands, op);
+		if (!bs_port_help(p, op))
+			gather(p, op);
+		return true;
 	}
 	bs_port_send(p, op);
 	return true;
@@ -180,6 +205,12 @@ void bs_port_start(struct bs_port *p)
 	while (start_one(p))
 		;
 	p->starting = false;
+	if (p->nraw && !p->polling) { /* more may come before the loop goes on */
+		if (p->loop && p->busy_ops > p->nraw)
+			bs_port_post(p);
+		else
+			bs_port_flush_raw(p);
+	}
 	hungry = p->head || (p->settling && p->busy_ops);
 	if (hungry == atomic_load_explicit(&p->hungry, memory_order_relaxed))
 		return;

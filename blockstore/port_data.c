@@ -59,29 +59,44 @@ void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t
 int bs_hands_open(struct bs_hands *h)
 {
 	h->zc = ZSTD_createCCtx();
-	return h->zc ? dd_hasher_new(&h->hasher, NULL) : VS_E_NOMEM;
+	return h->zc ? dd_many_new(&h->hasher, NULL) : VS_E_NOMEM;
 }
 
 void bs_hands_close(struct bs_hands *h)
 {
-	dd_hasher_free(h->hasher);
+	dd_many_free(h->hasher);
 	ZSTD_freeCCtx(h->zc);
 }
 
-/* Plain form of every block: src set, zeros found, the rest hashed. */
-static void hash(struct bs_hands *h, struct bs_iop *op)
+/* Plain form of every block: src set, zeros found, the rest hashed, also of several operations
+ * together. */
+static void hash(struct bs_hands *h, struct bs_iop *const *ops, unsigned nops)
 {
-	for (unsigned i = 0; i < op->count; i++) {
-		struct bs_block *b = &op->to[i];
+	const uint8_t *data[BS_OP_BLOCKS];
+	struct dd_digest *out[BS_OP_BLOCKS];
+	unsigned n = 0;
 
-		b->len = 0;
-		b->kind = BS_BLOCK_ZERO;
-		if (memcmp(b->src, zero_block, BS_BLOCK) == 0)
-			continue;
-		b->kind = BS_BLOCK_NEW;
-		op->hashed++;
-		dd_hash(h->hasher, b->src, BS_BLOCK, &b->digest);
+	for (unsigned k = 0; k < nops; k++) {
+		struct bs_iop *op = ops[k];
+
+		for (unsigned i = 0; i < op->count; i++) {
+			struct bs_block *b = &op->to[i];
+
+			b->len = 0;
+			b->kind = BS_BLOCK_ZERO;
+			if (memcmp(b->src, zero_block, BS_BLOCK) == 0)
+				continue;
+			b->kind = BS_BLOCK_NEW;
+			op->hashed++;
+			data[n] = b->src;
+			out[n++] = &b->digest;
+			if (n == BS_OP_BLOCKS) {
+				dd_many_hash(h->hasher, n, data, BS_BLOCK, out);
+				n = 0;
+			}
+		}
 	}
+	dd_many_hash(h->hasher, n, data, BS_BLOCK, out);
 }
 
 /* The compressed length of a block, when that saves an eighth; else 0. */
@@ -147,12 +162,14 @@ void bs_port_expect(const struct bs_port *p, struct bs_iop *op)
 	op->ahead = op->count * p->known < SHARE_ALL / 2;
 }
 
-void bs_port_ready(struct bs_hands *h, struct bs_iop *op)
+void bs_port_ready(struct bs_hands *h, struct bs_iop *const *ops, unsigned n)
 {
-	hash(h, op);
-	if (op->ahead)
-		bs_port_compress(h, op);
-	op->stage = BS_OP_WRITE;
+	hash(h, ops, n);
+	for (unsigned i = 0; i < n; i++) {
+		if (ops[i]->ahead)
+			bs_port_compress(h, ops[i]);
+		ops[i]->stage = BS_OP_WRITE;
+	}
 }
 
 /* A mean in which the last 64 blocks weigh most. */
@@ -297,6 +314,6 @@ void bs_port_merge(struct bs_port *p, struct bs_iop *op)
 		bs_port_copy_in(req, op->rel + (req->op == BS_COMPARE_WRITE ? req->length : 0),
 				op->staging + op->skip, op->bytes);
 	bs_port_expect(p, op);
-	bs_port_ready(&p->hands, op);
+	bs_port_ready(&p->hands, &op, 1);
 	bs_port_send(p, op);
 }

@@ -39,7 +39,7 @@ static void *work(void *arg)
 		op = vs_ring_pop(&h->ring);
 		if (!op)
 			return NULL;
-		bs_port_ready(&h->hands, op);
+		bs_port_ready(&h->hands, &op, 1);
 		ok = vs_ring_push(&p->from_helper, op);
 		VS_ASSERT(ok);
 		atomic_fetch_sub(&h->has, 1);

@@ -7,17 +7,19 @@
 
 #include "blockstore/port.h"
 #include "common/ring.h"
-#include "dedup/digest.h"
+#include "dedup/many.h"
 
 #include <zstd.h>
 
 #define BS_STAGING_PAGES 512u /* 2 MiB a port, in runs of one operation's blocks */
+/* Blocks of writes that are hashed together. */
+#define BS_TOGETHER DD_MANY_BEST
 
 struct bs_port_helper;
 
 /* What a thread needs to hash and compress. */
 struct bs_hands {
-	struct dd_hasher *hasher;
+	struct dd_many *hasher;
 	ZSTD_CCtx *zc;
 };
 
@@ -44,6 +46,8 @@ struct bs_port {
 	bool answered;	    /* engine's: wake when the poll ends */
 	unsigned unsaid;    /* 0: the engine was woken for all that was sent */
 	bool starting, settling, polling;
+	struct bs_iop *raw[BS_TOGETHER]; /* writes that are not hashed yet */
+	unsigned nraw, raw_blocks;
 };
 
 /* To the engine, which is woken at once or before the loop sleeps. */
@@ -54,14 +58,15 @@ void bs_port_post(struct bs_port *p);		       /* any thread: bs_port_poll is cal
 
 /* port_cut.c: starts operations for waiting requests while there are operations and staging. */
 void bs_port_start(struct bs_port *p);
+void bs_port_flush_raw(struct bs_port *p); /* what has gathered is hashed and sent */
 
 /* port_data.c */
 /* The request's bytes from rel on, as far as one vector element holds them. */
 uint8_t *bs_port_iov_at(const struct bs_req *req, uint64_t rel, size_t *len);
 void bs_port_copy_in(const struct bs_req *req, uint64_t rel, uint8_t *to, size_t n);
 void bs_port_compress(struct bs_hands *h, struct bs_iop *op); /* stored form of new blocks */
-/* A write's blocks are hashed; where they will be new, they get their stored form as well. */
-void bs_port_ready(struct bs_hands *h, struct bs_iop *op);
+/* The blocks of n writes are hashed; where they will be new, they get their stored form as well. */
+void bs_port_ready(struct bs_hands *h, struct bs_iop *const *ops, unsigned n);
 void bs_port_expect(const struct bs_port *p, struct bs_iop *op); /* before: what they will be */
 void bs_port_learn(struct bs_port *p, const struct bs_iop *op);	 /* from a write that is done */
 void bs_port_deliver(struct bs_port *p, struct bs_iop *op);	 /* a read has arrived */

@@ -14,7 +14,8 @@ $(SIM_PLANT): $(patsubst %.c,$(B)/obj/%.o,$(filter-out tests/sim/plants.c,$(sim_
 
 # What takes a call to the engine's thread is replaced (hostadmin.c), and what costs much (wraps.c).
 $(B)/tests/sim/sim $(SIM_PLANT): LDFLAGS += -Wl,--wrap=bs_store_call,--wrap=bs_store_budget,--wrap=dd_hash \
-                                 -Wl,--wrap=mmap,--wrap=munmap
+                                 -Wl,--wrap=mmap,--wrap=munmap,--wrap=dd_many_new,--wrap=dd_many_free \
+                                 -Wl,--wrap=dd_many_hash
 
 sim: $(if $(SAN),,$(SIM_PLANT))
 CHECK_RUNS += sim/seeds=build/tests/sim/sim \

@@ -1,5 +1,6 @@
 #include "dedup/digest.h"
 #include "dedup/index.h"
+#include "dedup/many.h"
 
 #include "common/bytes.h"
 #include "common/text.h"
@@ -56,6 +57,48 @@ static void digest_known_vectors(void **state)
 	dd_hash_end(h, &d);
 	expect_hex(&d, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 	dd_hasher_free(h);
+}
+
+#define PIECES 40u
+#define PIECE_MAX 5000u
+
+/* Whatever way is taken for a number of pieces, each digest is what OpenSSL says of its piece, also
+ * of pieces that differ in a byte, and of lengths around the blocks that SHA-256 works on. */
+static void digest_of_many(void **state)
+{
+	static const size_t lens[] = {0, 1, 55, 56, 63, 64, 65, 119, 4095, 4096, PIECE_MAX};
+	uint8_t(*mem)[PIECE_MAX] = malloc(PIECES * sizeof(*mem));
+	struct dd_digest got[PIECES], right, *out[PIECES];
+	const uint8_t *data[PIECES];
+	struct dd_hasher *one;
+	struct dd_many *many;
+
+	(void)state;
+	assert_non_null(mem);
+	assert_int_equal(dd_hasher_new(&one, NULL), 0);
+	assert_int_equal(dd_many_new(&many, NULL), 0);
+	for (unsigned i = 0; i < PIECES; i++) {
+		for (unsigned k = 0; k < PIECE_MAX; k++)
+			mem[i][k] = (uint8_t)(i < PIECES / 2 ? rng() : k == i * 7);
+		data[i] = mem[i];
+		out[i] = &got[i];
+	}
+	for (unsigned l = 0; l < VS_ARRAY_LEN(lens); l++) {
+		for (unsigned n = 0; n <= PIECES; n++) {
+			memset(got, 0xee, sizeof(got));
+			dd_many_hash(many, n, data, lens[l], out);
+			for (unsigned i = 0; i < n; i++) {
+				dd_hash(one, data[i], lens[l], &right);
+				assert_true(dd_digest_equal(&got[i], &right));
+			}
+			for (unsigned i = n; i < PIECES; i++) /* and no other is touched */
+				assert_int_equal(got[i].b[0], 0xee);
+		}
+	}
+	dd_many_free(many);
+	dd_many_free(NULL);
+	dd_hasher_free(one);
+	free(mem);
 }
 
 static void digest_pieces_equal_whole(void **state)
@@ -307,6 +350,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(digest_known_vectors),
+	    cmocka_unit_test(digest_of_many),
 	    cmocka_unit_test(digest_pieces_equal_whole),
 	    cmocka_unit_test(index_budget),
 	    cmocka_unit_test(index_finds_all_when_roomy),
