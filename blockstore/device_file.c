@@ -17,6 +17,9 @@
 #include <unistd.h>
 
 #define DEPTH 256u
+/* Of reads that the kernel has: more wait here. Some devices say that something is done only when
+ * all is that they were given, and writes would wait behind it. */
+#define READING (UINT64_C(1) << 20)
 
 /* In devio.priv. */
 struct slot {
@@ -25,10 +28,16 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) <= sizeof(((struct bs_devio *)0)->priv), "slot fits priv");
 
+/* Submitted requests; the first `kicked` of them may start. */
+struct line {
+	struct bs_devio *first, **last;
+	unsigned n, kicked;
+};
+
 /*
- * A request is in one place: the queue (submitted; the first `kicked` of them may start), the
- * kernel (`running` counts them, never more than DEPTH), the helper (`helping`), or `finished`
- * (status set, done not yet called).
+ * A request is in one place: its line, the kernel (`running` counts them, never more than DEPTH),
+ * the helper (`helping`), or `finished` (status set, done not yet called). Reads have a line of
+ * their own: `reading` is what the kernel has of them.
  */
 struct file_device {
 	struct bs_device dev;
@@ -36,9 +45,10 @@ struct file_device {
 	bool block;
 	io_context_t aio;
 	struct bs_device_helper *helper;
-	struct bs_devio *queue, **queue_tail;
+	struct line reads, others;
+	uint64_t reading; /* bytes */
 	struct bs_devio *finished, **finished_tail;
-	unsigned queued, kicked, running, helping;
+	unsigned running, helping;
 	bool no_fdsync;	      /* the kernel refuses IOCB_CMD_FDSYNC on this file */
 	uint64_t signals_due; /* that event_fd still gets: one each completion */
 	struct iocb *batch[DEPTH];
@@ -72,34 +82,65 @@ static void finish(struct file_device *d, struct bs_devio *io, int status)
 	d->finished_tail = &io->next;
 }
 
-static void queue_push(struct file_device *d, struct bs_devio *io)
+static struct line *line_of(struct file_device *d, const struct bs_devio *io)
 {
-	io->next = NULL;
-	*d->queue_tail = io;
-	d->queue_tail = &io->next;
-	d->queued++;
+	return io->op == BS_DEV_READ ? &d->reads : &d->others;
 }
 
-static struct bs_devio *queue_pop(struct file_device *d)
+static void line_push(struct line *l, struct bs_devio *io)
 {
-	struct bs_devio *io = d->queue;
+	io->next = NULL;
+	*l->last = io;
+	l->last = &io->next;
+	l->n++;
+}
 
-	d->queue = io->next;
-	if (!d->queue)
-		d->queue_tail = &d->queue;
-	d->queued--;
-	d->kicked--;
+static struct bs_devio *line_pop(struct line *l)
+{
+	struct bs_devio *io = l->first;
+
+	l->first = io->next;
+	if (!l->first)
+		l->last = &l->first;
+	l->n--;
+	l->kicked--;
 	return io;
 }
 
-static void queue_return(struct file_device *d, struct bs_devio *io)
+static void line_return(struct line *l, struct bs_devio *io)
 {
-	io->next = d->queue;
-	if (!d->queue)
-		d->queue_tail = &io->next;
-	d->queue = io;
-	d->queued++;
-	d->kicked++;
+	io->next = l->first;
+	if (!l->first)
+		l->last = &io->next;
+	l->first = io;
+	l->n++;
+	l->kicked++;
+}
+
+/* What may start next; NULL: nothing. */
+static struct bs_devio *next_to_start(struct file_device *d)
+{
+	struct bs_devio *io;
+
+	if (d->others.kicked)
+		return line_pop(&d->others);
+	if (!d->reads.kicked || (d->reading && d->reading + d->reads.first->length > READING))
+		return NULL;
+	io = line_pop(&d->reads);
+	d->reading += io->length;
+	return io;
+}
+
+static void started_not(struct file_device *d, struct bs_devio *io)
+{
+	if (io->op == BS_DEV_READ)
+		d->reading -= io->length;
+	line_return(line_of(d, io), io);
+}
+
+static bool kicked(const struct file_device *d)
+{
+	return d->reads.kicked || d->others.kicked;
 }
 
 static int status_of(long no)
@@ -149,9 +190,11 @@ static unsigned fill_batch(struct file_device *d)
 {
 	unsigned n = 0;
 
-	while (d->kicked && d->running + n < DEPTH) {
-		struct bs_devio *io = queue_pop(d);
+	while (d->running + n < DEPTH) {
+		struct bs_devio *io = next_to_start(d);
 
+		if (!io)
+			break;
 		if (bs_devop_hint(io->op) || (io->op == BS_DEV_FLUSH && d->no_fdsync)) {
 			help(d, io);
 			continue;
@@ -170,6 +213,8 @@ static void refused(struct file_device *d, struct bs_devio *io, int no)
 		help(d, io);
 		return;
 	}
+	if (io->op == BS_DEV_READ)
+		d->reading -= io->length;
 	finish(d, io, status_of(no));
 	signal_self(d);
 }
@@ -196,7 +241,7 @@ static void start(struct file_device *d)
 	if (sent == n)
 		return;
 	while (n > sent)
-		queue_return(d, d->batch[--n]->data);
+		started_not(d, d->batch[--n]->data);
 	if (d->running == 0)
 		signal_self(d); /* no completion would bring us back to try again */
 }
@@ -207,7 +252,7 @@ static void file_submit(struct bs_device *dev, struct bs_devio *io)
 
 	slot_of(io)->moved = 0;
 	if (io->op == BS_DEV_FLUSH || vs_range_ok(io->offset, io->length, dev->size)) {
-		queue_push(d, io);
+		line_push(line_of(d, io), io);
 		return;
 	}
 	finish(d, io, VS_E_IO);
@@ -218,7 +263,8 @@ static void file_kick(struct bs_device *dev)
 {
 	struct file_device *d = file_device(dev);
 
-	d->kicked = d->queued;
+	d->reads.kicked = d->reads.n;
+	d->others.kicked = d->others.n;
 	start(d);
 }
 
@@ -229,6 +275,8 @@ static void completed(struct file_device *d, const struct io_event *ev)
 	long res = (long)ev->res;
 
 	d->running--;
+	if (io->op == BS_DEV_READ)
+		d->reading -= io->length;
 	if (res < 0) {
 		if (io->op == BS_DEV_FLUSH && (res == -EINVAL || res == -EOPNOTSUPP)) {
 			d->no_fdsync = true;
@@ -256,7 +304,7 @@ static void completed(struct file_device *d, const struct io_event *ev)
 			(unsigned long long)(io->offset + s->moved));
 		finish(d, io, VS_E_IO);
 	} else {
-		queue_return(d, io);
+		line_return(line_of(d, io), io);
 	}
 }
 
@@ -296,7 +344,7 @@ static unsigned file_poll(struct bs_device *dev)
 		d->signals_due -= signals;
 		reap(d);
 	}
-	if (d->kicked)
+	if (kicked(d))
 		start(d);
 	io = d->finished;
 	d->finished = NULL;
@@ -316,7 +364,7 @@ static void file_wait(struct bs_device *dev)
 	struct file_device *d = file_device(dev);
 	struct pollfd p = {.fd = dev->event_fd, .events = POLLIN};
 
-	if (d->finished || (!d->running && !d->helping && !d->kicked))
+	if (d->finished || (!d->running && !d->helping && !kicked(d)))
 		return;
 	(void)poll(&p, 1, -1);
 }
@@ -336,7 +384,7 @@ static void file_close(struct bs_device *dev)
 	struct file_device *d = file_device(dev);
 	int fd = d->fd;
 
-	while (d->finished || d->running || d->helping || d->kicked) {
+	while (d->finished || d->running || d->helping || kicked(d)) {
 		if (file_poll(dev) == 0)
 			file_wait(dev);
 	}
@@ -382,7 +430,8 @@ int bs_device_file_new(const struct bs_device_file_spec *spec, struct bs_device 
 	(void)snprintf(d->dev.name, sizeof(d->dev.name), "%s", spec->name);
 	d->fd = spec->fd;
 	d->block = spec->block;
-	d->queue_tail = &d->queue;
+	d->reads.last = &d->reads.first;
+	d->others.last = &d->others.first;
 	d->finished_tail = &d->finished;
 	d->dev.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->dev.event_fd < 0) {
