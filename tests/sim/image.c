@@ -10,8 +10,8 @@
 #define PAGE 4096u
 
 struct sim_page {
+	unsigned char bytes[PAGE]; /* first: aligned for copies */
 	uint32_t refs;
-	unsigned char bytes[PAGE];
 };
 
 void sim_image_init(struct sim_image *m, uint64_t size)
