@@ -205,6 +205,66 @@ static void test_many(void **state)
 }
 
 /* When all is done and polled, the descriptor does not keep a loop awake. */
+#define READS 64u
+#define READ_LEN (128u << 10)
+
+struct line_io {
+	struct bs_devio io;
+	struct line *line;
+	unsigned place; /* in the order of done */
+};
+
+struct line {
+	struct counter c;
+	struct line_io ios[READS + 1];
+};
+
+static void take_place(struct bs_devio *io)
+{
+	struct line_io *l = vs_container_of(io, struct line_io, io);
+
+	l->place = l->line->c.done;
+	count(io);
+}
+
+/* The kernel does not have all of many long reads at once, and a write does not wait behind those
+ * that it does not have. On tmpfs, where what is given to the kernel is done in that order. */
+static void test_line(void **state)
+{
+	struct bs_device *dev = must_open(in(shm, "line"), BS_DEVICE_CREATE);
+	struct line *l = calloc(1, sizeof(*l));
+	unsigned char *buf = page_alloc(SIZE);
+
+	(void)state;
+	for (uint64_t at = 0; at < SIZE; at += 4096)
+		memset(buf + at, (int)(at / READ_LEN + 1), 4096);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_WRITE, 0, buf, SIZE), 0);
+	for (unsigned i = 0; i <= READS; i++) {
+		struct line_io *io = &l->ios[i];
+
+		io->line = l;
+		io->io = (struct bs_devio){.op = i < READS ? BS_DEV_READ : BS_DEV_WRITE,
+					   .offset = (uint64_t)i * READ_LEN,
+					   .length = READ_LEN,
+					   .iovcnt = 1,
+					   .iov = {{buf + (size_t)i * READ_LEN, READ_LEN}},
+					   .done = take_place,
+					   .arg = &l->c};
+		memset(io->io.iov[0].iov_base, 0xee, READ_LEN);
+		bs_device_submit(dev, &io->io);
+	}
+	bs_device_kick(dev);
+	wait_for(dev, &l->c, READS + 1);
+	assert_int_equal(l->c.failed, 0);
+	assert_true(l->ios[READS].place <= 8); /* a MiB of reads */
+	for (unsigned i = 0; i < READS; i++)
+		for (unsigned k = 0; k < READ_LEN; k += 4096)
+			assert_int_equal(buf[(size_t)i * READ_LEN + k], (unsigned char)(i + 1));
+	bs_device_close(dev);
+	free(buf);
+	free(l);
+}
+
 static void test_quiet(void **state)
 {
 	struct bs_device *dev = must_open(in(dir, "quiet"), BS_DEVICE_CREATE);
@@ -455,6 +515,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_direct),	   cmocka_unit_test(test_tmpfs),
 	    cmocka_unit_test(test_without_direct), cmocka_unit_test(test_many),
+	    cmocka_unit_test(test_line),
 	    cmocka_unit_test(test_quiet),	   cmocka_unit_test(test_discard),
 	    cmocka_unit_test(test_ready),	   cmocka_unit_test(test_outside),
 	    cmocka_unit_test(test_shrunk),	   cmocka_unit_test(test_no_space),
