@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define FEW 4u /* blocks that are hashed together while the engine waits */
+
 static void plan_read(const struct bs_req *req, struct bs_iop *op)
 {
 	uint64_t at = req->next_off_, edge = VS_ALIGN_DOWN(at, BS_BLOCK) + BS_OP_BLOCKS * BS_BLOCK;
@@ -144,12 +146,14 @@ void bs_port_flush_raw(struct bs_port *p)
 		bs_port_send(p, ops[i]);
 }
 
-/* Several small writes are hashed in hardly more time than one. */
+/* Several small writes are hashed in hardly more time than one. An engine that has done all it was
+ * sent gets fewer sooner. */
 static void gather(struct bs_port *p, struct bs_iop *op)
 {
 	p->raw[p->nraw++] = op;
 	p->raw_blocks += (unsigned)op->count;
-	if (p->raw_blocks >= BS_TOGETHER)
+	if (p->raw_blocks >= BS_TOGETHER ||
+	    (p->raw_blocks >= FEW && vs_ring_empty(&p->to_engine)))
 		bs_port_flush_raw(p);
 }
 
