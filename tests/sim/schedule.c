@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #define TASK_SEEDS 40u
+/* Where the first failure ends all, few: the case that sees it should come soon. */
+#define TASK_SEEDS_STOP 4u
 #define JOBS_MAX 64u
 /* Of processor time, for one seed: an endless loop, not a verdict on speed. */
 #define SEED_SECONDS 60
@@ -67,7 +69,7 @@ static bool next_task(struct schedule *s, struct task *t)
 			continue;
 		t->which = c;
 		t->first = s->share[c].first + s->next[c];
-		s->next[c] += VS_MIN(left, (uint64_t)TASK_SEEDS);
+		s->next[c] += VS_MIN(left, (uint64_t)(s->stop ? TASK_SEEDS_STOP : TASK_SEEDS));
 		t->last = s->share[c].first + s->next[c] - 1;
 		return true;
 	}
