@@ -177,7 +177,7 @@ static int alloc_all(struct bs_engine *e)
 static unsigned dirty_limit(const struct bs_engine *e)
 {
 	uint64_t store_pages = (uint64_t)e->segs.count * e->segs.size / BS_PAGE;
-	uint64_t n = VS_MIN(e->cfg.frames / 5u, RECOVERY_PAGES);
+	uint64_t n = VS_MIN(e->cfg.frames / 8u, RECOVERY_PAGES);
 
 	n = VS_MIN(n, VS_MAX(store_pages / 64, 64u));
 	return (unsigned)n;

@@ -118,8 +118,8 @@ void bs_store_budget(uint64_t memory, struct bs_engine_config *cfg)
 	pages = total / BS_PAGE;
 	near = VS_MIN(VS_MAX(total / 160, 1u << 20), 16u << 20);
 	*cfg = (struct bs_engine_config){
-	    .frames = (unsigned)VS_MIN(pages * 30 / 100, 8u << 20),
-	    .cache_blocks = (unsigned)VS_MIN(pages * 30 / 100, 64u << 20),
+	    .frames = (unsigned)VS_MIN(pages * 45 / 100, 8u << 20),
+	    .cache_blocks = (unsigned)VS_MIN(pages * 15 / 100, 64u << 20),
 	    .read_pages = (unsigned)VS_MIN(pages / 16, 16384u),
 	    .index_bytes = total / 10 - near - total / 100,
 	    .merge_bytes = total / 100,
@@ -130,7 +130,7 @@ void bs_store_budget(uint64_t memory, struct bs_engine_config *cfg)
 	    .unit_max = 1u << 20,
 	    .checkpoint_bytes = UINT64_C(512) << 20,
 	    .checkpoint_step = 8,
-	    .spares = (unsigned)VS_MIN(pages * 30 / 100, 8u << 20) / 8 + 4096,
+	    .spares = (unsigned)VS_MIN(pages * 45 / 100, 8u << 20) / 12 + 4096,
 	    .recovery_us = 5000000,
 	    .ref_cap = UINT32_MAX - (1u << 20),
 	    .gen_mask = UINT16_MAX,
