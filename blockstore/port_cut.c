@@ -152,8 +152,7 @@ static void gather(struct bs_port *p, struct bs_iop *op)
 {
 	p->raw[p->nraw++] = op;
 	p->raw_blocks += (unsigned)op->count;
-	if (p->raw_blocks >= BS_TOGETHER ||
-	    (p->raw_blocks >= FEW && vs_ring_empty(&p->to_engine)))
+	if (p->raw_blocks >= BS_TOGETHER || (p->raw_blocks >= FEW && vs_ring_empty(&p->to_engine)))
 		bs_port_flush_raw(p);
 }
 

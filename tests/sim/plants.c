@@ -2,6 +2,7 @@
 
 #include "blockstore/plant.h"
 
+#include <limits.h>
 #include <stddef.h>
 
 #ifdef BS_PLANT
@@ -29,6 +30,19 @@ void plants_set(unsigned n)
 	bs_plant = (enum bs_plant)n;
 }
 
+unsigned plants_case(unsigned n)
+{
+	switch ((enum bs_plant)n) {
+	case BS_PLANT_FAILED_ALONE:
+	case BS_PLANT_OLD_PLACE:
+		return 10;
+	case BS_PLANT_UNHELD:
+		return 18;
+	default:
+		return UINT_MAX;
+	}
+}
+
 #else
 
 unsigned plants_count(void)
@@ -45,6 +59,12 @@ const char *plants_text(unsigned n)
 void plants_set(unsigned n)
 {
 	(void)n;
+}
+
+unsigned plants_case(unsigned n)
+{
+	(void)n;
+	return UINT_MAX;
 }
 
 #endif

@@ -7,5 +7,7 @@
 unsigned plants_count(void); /* numbered from 1 */
 const char *plants_text(unsigned n);
 void plants_set(unsigned n); /* 0: none */
+/* The case that is asked first, because others see it too seldom; UINT_MAX: none. */
+unsigned plants_case(unsigned n);
 
 #endif

@@ -140,25 +140,42 @@ static bool run_honest(const char *self, const struct options *o,
 	return good;
 }
 
-/* One planted bug: it must be caught by some seed. */
-static bool run_planted(const char *self, const struct options *o,
-			const struct schedule_share *share, struct schedule_result *r)
+/* Whether one of these seeds catches it; done counts them. */
+static bool caught_by(const char *self, const struct options *o, const struct schedule_share *share,
+		      struct schedule_result *r, uint64_t *done)
 {
-	uint64_t done = 0;
 	bool caught = false;
 
-	plants_set((unsigned)o->plant);
 	if (!schedule_run(share, (unsigned)o->jobs, true, r)) {
-		printf("not ok sim # cannot start processes\n");
+		printf("# cannot start processes\n");
 		return false;
 	}
 	for (unsigned i = 0; i < sim_case_count; i++)
-		done += r[i].done;
+		*done += r[i].done;
 	for (unsigned i = 0; i < sim_case_count && !caught; i++) {
 		caught = r[i].bad;
 		if (caught)
 			print_replay(self, o, i, r[i].failed);
 	}
+	return caught;
+}
+
+/* One planted bug: it must be caught by some seed. */
+static bool run_planted(const char *self, const struct options *o, struct schedule_share *share,
+			struct schedule_result *r)
+{
+	struct options first = *o;
+	uint64_t done = 0;
+	bool caught = false;
+
+	plants_set((unsigned)o->plant);
+	first.only = plants_case((unsigned)o->plant);
+	if (first.only < sim_case_count && o->only >= sim_case_count) {
+		share_out(&first, share);
+		caught = caught_by(self, o, share, r, &done);
+	}
+	share_out(o, share);
+	caught = caught || caught_by(self, o, share, r, &done);
 	printf("%s planted %llu, %s: %s after %llu seeds\n", caught ? "ok" : "not ok",
 	       (unsigned long long)o->plant, plants_text((unsigned)o->plant),
 	       caught ? "caught" : "not caught", (unsigned long long)done);
