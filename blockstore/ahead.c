@@ -40,6 +40,12 @@ static void submit(struct bs_engine *e, struct bs_ahead_io *a, struct bs_frame *
 	bs_device_submit(e->dev, &a->io);
 }
 
+/* A number may come from a record on the device: only of leaves that there are is a key made. */
+static bool exists(const struct bs_engine *e, unsigned tree, uint64_t leaf)
+{
+	return leaf < e->trees[tree].root.leaves;
+}
+
 /* From the page above, which must be in memory. */
 static bool find_ptr(struct bs_engine *e, unsigned tree, uint64_t leaf, struct bs_ptr *ptr)
 {
@@ -76,6 +82,8 @@ bool bs_ahead_leaf(struct bs_engine *e, unsigned tree, uint64_t leaf)
 {
 	struct bs_ptr ptr;
 
+	if (!exists(e, tree, leaf))
+		return false;
 	return bs_frame_find(e, bs_key_tree(tree, 0, leaf)) ||
 	       (find_ptr(e, tree, leaf, &ptr) && begin(e, tree, leaf, &ptr));
 }
@@ -84,6 +92,7 @@ bool bs_ahead_leaf_at(struct bs_engine *e, unsigned tree, uint64_t leaf, uint32_
 {
 	struct bs_ptr ptr;
 
-	return bs_frame_find(e, bs_key_tree(tree, 0, leaf)) || !find_ptr(e, tree, leaf, &ptr) ||
-	       ptr.seg[0] != seg || ptr.off[0] != off || begin(e, tree, leaf, &ptr);
+	return !exists(e, tree, leaf) || bs_frame_find(e, bs_key_tree(tree, 0, leaf)) ||
+	       !find_ptr(e, tree, leaf, &ptr) || ptr.seg[0] != seg || ptr.off[0] != off ||
+	       begin(e, tree, leaf, &ptr);
 }

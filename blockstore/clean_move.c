@@ -118,7 +118,7 @@ static int move_table_page(struct bs_engine *e, const struct bs_rec *r, uint32_t
 	struct bs_ptr ptr;
 	uint64_t blocks;
 
-	if (r->tree >= BS_TREES)
+	if (r->tree >= BS_TREES || !bs_key_fits(r->block))
 		return 0;
 	do {
 		int rc;

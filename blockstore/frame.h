@@ -69,6 +69,11 @@ struct bs_frames {
 };
 
 #define BS_KEY_MAP (UINT64_C(14) << 60)
+/* Whether a page number that came from the device may be part of a key. */
+static inline bool bs_key_fits(uint64_t index)
+{
+	return index < UINT64_C(1) << 52;
+}
 static inline uint64_t bs_key_tree(unsigned tree, unsigned level, uint64_t index)
 {
 	return (uint64_t)(tree + 1) << 60 | (uint64_t)level << 52 | index;

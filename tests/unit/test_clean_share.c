@@ -2,6 +2,7 @@
 #include "blockstore/checkpoint.h"
 #include "blockstore/clean_int.h"
 #include "blockstore/store_int.h"
+#include "blockstore/tree.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -121,6 +122,29 @@ static int shares(struct bs_engine *e, struct bs_call *c)
 	return 0;
 }
 
+/* Page numbers of a forged record are no keys of other trees' pages. */
+static int forged(struct bs_engine *e, struct bs_call *c)
+{
+	const uint64_t other = (uint64_t)(BS_TREE_DROP ^ BS_TREE_PLACE) << 60;
+	struct bs_frame *f;
+
+	(void)c;
+	assert_int_equal(bs_key_tree(BS_TREE_PLACE, 0, 0) ^ other, bs_key_tree(BS_TREE_DROP, 0, 0));
+	assert_int_equal(bs_tree_get_w(e, BS_TREE_DROP, 0, &f), 0);
+	assert_false(bs_ahead_leaf(e, BS_TREE_PLACE, other));
+	assert_false(bs_ahead_leaf(e, BS_TREE_PLACE, UINT64_MAX));
+	assert_true(bs_ahead_leaf_at(e, BS_TREE_PLACE, UINT64_MAX, 0, 0));
+	assert_int_equal(e->ahead.busy, 0);
+	assert_false(bs_key_fits(other));
+	return 0;
+}
+
+static void test_forged(void **state)
+{
+	(void)state;
+	with_engine(forged);
+}
+
 static void test_at_reserve(void **state)
 {
 	(void)state;
@@ -138,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_at_reserve),
 	    cmocka_unit_test(test_shares),
+	    cmocka_unit_test(test_forged),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
