@@ -15,9 +15,8 @@ typedef void IMB_MGR;
 #define ROUNDS 3u /* each way is measured so often; the quickest counts */
 #define SAMPLE 4096u
 
+/* PAIRS: two with interleaved SHA instructions; LANES: sixteen in registers of AVX-512. */
 enum way { ONE_BY_ONE, PAIRS, LANES, WAYS };
-
-static const char *const names[WAYS] = {"one by one", "SHA instructions in pairs", "lanes"};
 
 struct dd_many {
 	struct dd_hasher *one;
@@ -224,9 +223,4 @@ void dd_many_hash(struct dd_many *m, unsigned n, const uint8_t *const data[], si
 
 		hash(m, len && m->mgr[best[k]] ? best[k] : ONE_BY_ONE, k, data + i, len, out + i);
 	}
-}
-
-const char *dd_many_way(unsigned n)
-{
-	return names[best[VS_MIN(n, DD_MANY_BEST)]];
 }

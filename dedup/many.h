@@ -21,7 +21,5 @@ void dd_many_free(struct dd_many *m); /* NULL is fine */
 /* out[i]: digest of data[i][0, len). Any n. */
 void dd_many_hash(struct dd_many *m, unsigned n, const uint8_t *const data[], size_t len,
 		  struct dd_digest *const out[]);
-/* How those of n are computed, for logs and benchmarks; n up to DD_MANY_BEST. */
-const char *dd_many_way(unsigned n);
 
 #endif

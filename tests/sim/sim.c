@@ -118,11 +118,14 @@ static void print_replay(const char *self, const struct options *o, unsigned i, 
 	printf(" --verbose\n");
 }
 
-static bool run_honest(const char *self, const struct options *o,
-		       const struct schedule_share *share, struct schedule_result *r)
+static bool run_honest(const char *self, const struct options *o, struct schedule_share *share,
+		       struct schedule_result *r)
 {
-	bool good = schedule_run(share, (unsigned)o->jobs, false, r);
 	uint64_t done = 0;
+	bool good;
+
+	share_out(o, share);
+	good = schedule_run(share, (unsigned)o->jobs, false, r);
 
 	if (!good)
 		printf("not ok sim # cannot start processes\n");
@@ -188,8 +191,6 @@ static bool run(const char *self, struct options *o)
 	struct schedule_result *result = calloc(sim_case_count, sizeof(*result));
 	bool good = share && result;
 
-	if (good)
-		share_out(o, share);
 	if (good && o->plant) {
 		good = run_planted(self, o, share, result);
 	} else if (good && plants_count()) {
