@@ -16,52 +16,88 @@ static int answer_target(struct mg_node *n, const char *iqn, unsigned status,
 	return rc != 0 ? rc : mg_reply_json(reply, status, json, err);
 }
 
-/* Lowest LUN that no entry of luns has. */
-static json_int_t free_lun(const json_t *luns)
+/* Whether the entry is LUN lun of that initiator (NULL: of all). */
+static bool is_lun(const json_t *entry, const char *initiator, json_int_t lun)
+{
+	const char *of = json_string_value(json_object_get(entry, "initiator"));
+
+	return json_integer_value(json_object_get(entry, "lun")) == lun &&
+	       (of && initiator ? strcmp(of, initiator) == 0 : of == initiator);
+}
+
+static const json_t *find_lun(const json_t *luns, const char *initiator, json_int_t lun, size_t *at)
+{
+	for (size_t i = 0; i < json_array_size(luns); i++) {
+		const json_t *entry = json_array_get(luns, i);
+
+		if (!is_lun(entry, initiator, lun))
+			continue;
+		*at = i;
+		return entry;
+	}
+	return NULL;
+}
+
+static json_int_t free_lun(const json_t *luns, const char *initiator)
 {
 	json_int_t lun = 0;
-	json_t *entry;
-	size_t i = 0;
+	size_t at;
 
-	while (i < json_array_size(luns)) {
-		entry = json_array_get(luns, i++);
-		if (json_integer_value(json_object_get(entry, "lun")) == lun) {
-			lun++;
-			i = 0;
-		}
-	}
+	while (find_lun(luns, initiator, lun, &at))
+		lun++;
 	return lun;
 }
 
-/* Appends {volume, lun?, read_only?} of a request to the LUNs of a document. */
-static int add_lun(struct mg_node *n, json_t *luns, json_t *entry, struct vs_error *err)
+/* A target that names its initiators lets no other in: LUNs for one could never be seen. */
+static int check_mask(const json_t *doc, const char *initiator, struct vs_error *err)
 {
-	json_int_t lun = -1;
-	struct bs_volume_info info;
-	char uuid[VS_UUID_TEXT];
-	const char *volume;
-	int read_only = 0, rc;
-	json_error_t why;
-	json_t *have;
+	const json_t *names = json_object_get(doc, "initiators"), *name;
 	size_t i;
 
-	if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:s, s?I, s?b}", "volume", &volume, "lun",
-			   &lun, "read_only", &read_only) != 0)
+	if (!iscsi_name_ok(initiator))
+		return vs_fail(err, VS_E_INVAL, "'%s' is not an iSCSI name", initiator);
+	json_array_foreach(names, i,
+			   name) if (strcmp(json_string_value(name), initiator) == 0) return 0;
+	if (json_array_size(names) == 0)
+		return 0;
+	return vs_fail(err, VS_E_INVAL,
+		       "initiator %s may not log in to this target; allow it first ('vstore target "
+		       "set --initiator')",
+		       initiator);
+}
+
+/* Appends {volume, lun?, read_only?, initiator?} of a request to the LUNs of a document. */
+static int add_lun(struct mg_node *n, json_t *doc, json_t *entry, struct vs_error *err)
+{
+	json_t *luns = json_object_get(doc, "luns");
+	const char *volume, *initiator = NULL;
+	struct bs_volume_info info;
+	char uuid[VS_UUID_TEXT];
+	int read_only = 0, rc;
+	json_int_t lun = -1;
+	json_error_t why;
+	size_t at;
+
+	if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:s, s?I, s?b, s?s}", "volume", &volume,
+			   "lun", &lun, "read_only", &read_only, "initiator", &initiator) != 0)
 		return vs_fail(err, VS_E_INVAL, "bad LUN: %s", why.text);
+	rc = initiator ? check_mask(doc, initiator, err) : 0;
+	if (rc != 0)
+		return rc;
 	if (!json_object_get(entry, "lun"))
-		lun = free_lun(luns);
+		lun = free_lun(luns, initiator);
 	if (lun < 0 || lun >= ISCSI_LUN_LIMIT)
 		return vs_fail(err, VS_E_INVAL, "a LUN must be 0 to %d", ISCSI_LUN_LIMIT - 1);
-	json_array_foreach(luns, i, have) if (json_integer_value(json_object_get(have, "lun")) ==
-					      lun) return vs_fail(err, VS_E_EXIST,
-								  "LUN %lld is in use",
-								  (long long)lun);
+	if (find_lun(luns, initiator, lun, &at))
+		return vs_fail(err, VS_E_EXIST, "LUN %lld is in use%s%s", (long long)lun,
+			       initiator ? " for " : "", initiator ? initiator : "");
 	rc = mg_draft_find(n, volume, &info, err);
 	if (rc != 0)
 		return rc;
 	vs_uuid_format(&info.uuid, uuid);
-	return json_array_append_new(luns, json_pack("{s:I, s:s, s:b}", "lun", lun, "volume", uuid,
-						     "read_only", read_only || info.snapshot));
+	return json_array_append_new(luns, json_pack("{s:I, s:s, s:b, s:s?}", "lun", lun, "volume",
+						     uuid, "read_only", read_only || info.snapshot,
+						     "initiator", initiator));
 }
 
 /* What the body may say beside iqn and volumes, checked as far as the server does not. */
@@ -125,7 +161,7 @@ static int merge(json_t *doc, json_t *body, bool creating, struct vs_error *err)
 
 static int build(struct mg_node *n, const struct mg_request *req, json_t *doc, struct vs_error *err)
 {
-	json_t *volumes = json_object_get(req->body, "volumes"), *luns, *entry;
+	json_t *volumes = json_object_get(req->body, "volumes"), *entry;
 	const char *iqn = json_string_value(json_object_get(req->body, "iqn"));
 	size_t i;
 	int rc;
@@ -138,8 +174,7 @@ static int build(struct mg_node *n, const struct mg_request *req, json_t *doc, s
 	if (volumes && !json_is_array(volumes))
 		return vs_fail(err, VS_E_INVAL, "volumes must be a list");
 	rc = merge(doc, req->body, true, err);
-	luns = json_object_get(doc, "luns");
-	json_array_foreach(volumes, i, entry) if (rc == 0) rc = add_lun(n, luns, entry, err);
+	json_array_foreach(volumes, i, entry) if (rc == 0) rc = add_lun(n, doc, entry, err);
 	return rc;
 }
 
@@ -215,23 +250,25 @@ static int edit_parts(struct mg_node *n, const struct mg_request *req, json_t *d
 static int edit_map(struct mg_node *n, const struct mg_request *req, json_t *doc,
 		    struct vs_error *err)
 {
-	return add_lun(n, json_object_get(doc, "luns"), req->body, err);
+	return add_lun(n, doc, req->body, err);
 }
 
 static int edit_unmap(struct mg_node *n, const struct mg_request *req, json_t *doc,
 		      struct vs_error *err)
 {
-	json_t *luns = json_object_get(doc, "luns"), *have;
+	const char *initiator = mg_query(req, "initiator");
+	json_t *luns = json_object_get(doc, "luns");
 	uint64_t lun;
-	size_t i;
+	size_t at;
 
 	(void)n;
 	if (vs_parse_u64(req->param[1], ISCSI_LUN_LIMIT - 1, &lun) != 0)
 		return vs_fail(err, VS_E_INVAL, "a LUN must be 0 to %d", ISCSI_LUN_LIMIT - 1);
-	json_array_foreach(luns, i, have) if (json_integer_value(json_object_get(have, "lun")) ==
-					      (json_int_t)lun) return json_array_remove(luns, i);
-	return vs_fail(err, VS_E_NOENT, "%s has no LUN %llu", req->param[0],
-		       (unsigned long long)lun);
+	if (find_lun(luns, initiator, (json_int_t)lun, &at))
+		return json_array_remove(luns, at);
+	return vs_fail(err, VS_E_NOENT, "%s has no LUN %llu%s%s", req->param[0],
+		       (unsigned long long)lun, initiator ? " for " : "",
+		       initiator ? initiator : "");
 }
 
 static int set(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
@@ -284,7 +321,7 @@ const struct mg_route mg_api_target[] = {
     {"PATCH", "targets/?", NULL, set},
     {"DELETE", "targets/?", NULL, delete_target},
     {"POST", "targets/?/luns", NULL, map},
-    {"DELETE", "targets/?/luns/?", NULL, unmap},
+    {"DELETE", "targets/?/luns/?", " initiator ", unmap},
     {"GET", "targets/?/sessions", NULL, sessions},
     {"GET", "sessions", NULL, sessions},
     {NULL, NULL, NULL, NULL},

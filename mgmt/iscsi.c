@@ -55,7 +55,8 @@ static int decode_luns(struct mg_node *n, const json_t *luns, struct config *c,
 		c->luns[i] = (struct iscsi_lun_config){
 		    .lun = (unsigned)json_integer_value(json_object_get(lun, "lun")),
 		    .volume = c->names[i],
-		    .read_only = json_is_true(json_object_get(lun, "read_only"))};
+		    .read_only = json_is_true(json_object_get(lun, "read_only")),
+		    .initiator = text(lun, NULL, "initiator")};
 	}
 	return 0;
 }
@@ -237,8 +238,8 @@ static json_t *lun_json(const struct iscsi_lun_config *lun, const struct vs_uuid
 	char naa[ISCSI_NAA_TEXT];
 
 	iscsi_naa_text(uuid, naa);
-	return json_pack("{s:i, s:s, s:b, s:s}", "lun", (int)lun->lun, "volume", lun->volume,
-			 "read_only", lun->read_only, "naa", naa);
+	return json_pack("{s:i, s:s, s:b, s:s, s:s?}", "lun", (int)lun->lun, "volume", lun->volume,
+			 "read_only", lun->read_only, "naa", naa, "initiator", lun->initiator);
 }
 
 static int show_doc(struct mg_node *n, const json_t *doc, json_t **out, struct vs_error *err)

@@ -44,6 +44,7 @@ static const struct cli_field lun_fields[] = {
     {"volume", "VOLUME", CLI_AS_TEXT},
     {"read_only", "READ-ONLY", CLI_AS_YES_NO},
     {"naa", "NAA", CLI_AS_TEXT},
+    {"initiator", "ONLY FOR", CLI_AS_TEXT},
     {0},
 };
 
@@ -156,12 +157,20 @@ static int map(struct cli *c)
 
 	if (!body)
 		return CLI_USAGE;
+	cli_body_text(c, body, "initiator", "initiator");
 	return done_with(c, cli_call(c, "POST", body, "/v1/targets/%s/luns", c->args.pos[0]),
 			 "changed");
 }
 
+static bool wanted_lun(const json_t *lun, const json_t *wanted, const char *initiator)
+{
+	return strcmp(cli_text(lun, "volume"), cli_text(wanted, "volume")) == 0 &&
+	       strcmp(cli_text(lun, "initiator"), initiator) == 0 &&
+	       (!json_object_get(wanted, "lun") || cli_u64(lun, "lun") == cli_u64(wanted, "lun"));
+}
+
 /* The lowest LUN that is mapped as wanted ({volume, lun?}) says; false after printing why. */
-static bool find_lun(struct cli *c, const json_t *wanted, uint64_t *number)
+static bool find_lun(struct cli *c, const json_t *wanted, const char *initiator, uint64_t *number)
 {
 	json_t *target = cli_call(c, "GET", NULL, "/v1/targets/%s", c->args.pos[0]);
 	const json_t *luns = json_object_get(target, "luns"), *lun;
@@ -171,33 +180,38 @@ static bool find_lun(struct cli *c, const json_t *wanted, uint64_t *number)
 	for (i = 0; !found && i < json_array_size(luns); i++) {
 		lun = json_array_get(luns, i);
 		*number = cli_u64(lun, "lun");
-		found = strcmp(cli_text(lun, "volume"), cli_text(wanted, "volume")) == 0 &&
-			(!json_object_get(wanted, "lun") || *number == cli_u64(wanted, "lun"));
+		found = wanted_lun(lun, wanted, initiator);
 	}
 	if (!found && target)
-		(void)cli_fail("target %s: %s is not mapped; see 'vstore target show'",
-			       c->args.pos[0], cli_args_text(&c->args, "volume"));
+		(void)cli_fail("target %s: %s is not mapped%s%s; see 'vstore target show'",
+			       c->args.pos[0], cli_args_text(&c->args, "volume"),
+			       *initiator ? " for " : "", initiator);
 	json_decref(target);
 	return found;
 }
 
 static int unmap(struct cli *c)
 {
-	json_t *wanted = parse_lun(c, cli_args_text(&c->args, "volume"));
+	json_t *wanted = parse_lun(c, cli_args_text(&c->args, "volume")), *answer;
+	const char *initiator = cli_args_text(&c->args, "initiator");
 	char text[24];
 	uint64_t lun;
 	bool found;
 
 	if (!wanted)
 		return CLI_USAGE;
-	found = find_lun(c, wanted, &lun);
+	found = find_lun(c, wanted, initiator ? initiator : "", &lun);
 	json_decref(wanted);
 	if (!found)
 		return CLI_FAILED;
 	(void)snprintf(text, sizeof(text), "%" PRIu64, lun);
-	return done_with(
-	    c, cli_call(c, "DELETE", NULL, "/v1/targets/%s/luns/%s", c->args.pos[0], text),
-	    "changed");
+	if (initiator)
+		answer = cli_call(c, "DELETE", NULL, "/v1/targets/%s/luns/%s?initiator=%s",
+				  c->args.pos[0], text, initiator);
+	else
+		answer =
+		    cli_call(c, "DELETE", NULL, "/v1/targets/%s/luns/%s", c->args.pos[0], text);
+	return done_with(c, answer, "changed");
 }
 
 static int list(struct cli *c)
@@ -270,6 +284,7 @@ const struct cli_command cli_target_commands[] = {
     {"delete", "IQN", "delete a target; its volumes stay", NULL, delete_target},
     {"map", "IQN", "show a volume through a target",
      (const struct cli_option[]){
+	 {"initiator", CLI_TEXT, "IQN", "to this initiator only, which then sees no others", 0},
 	 {"volume", CLI_TEXT, "NAME[:LUN]", "the volume (LUN: lowest free)", CLI_REQUIRED},
 	 {"read-only", CLI_FLAG, NULL, "refuse writes", 0},
 	 {0},
@@ -277,6 +292,7 @@ const struct cli_command cli_target_commands[] = {
      map},
     {"unmap", "IQN", "take a volume out of a target",
      (const struct cli_option[]){
+	 {"initiator", CLI_TEXT, "IQN", "out of what this initiator alone sees", 0},
 	 {"volume", CLI_TEXT, "NAME[:LUN]", "the volume", CLI_REQUIRED},
 	 {0},
      },

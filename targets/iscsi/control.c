@@ -170,12 +170,50 @@ void iscsi_control_told(struct vs_post *p)
 		gone(c);
 }
 
+/* What the initiator has not been told yet stays to be told; what changed for it is new. */
+static void inherit(struct iscsi_lun_map *map, const struct iscsi_lun_map *from)
+{
+	unsigned changed = iscsi_lu_map_same(map, from, false) ? 0 : ISCSI_UA_LUNS;
+
+	for (unsigned i = 0; i < map->n; i++) {
+		struct iscsi_lun *l = &map->luns[i];
+		unsigned ua = ISCSI_UA_POWER_ON;
+
+		for (unsigned k = 0; k < from->n; k++) {
+			const struct iscsi_lun *o = &from->luns[k];
+
+			if (o->lu != l->lu || o->lun != l->lun)
+				continue;
+			ua = atomic_load(&o->ua);
+			if (o->read_only != l->read_only) /* WP of the mode parameter header */
+				ua |= ISCSI_UA_MODE;
+		}
+		atomic_store(&l->ua, ua | changed);
+	}
+}
+
+static void give_map(struct iscsi_conn *c, struct iscsi_lun_map *map)
+{
+	struct iscsi_lun_map *unseen;
+
+	if (iscsi_lu_map_same(map, c->ctl_map, true)) {
+		iscsi_lu_map_put(map);
+		return;
+	}
+	inherit(map, c->ctl_map);
+	c->ctl_map = map;
+	unseen = atomic_exchange(&c->new_map, map);
+	if (unseen)
+		iscsi_lu_map_put(unseen);
+	iscsi_control_want(c, ISCSI_WANT_MAP);
+}
+
 /* Gives each session of the target its new LUNs, or ends it. */
 void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
 			    struct iscsi_target *t)
 {
 	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next) {
-		struct iscsi_lun_map *map, *unseen;
+		struct iscsi_lun_map *map;
 
 		if (!c->ctl_map || c->ctl_target != old || c->ctl_closing)
 			continue;
@@ -186,29 +224,10 @@ void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
 			iscsi_control_close(c);
 			continue;
 		}
-		iscsi_control_inherit(map, c->ctl_map);
 		iscsi_target_put(c->ctl_target);
 		atomic_fetch_add(&t->refs, 1);
 		c->ctl_target = t;
-		c->ctl_map = map;
-		unseen = atomic_exchange(&c->new_map, map);
-		if (unseen)
-			iscsi_lu_map_put(unseen);
-		iscsi_control_want(c, ISCSI_WANT_MAP);
-	}
-}
-
-/* What the initiator has not been told yet stays to be told; that the LUNs changed is new. */
-void iscsi_control_inherit(struct iscsi_lun_map *map, const struct iscsi_lun_map *from)
-{
-	for (unsigned i = 0; i < map->n; i++) {
-		struct iscsi_lun *l = &map->luns[i];
-		unsigned ua = ISCSI_UA_POWER_ON;
-
-		for (unsigned k = 0; k < from->n; k++)
-			if (from->luns[k].lu == l->lu)
-				ua = atomic_load(&from->luns[k].ua);
-		atomic_store(&l->ua, ua | ISCSI_UA_LUNS);
+		give_map(c, map);
 	}
 }
 

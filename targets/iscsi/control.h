@@ -28,7 +28,6 @@ void iscsi_control_add(struct iscsi_conn *c);
 void iscsi_control_close(struct iscsi_conn *c);
 void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
 			    struct iscsi_target *t);
-void iscsi_control_inherit(struct iscsi_lun_map *map, const struct iscsi_lun_map *from);
 void iscsi_control_end_attaching(struct iscsi_server *srv);
 
 #endif

@@ -40,12 +40,11 @@ struct scsi_op;
 
 /* ---- logical units and targets (control thread; see also srv->lock) ---- */
 
-/* One volume behind one LUN of one target, shared by its sessions. */
+/* One volume behind one target, shared by its sessions, under whichever LUN they see it. */
 struct iscsi_lu {
 	struct iscsi_lu *next; /* in srv->lus */
 	unsigned refs;	       /* targets' configurations and attached sessions; control thread */
 	unsigned users;	       /* attached sessions; the volume is open while there are any */
-	unsigned lun;
 	char target[ISCSI_NAME_MAX];
 	struct vs_uuid volume;
 	struct bs_volume *vol;	    /* NULL when it could not be opened */
@@ -402,6 +401,8 @@ struct iscsi_server {
 struct iscsi_target *iscsi_target_find(struct iscsi_server *srv, const char *iqn); /* takes a ref */
 void iscsi_target_put(struct iscsi_target *t);
 bool iscsi_target_allows(const struct iscsi_target *t, const char *initiator, uint16_t tag);
+/* Whether the initiator sees the target's cfg.luns[i]. */
+bool iscsi_target_shows(const struct iscsi_target *t, size_t i, const char *initiator);
 enum iscsi_login_status iscsi_target_lookup(void *conn, const char *initiator, const char *name,
 					    struct iscsi_login_target *out);
 int iscsi_target_new(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
@@ -410,12 +411,14 @@ void iscsi_target_drop_lus(struct iscsi_server *srv, struct iscsi_target *t); /*
 
 /* lu.c: logical units and sessions' views of them; control thread where nothing is said */
 /* NULL: out of memory. */
-struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target, unsigned lun,
+struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
 			      const struct vs_uuid *volume);
 void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu);
 /* Opens the volumes that nobody had open. NULL: out of memory. */
 struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target *t);
 void iscsi_lu_map_put(struct iscsi_lun_map *map); /* the session's thread */
+/* Whether both show the same units under the same LUNs; access: and as writable, and as ready. */
+bool iscsi_lu_map_same(const struct iscsi_lun_map *a, const struct iscsi_lun_map *b, bool access);
 /* Below: any thread. Tells the unit's other sessions ua and makes them end their tasks; returns
    whether there is one that has to (then it gets ISCSI_WANT_RESET_DONE). */
 bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua);

@@ -19,13 +19,12 @@ void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu)
 	free(lu);
 }
 
-struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target, unsigned lun,
+struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
 			      const struct vs_uuid *volume)
 {
 	struct iscsi_lu *lu = srv->lus;
 
-	while (lu && (lu->lun != lun || strcmp(lu->target, target) != 0 ||
-		      !vs_uuid_equal(&lu->volume, volume)))
+	while (lu && (strcmp(lu->target, target) != 0 || !vs_uuid_equal(&lu->volume, volume)))
 		lu = lu->next;
 	if (!lu) {
 		lu = calloc(1, sizeof(*lu));
@@ -33,7 +32,6 @@ struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target, unsi
 			return NULL;
 		pthread_mutex_init(&lu->lock, NULL);
 		atomic_init(&lu->write_back, true);
-		lu->lun = lun;
 		lu->volume = *volume;
 		snprintf(lu->target, sizeof(lu->target), "%s", target);
 		lu->next = srv->lus;
@@ -65,14 +63,14 @@ static int open_volume(struct iscsi_server *srv, struct iscsi_lu *lu, struct vs_
 	return vs_fail(err, VS_E_AGAIN, "volume %s was just replaced", full);
 }
 
-static void use_lu(struct iscsi_server *srv, struct iscsi_lu *lu)
+static void use_lu(struct iscsi_server *srv, struct iscsi_lu *lu, unsigned lun)
 {
 	struct vs_error err;
 
 	lu->refs++;
 	lu->users++;
 	if (!lu->vol && open_volume(srv, lu, &err) < 0)
-		vs_err("iscsi: target %s LUN %u is not ready: %s", lu->target, lu->lun, err.text);
+		vs_err("iscsi: target %s LUN %u is not ready: %s", lu->target, lun, err.text);
 }
 
 static void unuse_lu(struct iscsi_server *srv, struct iscsi_lu *lu)
@@ -181,6 +179,21 @@ void iscsi_lu_map_put(struct iscsi_lun_map *map)
 		vs_loop_post(map->srv->loop, &map->post);
 }
 
+static void add_lun(struct iscsi_lun_map *map, const struct iscsi_target *t, size_t i)
+{
+	struct iscsi_lun *l = &map->luns[map->n++];
+
+	l->conn = map->conn;
+	l->lu = t->lus[i];
+	l->lun = t->cfg.luns[i].lun;
+	use_lu(map->srv, l->lu, l->lun);
+	l->vol = l->lu->vol;
+	l->read_only = t->cfg.read_only || t->cfg.luns[i].read_only;
+	l->seen_size = l->vol ? bs_volume_size(l->vol) : 0;
+	l->seen_modes = atomic_load(&l->lu->mode_changes);
+	join(l);
+}
+
 struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target *t)
 {
 	struct iscsi_lun_map *map = calloc(1, sizeof(*map) + t->cfg.nluns * sizeof(map->luns[0]));
@@ -191,21 +204,28 @@ struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target
 	map->conn = c;
 	map->post = (struct vs_post){.call = release_map, .arg = map};
 	map->refs = 1;
-	map->n = (unsigned)t->cfg.nluns;
-	for (unsigned i = 0; i < map->n; i++) {
-		struct iscsi_lun *l = &map->luns[i];
-
-		use_lu(c->srv, t->lus[i]);
-		l->conn = c;
-		l->lu = t->lus[i];
-		l->lun = l->lu->lun;
-		l->vol = l->lu->vol;
-		l->read_only = t->cfg.read_only || t->cfg.luns[i].read_only;
-		l->seen_size = l->vol ? bs_volume_size(l->vol) : 0;
-		l->seen_modes = atomic_load(&l->lu->mode_changes);
-		join(l);
-	}
+	for (size_t i = 0; i < t->cfg.nluns; i++)
+		if (iscsi_target_shows(t, i, c->login.initiator))
+			add_lun(map, t, i);
 	return map;
+}
+
+bool iscsi_lu_map_same(const struct iscsi_lun_map *a, const struct iscsi_lun_map *b, bool access)
+{
+	if (a->n != b->n)
+		return false;
+	for (unsigned i = 0; i < a->n; i++) {
+		const struct iscsi_lun *l = &a->luns[i], *o = NULL;
+
+		for (unsigned k = 0; k < b->n && !o; k++)
+			if (b->luns[k].lun == l->lun)
+				o = &b->luns[k];
+		if (!o || o->lu != l->lu)
+			return false;
+		if (access && (o->read_only != l->read_only || o->vol != l->vol))
+			return false;
+	}
+	return true;
 }
 
 void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder)

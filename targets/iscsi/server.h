@@ -21,6 +21,7 @@
 #define ISCSI_NAME_MAX 224   /* iSCSI names with NUL, RFC 7143 4.2.7.1 */
 #define ISCSI_ALIAS_MAX 256  /* with NUL */
 #define ISCSI_LUN_LIMIT 256  /* LUNs 0 to 255 */
+#define ISCSI_LUNS_MAX 1024  /* of one target, those of single initiators included */
 #define ISCSI_SECRET_MIN 12  /* bytes; RFC 7143 12.1.4 wants 96 bits */
 #define ISCSI_SECRET_MAX 128 /* with NUL */
 #define ISCSI_NAA_TEXT 24    /* "naa." and 16 hex digits, with NUL and room */
@@ -43,6 +44,8 @@ struct iscsi_lun_config {
 	unsigned lun;	    /* 0 to ISCSI_LUN_LIMIT - 1 */
 	const char *volume; /* NAME or NAME@SNAP; snapshots are always read-only */
 	bool read_only;
+	/* NULL: for all that have no LUNs of their own. Who has some sees exactly those. */
+	const char *initiator;
 };
 
 struct iscsi_target_config {
@@ -83,9 +86,10 @@ void iscsi_server_stop(struct iscsi_server *srv);
 uint16_t iscsi_server_port(const struct iscsi_server *srv, size_t i);
 
 /*
- * Creates the target, or replaces the one of this name: its sessions see the new LUNs at once (unit
- * attention REPORTED LUNS DATA HAS CHANGED) and are closed where the new configuration would not
- * let them in. VS_E_NOENT when a volume does not exist, VS_E_INVAL for a bad configuration.
+ * Creates the target, or replaces the one of this name: sessions whose LUNs changed see the new
+ * ones at once (unit attention REPORTED LUNS DATA HAS CHANGED); sessions are closed where the new
+ * configuration would not let them in. VS_E_NOENT when a volume does not exist, VS_E_INVAL for a
+ * bad configuration.
  */
 int iscsi_server_set_target(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
 			    struct vs_error *err) vs_must_check;

@@ -36,8 +36,10 @@ static void free_secret(const char *secret)
 
 static void free_config(struct iscsi_target_config *cfg)
 {
-	for (size_t i = 0; i < cfg->nluns && cfg->luns; i++)
+	for (size_t i = 0; i < cfg->nluns && cfg->luns; i++) {
 		free((char *)cfg->luns[i].volume);
+		free((char *)cfg->luns[i].initiator);
+	}
 	for (size_t i = 0; i < cfg->ninitiators && cfg->initiators; i++)
 		free((char *)cfg->initiators[i]);
 	free((void *)cfg->luns);
@@ -89,6 +91,7 @@ static bool copy_config(struct iscsi_target_config *to, const struct iscsi_targe
 	for (size_t i = 0; i < from->nluns && luns; i++) {
 		luns[i] = from->luns[i];
 		luns[i].volume = copy(from->luns[i].volume, &ok);
+		luns[i].initiator = copy(from->luns[i].initiator, &ok);
 	}
 	for (size_t i = 0; i < from->ninitiators && initiators; i++)
 		initiators[i] = copy(from->initiators[i], &ok);
@@ -109,30 +112,42 @@ static int check_secret(const char *iqn, const char *what, const char *user, con
 	return 0;
 }
 
+static bool same_initiator(const struct iscsi_lun_config *a, const struct iscsi_lun_config *b)
+{
+	return a->initiator && b->initiator ? strcmp(a->initiator, b->initiator) == 0
+					    : a->initiator == b->initiator;
+}
+
+static int check_lun(const struct iscsi_target_config *cfg, const struct iscsi_lun_config *l,
+		     struct vs_error *err)
+{
+	if (l->initiator && !iscsi_name_ok(l->initiator))
+		return vs_fail(err, VS_E_INVAL, "target %s: '%s' is not an iSCSI name", cfg->iqn,
+			       l->initiator);
+	if (l->lun >= ISCSI_LUN_LIMIT)
+		return vs_fail(err, VS_E_INVAL, "target %s: LUN %u is too large; use 0 to %d",
+			       cfg->iqn, l->lun, ISCSI_LUN_LIMIT - 1);
+	for (const struct iscsi_lun_config *o = cfg->luns; o < l; o++)
+		if (o->lun == l->lun && same_initiator(o, l))
+			return vs_fail(err, VS_E_INVAL, "target %s: LUN %u is there twice%s%s",
+				       cfg->iqn, l->lun, l->initiator ? " for " : "",
+				       l->initiator ? l->initiator : "");
+	if (!l->volume || strlen(l->volume) >= BS_FULL_NAME_MAX)
+		return vs_fail(err, VS_E_INVAL, "target %s: LUN %u has no volume", cfg->iqn,
+			       l->lun);
+	return 0;
+}
+
 /* uuids: of the volumes, filled in. */
 static int check_luns(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
-		      struct vs_uuid uuids[ISCSI_LUN_LIMIT], struct vs_error *err)
+		      struct vs_uuid *uuids, struct vs_error *err)
 {
-	bool seen[ISCSI_LUN_LIMIT] = {false};
-
-	if (cfg->nluns > ISCSI_LUN_LIMIT)
-		return vs_fail(err, VS_E_INVAL, "target %s: more than %d LUNs", cfg->iqn,
-			       ISCSI_LUN_LIMIT);
 	for (size_t i = 0; i < cfg->nluns; i++) {
-		const struct iscsi_lun_config *l = &cfg->luns[i];
 		struct bs_volume_info info;
-		int rc;
+		int rc = check_lun(cfg, &cfg->luns[i], err);
 
-		if (l->lun >= ISCSI_LUN_LIMIT || seen[l->lun])
-			return vs_fail(
-			    err, VS_E_INVAL, "target %s: LUN %u is %s; use each of 0 to %d once",
-			    cfg->iqn, l->lun, l->lun >= ISCSI_LUN_LIMIT ? "too large" : "twice",
-			    ISCSI_LUN_LIMIT - 1);
-		seen[l->lun] = true;
-		if (!l->volume || strlen(l->volume) >= BS_FULL_NAME_MAX)
-			return vs_fail(err, VS_E_INVAL, "target %s: LUN %u has no volume", cfg->iqn,
-				       l->lun);
-		rc = bs_volume_find(srv->store, l->volume, &info, err);
+		if (rc == 0)
+			rc = bs_volume_find(srv->store, cfg->luns[i].volume, &info, err);
 		if (rc < 0)
 			return rc;
 		uuids[i] = info.uuid;
@@ -140,8 +155,7 @@ static int check_luns(struct iscsi_server *srv, const struct iscsi_target_config
 	return 0;
 }
 
-static int check_config(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
-			struct vs_uuid uuids[ISCSI_LUN_LIMIT], struct vs_error *err)
+static int check_config(const struct iscsi_target_config *cfg, struct vs_error *err)
 {
 	int rc;
 
@@ -170,7 +184,10 @@ static int check_config(struct iscsi_server *srv, const struct iscsi_target_conf
 	if (cfg->mutual_secret && strcmp(cfg->mutual_secret, cfg->chap_secret) == 0)
 		return vs_fail(err, VS_E_INVAL,
 			       "target %s: the two CHAP secrets must not be the same", cfg->iqn);
-	return check_luns(srv, cfg, uuids, err);
+	if (cfg->nluns > ISCSI_LUNS_MAX)
+		return vs_fail(err, VS_E_INVAL, "target %s: more than %d LUNs", cfg->iqn,
+			       ISCSI_LUNS_MAX);
+	return 0;
 }
 
 void iscsi_target_drop_lus(struct iscsi_server *srv, struct iscsi_target *t)
@@ -184,34 +201,58 @@ void iscsi_target_drop_lus(struct iscsi_server *srv, struct iscsi_target *t)
 	t->lus = NULL;
 }
 
-int iscsi_target_new(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
-		     struct iscsi_target **out, struct vs_error *err)
+static int make(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
+		const struct vs_uuid *uuids, struct iscsi_target **out, struct vs_error *err)
 {
-	struct iscsi_target *t;
-	struct vs_uuid uuids[ISCSI_LUN_LIMIT];
-	int rc = check_config(srv, cfg, uuids, err);
+	struct iscsi_target *t = calloc(1, sizeof(*t));
 	bool ok;
 
-	if (rc < 0)
-		return rc;
-	t = calloc(1, sizeof(*t));
 	if (!t)
 		return vs_fail(err, VS_E_NOMEM, "target %s: out of memory", cfg->iqn);
 	atomic_init(&t->refs, 1);
 	t->lus = calloc(cfg->nluns + 1, sizeof(struct iscsi_lu *));
 	ok = copy_config(&t->cfg, cfg) && t->lus;
 	for (size_t i = 0; ok && i < cfg->nluns; i++) {
-		t->lus[i] = iscsi_lu_get(srv, cfg->iqn, cfg->luns[i].lun, &uuids[i]);
+		t->lus[i] = iscsi_lu_get(srv, cfg->iqn, &uuids[i]);
 		ok = t->lus[i] != NULL;
 	}
 	if (!ok) {
-		rc = vs_fail(err, VS_E_NOMEM, "target %s: out of memory", cfg->iqn);
 		iscsi_target_drop_lus(srv, t);
 		iscsi_target_put(t);
-		return rc;
+		return vs_fail(err, VS_E_NOMEM, "target %s: out of memory", cfg->iqn);
 	}
 	*out = t;
 	return 0;
+}
+
+int iscsi_target_new(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
+		     struct iscsi_target **out, struct vs_error *err)
+{
+	struct vs_uuid *uuids;
+	int rc = check_config(cfg, err);
+
+	if (rc < 0)
+		return rc;
+	uuids = calloc(cfg->nluns + 1, sizeof(*uuids));
+	if (!uuids)
+		return vs_fail(err, VS_E_NOMEM, "target %s: out of memory", cfg->iqn);
+	rc = check_luns(srv, cfg, uuids, err);
+	if (rc == 0)
+		rc = make(srv, cfg, uuids, out, err);
+	free(uuids);
+	return rc;
+}
+
+bool iscsi_target_shows(const struct iscsi_target *t, size_t i, const char *initiator)
+{
+	const char *of = t->cfg.luns[i].initiator;
+
+	if (of)
+		return strcmp(of, initiator) == 0;
+	for (size_t k = 0; k < t->cfg.nluns; k++) /* LUNs of its own hide the general ones */
+		if (t->cfg.luns[k].initiator && strcmp(t->cfg.luns[k].initiator, initiator) == 0)
+			return false;
+	return true;
 }
 
 struct iscsi_target *iscsi_target_find(struct iscsi_server *srv, const char *iqn)

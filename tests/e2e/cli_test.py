@@ -478,6 +478,18 @@ def test_targets():
     failed("target", "unmap", IQN, "--volume", "lun1:3", says="not mapped")
     NODE.vstore("target", "unmap", IQN, "--volume", "lun1")
     assert len(NODE.json("target", "show", IQN)["luns"]) == 1
+    own = ("--initiator", IQN + ":i")
+    NODE.vstore("target", "map", IQN, *own, "--volume", "lun1:3")
+    assert NODE.json("target", "show", IQN)["luns"][1] == {
+        "lun": 3, "volume": "lun1", "read_only": False, "naa": luns[1]["naa"],
+        "initiator": IQN + ":i"}
+    assert re.search(r"(?m)^ +3  lun1 .*:i *$", shown("target", "show", IQN))
+    failed("target", "map", IQN, *own, "--volume", "lun0:3", says="in use for")
+    failed("target", "map", IQN, "--initiator", IQN + ":x", "--volume", "lun0", says="allow it first")
+    failed("target", "unmap", IQN, "--volume", "lun1", says="not mapped")
+    failed("target", "unmap", IQN, *own, "--volume", "lun0", says="not mapped for")
+    NODE.vstore("target", "unmap", IQN, *own, "--volume", "lun1")
+    assert [x["initiator"] for x in NODE.json("target", "show", IQN)["luns"]] == [None]
     opened = subprocess.run([VSTORE, "--socket", NODE.socket, "target", "set", IQN, "--no-chap",
                              "--any-initiator"], capture_output=True, text=True, check=True)
     assert "warning" in opened.stderr and "open to all" in opened.stderr
