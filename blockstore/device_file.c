@@ -1,6 +1,7 @@
 #include "blockstore/device_file.h"
 
 #include "blockstore/device_helper.h"
+#include "blockstore/device_pace.h"
 #include "common/bytes.h"
 #include "common/log.h"
 
@@ -17,9 +18,6 @@
 #include <unistd.h>
 
 #define DEPTH 256u
-/* Of reads that the kernel has: more wait here. Some devices say that something is done only when
- * all is that they were given, and writes would wait behind it. */
-#define READING (UINT64_C(1) << 20)
 
 /* In devio.priv. */
 struct slot {
@@ -37,7 +35,7 @@ struct line {
 /*
  * A request is in one place: its line, the kernel (`running` counts them, never more than DEPTH),
  * the helper (`helping`), or `finished` (status set, done not yet called). Reads have a line of
- * their own: `reading` is what the kernel has of them.
+ * their own: `pace` says how many of them the kernel has.
  */
 struct file_device {
 	struct bs_device dev;
@@ -46,7 +44,7 @@ struct file_device {
 	io_context_t aio;
 	struct bs_device_helper *helper;
 	struct line reads, others;
-	uint64_t reading; /* bytes */
+	struct bs_device_pace pace;
 	struct bs_devio *finished, **finished_tail;
 	unsigned running, helping;
 	bool no_fdsync;	      /* the kernel refuses IOCB_CMD_FDSYNC on this file */
@@ -124,17 +122,18 @@ static struct bs_devio *next_to_start(struct file_device *d)
 
 	if (d->others.kicked)
 		return line_pop(&d->others);
-	if (!d->reads.kicked || (d->reading && d->reading + d->reads.first->length > READING))
+	if (!d->reads.kicked ||
+	    !bs_device_pace_may(&d->pace, d->reads.first->length, d->reads.kicked))
 		return NULL;
 	io = line_pop(&d->reads);
-	d->reading += io->length;
+	bs_device_pace_began(&d->pace, io->length);
 	return io;
 }
 
 static void started_not(struct file_device *d, struct bs_devio *io)
 {
 	if (io->op == BS_DEV_READ)
-		d->reading -= io->length;
+		bs_device_pace_ended(&d->pace, io->length);
 	line_return(line_of(d, io), io);
 }
 
@@ -214,7 +213,7 @@ static void refused(struct file_device *d, struct bs_devio *io, int no)
 		return;
 	}
 	if (io->op == BS_DEV_READ)
-		d->reading -= io->length;
+		bs_device_pace_ended(&d->pace, io->length);
 	finish(d, io, status_of(no));
 	signal_self(d);
 }
@@ -276,7 +275,7 @@ static void completed(struct file_device *d, const struct io_event *ev)
 
 	d->running--;
 	if (io->op == BS_DEV_READ)
-		d->reading -= io->length;
+		bs_device_pace_ended(&d->pace, io->length);
 	if (res < 0) {
 		if (io->op == BS_DEV_FLUSH && (res == -EINVAL || res == -EOPNOTSUPP)) {
 			d->no_fdsync = true;
@@ -313,6 +312,7 @@ static void reap(struct file_device *d)
 {
 	struct timespec none = {0};
 	struct bs_devio *io = d->helping ? bs_device_helper_take(d->helper) : NULL;
+	unsigned reads = d->pace.running;
 	int n;
 
 	while (io) {
@@ -329,6 +329,7 @@ static void reap(struct file_device *d)
 		if (n <= 0)
 			break;
 	}
+	bs_device_pace_looked(&d->pace, reads - d->pace.running);
 }
 
 static unsigned file_poll(struct bs_device *dev)

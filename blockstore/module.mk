@@ -4,7 +4,7 @@ blockstore_SRCS := \
 	blockstore/checkpoint_unit.c blockstore/clean.c \
 	blockstore/clean_move.c blockstore/clean_pick.c blockstore/clean_read.c \
 	blockstore/content.c blockstore/context.c blockstore/device.c blockstore/device_file.c \
-	blockstore/device_helper.c blockstore/device_open.c blockstore/devices.c blockstore/discard.c blockstore/drop.c blockstore/drop_run.c \
+	blockstore/device_helper.c blockstore/device_open.c blockstore/device_pace.c blockstore/devices.c blockstore/discard.c blockstore/drop.c blockstore/drop_run.c \
 	blockstore/dry.c blockstore/exact.c blockstore/thick.c \
 	blockstore/engine.c blockstore/evacuate.c \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
@@ -19,7 +19,7 @@ blockstore_SRCS := \
 	blockstore/snapshot.c blockstore/store.c blockstore/stock.c blockstore/stored.c blockstore/super_format.c \
 	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
 	blockstore/volume.c blockstore/volume_change.c blockstore/warm.c blockstore/work.c
-blockstore_TESTS := tests/unit/test_device.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
+blockstore_TESTS := tests/unit/test_device.c tests/unit/test_device_pace.c tests/unit/test_store.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_port.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
 	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_clean_share.c tests/unit/test_drop_run.c tests/unit/test_fiber.c \
 	tests/unit/test_store_clean.c tests/unit/test_store_flush.c tests/unit/test_stock.c
