@@ -1,4 +1,5 @@
 #include "mgmt/iscsi.h"
+#include "mgmt/copy.h"
 #include "mgmt/shown.h"
 
 #include "common/bytes.h"
@@ -132,11 +133,29 @@ static int serve_all(struct mg_node *n, struct mg_iscsi *s, struct vs_error *err
 	return 0;
 }
 
+static void login_failed(void *arg, const struct iscsi_login_failure *f)
+{
+	char target[ISCSI_NAME_MAX], initiator[ISCSI_NAME_MAX];
+	struct mg_node *n = arg;
+
+	mg_copy(target, sizeof(target), f->target);
+	mg_copy(initiator, sizeof(initiator), f->initiator);
+	vs_clean_line(target); /* as they came over the wire */
+	vs_clean_line(initiator);
+	mg_event(n->events, MG_WARNING, "target.login-failed", target,
+		 "%s from %s was refused: %s; failures of this address: %u", initiator, f->address,
+		 f->reason, f->failures);
+}
+
 int mg_iscsi_open(struct mg_node *n, struct mg_iscsi **out, struct vs_error *err)
 {
 	const struct mg_listens *l = &n->options->iscsi;
 	struct iscsi_portal portals[MG_LISTEN_MAX];
-	struct iscsi_server_options o = {.store = n->store, .portals = portals, .nportals = l->n};
+	struct iscsi_server_options o = {.store = n->store,
+					 .portals = portals,
+					 .nportals = l->n,
+					 .login_failed = login_failed,
+					 .login_failed_arg = n};
 	struct mg_iscsi *s = calloc(1, sizeof(*s));
 	int rc;
 

@@ -8,29 +8,34 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-static const EVP_MD *digest_of(int algorithm)
+/* IANA, "PPP Authentication Algorithms". */
+static const struct {
+	int number;
+	const EVP_MD *(*digest)(void);
+} algorithms[] = {
+    {5, EVP_md5},
+    {6, EVP_sha1},
+    {7, EVP_sha256},
+    {8, EVP_sha3_256},
+};
+
+static const EVP_MD *digest_of(uint64_t algorithm)
 {
-	switch (algorithm) {
-	case 5:
-		return EVP_md5();
-	case 6:
-		return EVP_sha1();
-	case 7:
-		return EVP_sha256();
-	default:
-		return NULL;
-	}
+	for (size_t i = 0; i < VS_ARRAY_LEN(algorithms); i++)
+		if ((uint64_t)algorithms[i].number == algorithm)
+			return algorithms[i].digest();
+	return NULL;
 }
 
-int iscsi_chap_begin(struct iscsi_chap *c, const char *algorithms)
+int iscsi_chap_begin(struct iscsi_chap *c, const char *offered)
 {
 	char item[16];
 
-	while (iscsi_text_list_next(&algorithms, item, sizeof(item))) {
+	while (iscsi_text_list_next(&offered, item, sizeof(item))) {
 		uint64_t a;
 		int rc;
 
-		if (iscsi_text_number(item, &a) < 0 || a > 255 || !digest_of((int)a))
+		if (iscsi_text_number(item, &a) < 0 || !digest_of(a))
 			continue;
 		c->algorithm = (int)a;
 		rc = vs_random(&c->id, sizeof(c->id));
@@ -42,7 +47,7 @@ int iscsi_chap_begin(struct iscsi_chap *c, const char *algorithms)
 int iscsi_chap_response(int algorithm, uint8_t id, const char *secret, const uint8_t *challenge,
 			size_t challenge_len, uint8_t out[ISCSI_CHAP_DIGEST_MAX], size_t *len)
 {
-	const EVP_MD *md = digest_of(algorithm);
+	const EVP_MD *md = digest_of((uint64_t)algorithm);
 	EVP_MD_CTX *ctx;
 	unsigned n = 0;
 	bool ok;

@@ -17,14 +17,14 @@
 #define ISCSI_CHAP_TEXT (2 + 2 * ISCSI_CHAP_CHALLENGE + 1)
 
 struct iscsi_chap {
-	int algorithm; /* 5 MD5, 6 SHA1, 7 SHA-256 */
+	int algorithm; /* 5 MD5, 6 SHA-1, 7 SHA-256, 8 SHA3-256 */
 	uint8_t id;
 	uint8_t challenge[ISCSI_CHAP_CHALLENGE];
 };
 
-/* Picks the first algorithm of the initiator's list that we know, makes a challenge. VS_E_NOTSUP.
- */
-int iscsi_chap_begin(struct iscsi_chap *c, const char *algorithms) vs_must_check;
+/* Picks the first algorithm of the initiator's list that we know (its order is its preference:
+   RFC 7143, 6.2.1), makes a challenge. VS_E_NOTSUP. */
+int iscsi_chap_begin(struct iscsi_chap *c, const char *offered) vs_must_check;
 /* Response to a challenge; *len is the digest's. VS_E_NOTSUP, VS_E_NOMEM. */
 int iscsi_chap_response(int algorithm, uint8_t id, const char *secret, const uint8_t *challenge,
 			size_t challenge_len, uint8_t out[ISCSI_CHAP_DIGEST_MAX],

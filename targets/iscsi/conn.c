@@ -180,6 +180,13 @@ static void tick(struct vs_timer *timer)
 {
 	struct iscsi_conn *c = timer->arg;
 
+	if (c->in_line) {
+		if (vs_loop_timer(c->thread->loop, &c->timer, LOGIN_NS) < 0)
+			iscsi_conn_close(c, "no timer");
+		else
+			iscsi_handshake_turn(c);
+		return;
+	}
 	if (c->state != ISCSI_CONN_FULL && c->state != ISCSI_CONN_ATTACHING) {
 		iscsi_conn_close(c, "login took too long");
 		return;

@@ -13,6 +13,7 @@
 #include "targets/iscsi/login.h"
 #include "targets/iscsi/pr.h"
 #include "targets/iscsi/server.h"
+#include "targets/iscsi/throttle.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -306,13 +307,17 @@ struct iscsi_conn {
 	bool gone;     /* dead, drained and told so */
 	struct iscsi_portal_state *portal;
 	char peer[72], local[72];
+	uint64_t peer_key; /* of its address, for the throttle */
 
 	struct vs_post to_io, to_ctl;
 	atomic_uint want, tell;
 
 	struct iscsi_login login;
 	struct iscsi_login_request login_req; /* of the last request */
-	struct iscsi_msg *login_msg;	      /* the last answer, held while attaching */
+	struct iscsi_msg *login_msg;	      /* the last answer, held while attaching or in line */
+	bool gated;   /* it had its turn with the throttle, or has to wait for it */
+	bool in_line; /* it waits; the timer says when */
+	struct iscsi_login_verdict verdict; /* that is to be answered then */
 	uint32_t login_itt;
 	char *text; /* ISCSI_MSG_DATA + 1 bytes: text of several PDUs */
 	uint32_t text_len;
@@ -393,6 +398,9 @@ struct iscsi_server {
 	uint16_t last_tsih;
 	struct iscsi_ctl_call *waiting; /* calls that wait for sessions to go */
 	bool stopping;
+	struct iscsi_throttle *throttle;
+	void (*login_failed)(void *arg, const struct iscsi_login_failure *f); /* or NULL */
+	void *login_failed_arg;
 	_Atomic uint64_t log_second; /* see iscsi_conn_may_log; any thread */
 	atomic_uint log_lines;
 };
@@ -464,6 +472,7 @@ enum iscsi_header { ISCSI_HEADER_OK, ISCSI_HEADER_PAUSE, ISCSI_HEADER_CLOSED };
 enum iscsi_header iscsi_handshake_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs);
 void iscsi_handshake_pdu(struct iscsi_conn *c, const struct iscsi_bhs *bhs);
 void iscsi_handshake_attached(struct iscsi_conn *c);
+void iscsi_handshake_turn(struct iscsi_conn *c); /* it has waited long enough */
 
 /* session.c: full feature phase */
 enum iscsi_header iscsi_session_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs);

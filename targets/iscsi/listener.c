@@ -54,13 +54,23 @@ static struct iscsi_thread *least_loaded(struct iscsi_server *srv)
 	return best;
 }
 
-/* The oldest connection that has not logged in: it goes when there is no room. */
+static bool is_stranger(const struct iscsi_conn *c)
+{
+	return !c->ctl_attached && !c->ctl_attaching && !c->ctl_closing;
+}
+
+/* A connection that has not logged in and goes when there is no room: the oldest of those whose
+   address has the most, so that who opens many keeps nobody else out. */
 static struct iscsi_conn *oldest_stranger(struct iscsi_server *srv)
 {
+	unsigned counts[256] = {0}, most = 0;
 	struct iscsi_conn *found = NULL;
 
 	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next)
-		if (!c->ctl_attached && !c->ctl_attaching && !c->ctl_closing)
+		if (is_stranger(c) && ++counts[c->peer_key & 255] > most)
+			most = counts[c->peer_key & 255];
+	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next)
+		if (is_stranger(c) && counts[c->peer_key & 255] == most)
 			found = c;
 	return found;
 }
@@ -89,6 +99,7 @@ static void admit(struct iscsi_portal_state *p, int fd)
 	tune(fd);
 	if (getpeername(fd, (struct sockaddr *)&ss, &len) == 0)
 		address_text(&ss, len, c->peer, sizeof(c->peer));
+	c->peer_key = iscsi_throttle_address(srv->throttle, &ss);
 	len = sizeof(ss);
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
 		address_text(&ss, len, c->local, sizeof(c->local));

@@ -162,8 +162,9 @@ static enum iscsi_login_status auth_mutual(struct iscsi_login *l, const struct l
 	size_t len, answer_len;
 	uint64_t id;
 
-	if (!k->chap_c || !l->target_info.mutual || iscsi_text_number(k->chap_i, &id) < 0 ||
-	    id > 255 || iscsi_text_binary(k->chap_c, challenge, sizeof(challenge), &len) < 0)
+	if (!k->chap_c || !k->chap_i || !l->target_info.mutual ||
+	    iscsi_text_number(k->chap_i, &id) < 0 || id > 255 ||
+	    iscsi_text_binary(k->chap_c, challenge, sizeof(challenge), &len) < 0)
 		return ISCSI_LOGIN_AUTH_FAILED;
 	if (len == sizeof(l->chap.challenge) &&
 	    vs_secret_equal(challenge, l->chap.challenge, sizeof(l->chap.challenge)))
@@ -186,11 +187,15 @@ static enum iscsi_login_status auth_response(struct iscsi_login *l, const struct
 		return ISCSI_LOGIN_AUTH_FAILED;
 	secret = iscsi_chap_verify(&l->chap, l->target_info.secret, k->chap_r);
 	user = strcmp(k->chap_n, l->target_info.user) == 0;
+	/* what the target itself would have answered is a reflection (RFC 7143, 9.2.1) */
+	if (l->target_info.mutual &&
+	    iscsi_chap_verify(&l->chap, l->target_info.mutual_secret, k->chap_r))
+		return ISCSI_LOGIN_AUTH_FAILED;
 	if (!user || !secret)
 		return ISCSI_LOGIN_AUTH_FAILED;
 	l->auth = ISCSI_AUTH_DONE;
 	l->authenticated = true;
-	return k->chap_i ? auth_mutual(l, k, out) : ISCSI_LOGIN_OK;
+	return k->chap_i || k->chap_c ? auth_mutual(l, k, out) : ISCSI_LOGIN_OK;
 }
 
 static enum iscsi_login_status auth_done(struct iscsi_login *l, const struct login_keys *k,

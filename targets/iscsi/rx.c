@@ -219,7 +219,7 @@ void iscsi_rx_resume(struct iscsi_conn *c)
 {
 	struct iscsi_rx *rx = &c->rx;
 
-	if (!rx->paused || c->tx.close_after || c->state == ISCSI_CONN_DEAD ||
+	if (!rx->paused || c->tx.close_after || c->state == ISCSI_CONN_DEAD || c->in_line ||
 	    c->state == ISCSI_CONN_ATTACHING)
 		return;
 	rx->paused = false;

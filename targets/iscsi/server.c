@@ -153,7 +153,12 @@ int iscsi_server_start(const struct iscsi_server_options *opts, struct iscsi_ser
 	srv->store = opts->store;
 	srv->max_connections = opts->max_connections ? opts->max_connections : DEFAULT_CONNECTIONS;
 	srv->nthreads = opts->threads ? opts->threads : DEFAULT_THREADS;
-	rc = start(srv, opts, err);
+	srv->login_failed = opts->login_failed;
+	srv->login_failed_arg = opts->login_failed_arg;
+	srv->throttle = iscsi_throttle_new();
+	rc = srv->throttle
+		 ? start(srv, opts, err)
+		 : vs_fail(err, VS_E_NOMEM, "cannot start the iSCSI target: out of memory");
 	if (rc < 0) {
 		iscsi_server_stop(srv);
 		return rc;
@@ -211,6 +216,7 @@ void iscsi_server_stop(struct iscsi_server *srv)
 			iscsi_listener_close(&srv->portals[i]);
 	}
 	vs_loop_free(srv->loop);
+	iscsi_throttle_free(srv->throttle);
 	pthread_mutex_destroy(&srv->lock);
 	free(srv);
 }
@@ -222,12 +228,36 @@ uint16_t iscsi_server_port(const struct iscsi_server *srv, size_t i)
 
 /* ---- targets ---- */
 
+static bool same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+/* RFC 7143, 9.2.1: no secret of an initiator may be one of any target, or answers can be reflected.
+   The configuration that cfg replaces does not count. */
+static int check_secrets(const struct iscsi_server *srv, const struct iscsi_target_config *cfg,
+			 struct vs_error *err)
+{
+	for (const struct iscsi_target *t = srv->targets; t; t = t->next)
+		if (strcmp(t->cfg.iqn, cfg->iqn) != 0 &&
+		    (same(t->cfg.chap_secret, cfg->mutual_secret) ||
+		     same(t->cfg.mutual_secret, cfg->chap_secret)))
+			return vs_fail(err, VS_E_INVAL,
+				       "target %s: what initiators prove to one target must not be "
+				       "what a target proves to them; %s has that secret",
+				       cfg->iqn, t->cfg.iqn);
+	return 0;
+}
+
 static bool run_set(struct iscsi_ctl_call *call)
 {
 	const struct iscsi_target_config *cfg = call->arg;
 	struct iscsi_server *srv = call->srv;
 	struct iscsi_target *t, *old, **p;
 
+	call->rc = check_secrets(srv, cfg, call->err);
+	if (call->rc < 0)
+		return true;
 	call->rc = iscsi_target_new(srv, cfg, &t, call->err);
 	if (call->rc < 0)
 		return true;

@@ -32,12 +32,23 @@ struct iscsi_portal {
 	uint16_t port;	     /* 0: any free one, see iscsi_server_port */
 };
 
+/* A login that was refused for who asked; strings as they came over the wire, valid in the call. */
+struct iscsi_login_failure {
+	const char *target, *initiator, *address;
+	const char *reason;
+	unsigned failures; /* of this address lately */
+};
+
 struct iscsi_server_options {
 	struct bs_store *store;
 	const struct iscsi_portal *portals;
 	size_t nportals;	  /* 1 to 16 */
 	unsigned threads;	  /* that do I/O, up to 16; 0: 2 */
 	unsigned max_connections; /* up to 4096; 0: 64. A session takes up to 19 MiB under load. */
+	/* NULL, or told of refused logins, ten a minute at most; on an I/O thread: must not wait.
+	 */
+	void (*login_failed)(void *arg, const struct iscsi_login_failure *f);
+	void *login_failed_arg;
 };
 
 struct iscsi_lun_config {

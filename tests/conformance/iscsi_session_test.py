@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Who gets into the daemon's iSCSI targets, what they see there, and how their sessions end."""
 
+import base64
+import hashlib
 import os
 import struct
 import sys
@@ -15,6 +17,8 @@ from iscsi_wire import *  # noqa: E402,F403
 MIB = 1 << 20
 IQN = "iqn.2026-11.org.example:disks"
 FRIEND = "iqn.1994-05.org.example:friend"
+LOCKED = "iqn.2026-11.org.example:locked"
+SECRET, MUTUAL = "twelve bytes or more", "another twelve bytes"
 node = None
 
 
@@ -34,6 +38,48 @@ def report_luns(s):
 
 def naa(s, lun):
     return s.good(bytes([0x12, 1, 0x83, 0, 255, 0]), b"", 255, lun=lun)[8:16].hex()
+
+
+class Login(Raw):
+    """A login in steps; each returns the status and the keys of the answer."""
+
+    def __init__(self, target, initiator=INITIATOR, source=None, **keys):
+        super().__init__(node.listen["iscsi"], source=source)
+        self.names = {"InitiatorName": initiator, "SessionType": "Normal", "TargetName": target,
+                      **keys}
+
+    def step(self, keys, csg=0, nsg=0, transit=False):
+        self.send(self.login_pdu({**self.names, **keys}, csg, nsg, transit))
+        self.names = {}
+        p = self.receive()
+        assert p.opcode == LOGIN_RESPONSE, p
+        return p.f36 >> 16, pairs(p.data)
+
+    def challenge(self, algorithms):
+        status, keys = self.step({"AuthMethod": "CHAP,None"})
+        if status:
+            return status, keys
+        assert keys["AuthMethod"] == "CHAP" and keys["TargetPortalGroupTag"] == "1", keys
+        return self.step({"CHAP_A": algorithms})
+
+
+DIGESTS = {5: hashlib.md5, 6: hashlib.sha1, 7: hashlib.sha256, 8: hashlib.sha3_256}
+
+
+def proof(algorithm, number, secret, challenge):
+    return DIGESTS[int(algorithm)](bytes([int(number)]) + secret.encode() +
+                                   bytes.fromhex(challenge.removeprefix("0x"))).digest()
+
+
+def chap(login, secret=SECRET, algorithms="8,7,6,5", user="user", base64_form=False, **more):
+    """The whole exchange; returns the last status and keys, and what was asked."""
+    status, asked = login.challenge(algorithms)
+    if status:
+        return status, {}, asked
+    response = proof(asked["CHAP_A"], asked["CHAP_I"], secret, asked["CHAP_C"])
+    text = "0b" + base64.b64encode(response).decode() if base64_form else "0x" + response.hex()
+    status, keys = login.step({"CHAP_N": user, "CHAP_R": text, **more}, nsg=3, transit=True)
+    return status, keys, asked
 
 
 # ---- what an initiator sees
@@ -104,12 +150,127 @@ def test_luns_of_one_initiator_survive_a_restart():
     node.vstore("target", "unmap", IQN, "--initiator", FRIEND, "--volume", "b:3")
 
 
+# ---- who gets in
+
+
+def test_every_registered_algorithm_lets_in_who_knows_the_secret():
+    for algorithm in DIGESTS:
+        for form in (False, True):
+            with Login(LOCKED) as login:
+                status, _, asked = chap(login, algorithms=str(algorithm), base64_form=form)
+                assert (status, asked["CHAP_A"]) == (0, str(algorithm)), status
+    # the initiator's order is its preference; what is not registered is passed over
+    for offered, chosen in (("8,7,6,5", "8"), ("5,8", "5"), ("1,99,7,5", "7")):
+        with Login(LOCKED) as login:
+            status, _, asked = chap(login, algorithms=offered)
+            assert (status, asked["CHAP_A"]) == (0, chosen), asked
+    sessions = node.json("target", "sessions", LOCKED)
+    assert sessions == [] or all(s["authenticated"] for s in sessions)
+
+
+def test_the_target_proves_itself_by_each_algorithm():
+    mine = "0x" + bytes(range(24)).hex()
+    for algorithm in DIGESTS:
+        with Login(LOCKED) as login:
+            status, keys, _ = chap(login, algorithms=str(algorithm), CHAP_I="77", CHAP_C=mine)
+            assert status == 0 and keys["CHAP_N"] == "target", keys
+            assert keys["CHAP_R"] == "0x" + proof(algorithm, 77, MUTUAL, mine).hex(), keys
+    with Login(LOCKED) as login:  # a challenge without its number
+        assert chap(login, CHAP_C=mine)[0] == 0x0201
+
+
+def test_reflection_is_refused():
+    """RFC 7143, 9.2.1: neither our challenge nor our own answer lets anybody in."""
+    with Login(LOCKED, source="127.0.0.9") as victim, \
+            Login(LOCKED, source="127.0.0.9") as attacker:
+        _, asked = victim.challenge("7")
+        # ours sent back in the same session
+        status, keys = victim.step({"CHAP_N": "user", "CHAP_R": "0x" + bytes(32).hex(),
+                                    "CHAP_I": asked["CHAP_I"], "CHAP_C": asked["CHAP_C"]},
+                                   nsg=3, transit=True)
+        assert status == 0x0201 and "CHAP_R" not in keys
+        # without the secret, not even the other session's challenge gets an answer
+        attacker.challenge("7")
+        status, keys = attacker.step({"CHAP_N": "user", "CHAP_R": "0x" + bytes(32).hex(),
+                                      "CHAP_I": asked["CHAP_I"], "CHAP_C": asked["CHAP_C"]},
+                                     nsg=3, transit=True)
+        assert status == 0x0201 and "CHAP_R" not in keys
+    same = os.path.join(node.state, "secret")
+    other = "iqn.2026-11.org.example:other"
+    for args in (("create", other, "--chap-user", "u", "--chap-secret-file", same, "--mutual-user",
+                  "t", "--mutual-secret-file", same),
+                 # nor may the secret of one target's initiators be another target's own
+                 ("create", other, "--chap-user", "u", "--chap-secret-file",
+                  os.path.join(node.state, "mutual"))):
+        assert "secret" in node.refused("target", *args)
+    assert other not in str(node.json("target", "list"))
+
+
+def test_chap_is_not_passed_by():
+    hosts = iter(range(20, 30))
+
+    def fresh():  # so that no attempt waits for those before
+        i = next(hosts)
+        return Login(LOCKED, f"iqn.1994-05.org.example:n{i}", source=f"127.0.0.{i}")
+    for keys, csg in (({"AuthMethod": "None"}, 0), ({}, 1), ({"AuthMethod": "SRP"}, 0)):
+        with fresh() as login:
+            status, _ = login.step(keys, csg=csg, nsg=3, transit=True)
+            assert status == 0x0201, status
+            assert login.closed()
+    for more in ({"secret": "not the secret"}, {"user": "somebody"}, {"algorithms": "4,9"}):
+        with fresh() as login:
+            assert chap(login, **more)[0] == 0x0201
+            assert login.closed()
+
+
+def test_a_flood_of_failures_slows_its_address_and_nobody_else():
+    source = "127.0.0.7"
+    for i in range(3):
+        with Login(LOCKED, source=source) as login:
+            assert chap(login, secret=f"guess number {i}")[0] == 0x0201
+    logins = [Login(LOCKED, source=source) for _ in range(20)]
+    for login in logins:
+        login.send(login.login_pdu({**login.names, "AuthMethod": "CHAP"}, 0, 0, False))
+    # the same name from elsewhere gets in meanwhile, and so does another name
+    with Login(LOCKED, source="127.0.0.6") as login:
+        assert chap(login)[0] == 0
+    with ready(initiator=FRIEND):
+        pass
+    statuses = [login.receive().f36 >> 16 for login in logins]
+    for login in logins:
+        login.sock.close()
+    assert statuses.count(0) <= 6 and statuses.count(0x0301) >= 14, statuses
+    with Login(LOCKED, source=source) as login:  # it is slow, but not locked out
+        assert chap(login)[0] == 0
+    with Login(LOCKED, source=source) as login:  # and known from then on
+        assert chap(login)[0] == 0
+    events = [e for e in node.json("event", "list") if e["kind"] == "target.login-failed"]
+    assert any(e["subject"] == LOCKED and INITIATOR in e["message"] and source in e["message"]
+               and e["severity"] == "warning" for e in events), events
+    assert len(events) <= 20, events
+
+
+def test_no_secret_is_shown():
+    log = node.log_text()
+    shown = node.vstore("target", "show", LOCKED) + str(node.json("target", "show", LOCKED))
+    for secret in (SECRET, MUTUAL, "guess number"):
+        assert secret not in log and secret not in shown
+
+
 def main():
     global node
     with Node(nbd=False) as node:
         for name in ("a", "b"):
             node.vstore("volume", "create", name, "--size", str(64 * MIB))
         node.vstore("target", "create", IQN, "--volume", "a:0", "--volume", "b:1")
+        files = {}
+        for name, secret in (("secret", SECRET), ("mutual", MUTUAL)):
+            files[name] = os.path.join(node.state, name)
+            with open(os.open(files[name], os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+                f.write(secret)
+        node.vstore("target", "create", LOCKED, "--volume", "a:0", "--chap-user", "user",
+                    "--chap-secret-file", files["secret"], "--mutual-user", "target",
+                    "--mutual-secret-file", files["mutual"])
         tap.run(*(f for name, f in list(globals().items()) if name.startswith("test_")))
 
 

@@ -62,9 +62,10 @@ class Result:
 class Raw:
     """A connection on which nothing has been said."""
 
-    def __init__(self, address, wait=PATIENCE):
+    def __init__(self, address, wait=PATIENCE, source=None):
         host, _, port = address.rpartition(":")
-        self.sock = socket.create_connection((host.strip("[]"), int(port)), wait)
+        self.sock = socket.create_connection((host.strip("[]"), int(port)), wait,
+                                             source and (source, 0))
         self.sock.settimeout(wait)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.header_digest = self.data_digest = False

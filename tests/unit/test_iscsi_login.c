@@ -21,7 +21,7 @@ struct peer {
 	struct iscsi_login_verdict v;
 	char answer[8192 + 1];
 	size_t len;
-	bool chap, mutual;
+	bool chap, mutual, same_secret;
 };
 
 static enum iscsi_login_status lookup(void *arg, const char *initiator, const char *target,
@@ -37,7 +37,8 @@ static enum iscsi_login_status lookup(void *arg, const char *initiator, const ch
 	snprintf(out->user, sizeof(out->user), "user");
 	snprintf(out->secret, sizeof(out->secret), SECRET);
 	snprintf(out->mutual_user, sizeof(out->mutual_user), "target");
-	snprintf(out->mutual_secret, sizeof(out->mutual_secret), MUTUAL);
+	snprintf(out->mutual_secret, sizeof(out->mutual_secret), "%s",
+		 p->same_secret ? SECRET : MUTUAL);
 	return ISCSI_LOGIN_OK;
 }
 
@@ -295,7 +296,7 @@ static void answer_with(struct peer *p, const char *user, const char *hex, const
 
 static void chap_lets_in_who_knows_the_secret(void **state)
 {
-	static const char *const algorithms[] = {"5", "6", "7", "9,7,5"};
+	static const char *const algorithms[] = {"5", "6", "7", "8", "9,7,5"};
 	static struct peer p;
 	char hex[80];
 
@@ -310,7 +311,6 @@ static void chap_lets_in_who_knows_the_secret(void **state)
 		assert_true(p.v.transit);
 		assert_true(p.login.authenticated);
 	}
-	assert_string_equal(algorithms[3], "9,7,5");
 	assert_int_equal(p.login.chap.algorithm, 7);
 }
 
@@ -332,7 +332,7 @@ static void chap_keeps_out_who_does_not(void **state)
 	to_challenge(&p, "5");
 	answer_with(&p, "user", "0x00", "");
 	assert_int_equal(p.v.status, ISCSI_LOGIN_AUTH_FAILED);
-	to_challenge(&p, "8,9"); /* algorithms that it does not know */
+	to_challenge(&p, "4,9,264"); /* algorithms that it does not know */
 	assert_int_equal(p.v.status, ISCSI_LOGIN_AUTH_FAILED);
 }
 
@@ -381,6 +381,21 @@ static void target_proves_itself_when_asked(void **state)
 	assert_string_equal(value(&p, "CHAP_R"), want);
 }
 
+/* RFC 7143, 9.2.1: what the target would have answered to its own challenge is a reflection. */
+static void our_own_answer_sent_back_is_refused(void **state)
+{
+	static struct peer p;
+	char hex[80];
+
+	(void)state;
+	p = (struct peer){.chap = true, .mutual = true, .same_secret = true};
+	to_challenge(&p, "7");
+	respond(&p, SECRET, hex);
+	answer_with(&p, "user", hex, "");
+	assert_int_equal(p.v.status, ISCSI_LOGIN_AUTH_FAILED);
+	assert_false(p.login.authenticated);
+}
+
 static void our_challenge_sent_back_is_refused(void **state)
 {
 	static struct peer p;
@@ -416,6 +431,7 @@ int main(void)
 	    cmocka_unit_test(chap_cannot_be_passed_by),
 	    cmocka_unit_test(target_proves_itself_when_asked),
 	    cmocka_unit_test(our_challenge_sent_back_is_refused),
+	    cmocka_unit_test(our_own_answer_sent_back_is_refused),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
