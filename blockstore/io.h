@@ -13,6 +13,12 @@
  * Order: none among outstanding requests. Of a write, each aligned 128 KiB piece of its whole
  * blocks is atomic, and the parts of its first and last block each are; a COMPARE_WRITE is atomic
  * as a whole.
+ * Of a COPY, each aligned 128 KiB piece of the destination's whole blocks is read at one instant
+ * and written at one, and where both are whole blocks of content that may be shared these are the
+ * same: nothing is moved, no space is taken. What may not be shared (deduplication is off, a thick
+ * volume) or does not align (offsets that differ modulo 4096: pieces of 64 KiB; parts of blocks) is
+ * read and written, by the port. Ranges that overlap in one volume are copied as by memmove, unless
+ * others write to them meanwhile.
  * Acknowledged writes survive the daemon's death; flushed ones (BS_FLUSH, BS_FUA) power loss.
  */
 #ifndef BS_IO_H
@@ -31,6 +37,7 @@ enum bs_op {
 	BS_ZERO,	  /* the range reads as zeros afterwards */
 	BS_COMPARE_WRITE, /* iov: length bytes to compare, then length bytes to write */
 	BS_LINK,	  /* map blocks to content that the store holds, by digest */
+	BS_COPY,	  /* the range gets what source has from source_offset on */
 	BS_STATUS,	  /* which blocks are mapped: fills mapped[] */
 };
 
@@ -46,9 +53,11 @@ struct bs_req {
 	unsigned flags;
 	struct bs_volume *volume; /* FLUSH: may be NULL */
 	uint64_t offset;	  /* bytes; multiple of 512 (LINK, STATUS: of 4096) */
-	uint64_t length;	  /* the same; up to 64 MiB for READ, WRITE; TRIM, ZERO: any */
+	uint64_t length; /* the same; up to 64 MiB for READ, WRITE, COPY; TRIM, ZERO: any */
 	const struct iovec *iov;
 	int iovcnt;
+	struct bs_volume *source;	 /* COPY: of the same store; may be volume itself */
+	uint64_t source_offset;		 /* COPY: bytes; multiple of 512 */
 	const struct dd_digest *digests; /* LINK: one per block */
 	uint8_t *mapped; /* LINK, out: 1 where content was found and is now mapped, else 0;
 			    STATUS, out: 1 where the block is mapped, 0 where it reads as zeros */

@@ -157,7 +157,7 @@ void bs_op_flushed(struct bs_engine *e, struct bs_iop *op, int status)
 static bool changes(const struct bs_iop *op)
 {
 	return op->stage == BS_OP_WRITE || op->stage == BS_OP_LINK || op->stage == BS_OP_TRIM ||
-	       op->stage == BS_OP_LOCK;
+	       op->stage == BS_OP_LOCK || op->stage == BS_OP_COPY;
 }
 
 /* One attempt; VS_E_AGAIN only outside fibers. */
@@ -180,6 +180,8 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 		return bs_op_write(e, op);
 	case BS_OP_LINK:
 		return bs_op_link(e, op);
+	case BS_OP_COPY:
+		return bs_op_copy(e, op);
 	case BS_OP_TRIM:
 		return bs_op_trim(e, op);
 	case BS_OP_STATUS:
@@ -189,7 +191,10 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 		bs_log_flush_op(e, op);
 		return 0;
 	case BS_OP_RELEASE:
-		if (op->req) {
+		if (op->req && op->then == BS_OP_COPY && op->status == 0) {
+			bs_op_read_release(e, op);
+			bs_op_answer(e, op, BS_OP_LOADED);
+		} else if (op->req) {
 			bs_op_done(e, op, op->status);
 		} else {
 			bs_op_read_release(e, op);

@@ -5,7 +5,8 @@
  * Write: port hashes, and compresses where it expects new content -> WRITE -> acknowledged; once
  * more through the port when something is new that has no stored form (COMPRESS). Read: READ ->
  * port verifies and copies, which ends it -> RELEASE, without a request. Sub-block writes and
- * compares: LOCK (locks the blocks, reads) -> port merges -> as a write.
+ * compares: LOCK (locks the blocks, reads) -> port merges -> as a write. Copies: COPY, or as a read
+ * of the source and a write (port_copy.c).
  */
 #ifndef BS_OP_H
 #define BS_OP_H
@@ -24,11 +25,14 @@ enum bs_stage {
 	BS_OP_TRIM,
 	BS_OP_FLUSH,
 	BS_OP_LINK,
+	BS_OP_COPY, /* also: what READ is for, kept by the port */
 	BS_OP_STATUS,
 	BS_OP_MEND, /* what a read brought is damaged */
 	/* to the port */
 	BS_OP_COMPRESS, /* what is BS_BLOCK_NEW must get its stored form */
 	BS_OP_FILLED,	/* pieces can be read */
+	BS_OP_BYTES,	/* a copy that must not or cannot share content */
+	BS_OP_LOADED,	/* what was read for a copy is given back */
 	BS_OP_DONE,
 };
 
@@ -78,6 +82,7 @@ struct bs_iop {
 	bool near_waited; /* for neighbours of what it found (near.h) */
 	uint8_t hashed;	  /* blocks of a write that are not zeros */
 	bool ahead;	  /* they are compressed before it is known which are new */
+	uint8_t staged;	  /* pages of staging */
 	unsigned rios_pending;
 	uint64_t near_until; /* the load that it waits for; 0: none */
 
@@ -90,7 +95,7 @@ struct bs_iop {
 	uint64_t rel;	  /* bytes from the request's offset to this operation's first byte */
 	uint32_t bytes;	  /* of the request in this operation */
 	uint32_t skip;	  /* bytes of the first block before them */
-	uint8_t *staging; /* count pages */
+	uint8_t *staging; /* staged pages */
 
 	struct bs_block to[BS_OP_BLOCKS];    /* write */
 	struct bs_piece piece[BS_OP_BLOCKS]; /* read */
@@ -128,6 +133,7 @@ void bs_op_read_release(struct bs_engine *e, struct bs_iop *op);
 int bs_op_status(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_write(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_link(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_copy(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_trim(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 /* In a fiber: clears blocks [first, end) of v step by step. */
 int bs_trim_blocks(struct bs_engine *e, struct bs_vol *v, uint64_t first,

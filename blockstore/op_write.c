@@ -1,28 +1,21 @@
 #include "blockstore/content.h"
 #include "blockstore/drop.h"
 #include "blockstore/map.h"
-#include "blockstore/op.h"
+#include "blockstore/op_int.h"
 #include "blockstore/plant.h"
 
-/* A part of an operation that lies under one bottom map page. */
-struct part {
-	uint64_t block;
-	unsigned at, n;
-};
-
-static unsigned split(const struct bs_iop *op, struct part parts[2])
+static unsigned split(const struct bs_iop *op, struct bs_op_part parts[2])
 {
 	unsigned n = (unsigned)op->count;
 	uint64_t edge = (op->block | (BS_MAP_FAN - 1)) + 1;
 	unsigned head = (unsigned)VS_MIN((uint64_t)n, edge - op->block);
 
-	parts[0] = (struct part){op->block, 0, head};
-	parts[1] = (struct part){edge, head, n - head};
+	parts[0] = (struct bs_op_part){op->block, 0, head};
+	parts[1] = (struct bs_op_part){edge, head, n - head};
 	return head < n ? 2 : 1;
 }
 
-/* What such a volume writes is neither looked for nor found. */
-static bool private(const struct bs_iop *op)
+bool bs_op_private(const struct bs_iop *op)
 {
 	return (op->vol->ent.flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)) != 0;
 }
@@ -30,7 +23,7 @@ static bool private(const struct bs_iop *op)
 /* A block is looked for; what is near it may be wanted next. */
 static int find(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
 {
-	int rc = private(op) ? VS_E_NOENT : bs_index_find(e, &b->digest, &b->cid);
+	int rc = bs_op_private(op) ? VS_E_NOENT : bs_index_find(e, &b->digest, &b->cid);
 
 	if (rc)
 		return rc;
@@ -52,7 +45,7 @@ static int confirm(struct bs_engine *e, const struct bs_iop *op, struct bs_block
 	}
 	if (rc == 0) /* generations wrap: the digest decides */
 		rc = bs_content_digest(e, b->cid, &have);
-	if (rc == 0 && (private(op) || place.private || place.refs >= e->cfg.ref_cap ||
+	if (rc == 0 && (bs_op_private(op) || place.private || place.refs >= e->cfg.ref_cap ||
 			bs_marks_has(&e->marks, b->cid) || !dd_digest_equal(&have, &b->digest)))
 		rc = VS_E_NOENT;
 	return rc;
@@ -77,15 +70,7 @@ static int look(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
 	return bs_content_ready(e, b->cid);
 }
 
-struct plan {
-	struct part parts[2];
-	unsigned nparts, fresh, pages, drops;
-	uint32_t payload;
-	bool bare;				       /* a new block has no stored form yet */
-	uint64_t old[BS_OP_BLOCKS], cid[BS_OP_BLOCKS]; /* what is mapped, and then */
-};
-
-static int look_all(struct bs_engine *e, struct bs_iop *op, struct plan *p)
+static int look_all(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
 {
 	p->fresh = p->payload = 0;
 	p->bare = false;
@@ -104,12 +89,12 @@ static int look_all(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 	return p->fresh ? bs_near_missed(e, op) : 0;
 }
 
-static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
+int bs_op_prepare_maps(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
 {
 	p->nparts = split(op, p->parts);
 	p->pages = p->drops = 0;
 	for (unsigned k = 0; k < p->nparts; k++) {
-		struct part *t = &p->parts[k];
+		struct bs_op_part *t = &p->parts[k];
 		struct bs_map_need need;
 		int rc = bs_map_prepare(e, op->vol, t->block, t->n, &need, p->old + t->at);
 
@@ -121,7 +106,7 @@ static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 	return 0;
 }
 
-static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const struct plan *p)
+int bs_op_prepare_room(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
 {
 	uint32_t records = p->fresh * BS_REC_CONTENT_SIZE + p->nparts * BS_REC_MAP_HEAD +
 			   (uint32_t)op->count * BS_REC_MAP_EACH;
@@ -143,7 +128,7 @@ static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const stru
 	return rc == VS_E_NOSPC ? bs_drops_relieve(e) : rc;
 }
 
-static bool in_range(const struct bs_iop *op)
+bool bs_op_in_range(const struct bs_iop *op)
 {
 	uint64_t blocks = op->vol->ent.size / BS_BLOCK;
 
@@ -168,10 +153,11 @@ static void store_new(struct bs_engine *e, const struct bs_iop *op, struct bs_bl
 	struct bs_rec r = {.type = BS_REC_CONTENT,
 			   .digest = b->digest,
 			   .coding = b->coding,
-			   .private = private(op),
+			   .private = bs_op_private(op),
 			   .len = b->len,
 			   .check = b->check};
-	struct bs_place place = {.coding = b->coding, .private = private(op), .check = b->check};
+	struct bs_place place = {
+	    .coding = b->coding, .private = bs_op_private(op), .check = b->check};
 
 	r.cid = b->cid = bs_ids_take(e, &e->places);
 	bs_rec_put(bs_log_record(e, BS_REC_CONTENT_SIZE), &r);
@@ -179,8 +165,8 @@ static void store_new(struct bs_engine *e, const struct bs_iop *op, struct bs_bl
 	bs_content_put(e, r.cid, &place, &b->digest);
 }
 
-static void record_maps(struct bs_engine *e, const struct bs_iop *op, const struct plan *p,
-			const struct part *t)
+static void record_maps(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p,
+			const struct bs_op_part *t)
 {
 	struct bs_rec r = {
 	    .type = BS_REC_MAP, .volume = op->vol->ent.id, .block = t->block, .count = t->n};
@@ -193,30 +179,30 @@ static void record_maps(struct bs_engine *e, const struct bs_iop *op, const stru
 	}
 }
 
-static void apply_maps(struct bs_engine *e, const struct bs_iop *op, const struct plan *p)
+void bs_op_apply_maps(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
 {
 	for (unsigned k = 0; k < p->nparts; k++) {
-		const struct part *t = &p->parts[k];
+		const struct bs_op_part *t = &p->parts[k];
 
 		record_maps(e, op, p, t);
 		bs_map_apply(e, op->vol, t->block, t->n, p->cid + t->at);
 	}
 }
 
-static void apply(struct bs_engine *e, struct bs_iop *op, struct plan *p)
+static void apply(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
 {
 	for (unsigned i = 0; i < op->count; i++) {
 		struct bs_block *b = &op->to[i];
 
 		if (b->kind == BS_BLOCK_ZERO)
 			b->cid = 0;
-		else if (b->kind == BS_BLOCK_KNOWN || (!private(op) && twin_before(op, b)))
+		else if (b->kind == BS_BLOCK_KNOWN || (!bs_op_private(op) && twin_before(op, b)))
 			e->count.dedup_hits++;
 		else
 			store_new(e, op, b);
 		p->cid[i] = b->cid;
 	}
-	apply_maps(e, op, p);
+	bs_op_apply_maps(e, op, p);
 	bs_thick_wrote(e, op->vol, p->payload, p->fresh, p->pages);
 	e->count.bytes_written += op->count * BS_BLOCK;
 	bs_log_attach(e, op);
@@ -225,14 +211,14 @@ static void apply(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 int bs_op_write(struct bs_engine *e, struct bs_iop *op)
 {
 	uint64_t blocks;
-	struct plan p;
+	struct bs_op_plan p;
 
 	bs_near_wait(e, op);
 	do {
 		int rc;
 
 		blocks = bs_fiber_blocks(e->fibers);
-		if (!in_range(op))
+		if (!bs_op_in_range(op))
 			return VS_E_RANGE;
 		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
 		if (rc == 0)
@@ -244,9 +230,9 @@ int bs_op_write(struct bs_engine *e, struct bs_iop *op)
 			bs_op_answer(e, op, BS_OP_COMPRESS);
 			return 0;
 		}
-		rc = prepare_maps(e, op, &p);
+		rc = bs_op_prepare_maps(e, op, &p);
 		if (rc == 0)
-			rc = prepare_room(e, op, &p);
+			rc = bs_op_prepare_room(e, op, &p);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
@@ -281,22 +267,22 @@ static int find_all(struct bs_engine *e, struct bs_iop *op)
 int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 {
 	uint64_t blocks;
-	struct plan p = {0};
+	struct bs_op_plan p = {0};
 
 	do {
 		int rc;
 
 		blocks = bs_fiber_blocks(e->fibers);
-		if (!in_range(op))
+		if (!bs_op_in_range(op))
 			return VS_E_RANGE;
 		bs_near_wait(e, op);
 		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
 		if (rc == 0)
 			rc = find_all(e, op);
 		if (rc == 0)
-			rc = prepare_maps(e, op, &p);
+			rc = bs_op_prepare_maps(e, op, &p);
 		if (rc == 0)
-			rc = prepare_room(e, op, &p);
+			rc = bs_op_prepare_room(e, op, &p);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
@@ -305,7 +291,7 @@ int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 	for (unsigned i = 0; i < op->count; i++)
 		p.cid[i] = op->to[i].kind == BS_BLOCK_NEW ? p.old[i] : op->to[i].cid;
 	bs_thick_wrote(e, op->vol, 0, 0, p.pages);
-	apply_maps(e, op, &p);
+	bs_op_apply_maps(e, op, &p);
 	bs_log_attach(e, op);
 	return 0;
 }

@@ -47,7 +47,8 @@
 	X(LONE_ALIAS, "an alias whose references do not hold what stores it")           \
 	X(EATEN_ROOM, "a thin volume that writes into what thick ones reserve")         \
 	X(FREE_SNAPSHOT, "a snapshot of a thick volume that needs no room")             \
-	X(STALE_FIND, "a write that refers to what it found before a wait, unseen")
+	X(STALE_FIND, "a write that refers to what it found before a wait, unseen")     \
+	X(STALE_COPY, "a copy of what its source held before a wait")
 
 enum bs_plant {
 	BS_PLANT_NONE,

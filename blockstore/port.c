@@ -135,16 +135,20 @@ static void part_done(struct bs_port *p, struct bs_req *req, int status)
 	if (status && req->status == 0)
 		req->status = status;
 	req->pending_--;
-	if (req->pending_ == 0 && req->next_off_ >= req->end_) {
+	if (req->pending_)
+		return;
+	if (req->next_off_ >= req->end_ || (req->status && bs_port_copy_overlaps(req))) {
 		p->outstanding--;
 		req->done(req);
+	} else if (bs_port_copy_overlaps(req)) {
+		bs_port_queue(p, req); /* its next piece */
 	}
 }
 
 static void recycle(struct bs_port *p, struct bs_iop *op)
 {
 	if (op->staging)
-		bs_arena_give(p->staging, op->staging, (unsigned)op->count);
+		bs_arena_give(p->staging, op->staging, op->staged);
 	op->staging = NULL;
 	op->next = p->free;
 	p->free = op;
@@ -195,11 +199,20 @@ static void handle(struct bs_port *p, struct bs_iop *op)
 		break;
 	case BS_OP_FILLED:
 		bs_port_work(p, (unsigned)op->count);
-		if (op->then == BS_OP_WRITE) {
+		if (op->then == BS_OP_WRITE)
 			bs_port_merge(p, op);
-			break;
-		}
-		read_done(p, op);
+		else if (op->then == BS_OP_COPY)
+			bs_port_copy_keep(p, op);
+		else
+			read_done(p, op);
+		break;
+	case BS_OP_BYTES:
+		bs_port_copy_read(op);
+		bs_port_send(p, op);
+		break;
+	case BS_OP_LOADED:
+		bs_port_work(p, (unsigned)op->count);
+		bs_port_copy_write(p, op);
 		break;
 	default:
 		complete(p, op);
@@ -261,7 +274,8 @@ bool bs_port_drain(struct bs_port *p)
 		for (unsigned i = 0; i < n; i++)
 			bs_op_submit(p->engine, ops[i]);
 		if (n)
-			bs_device_kick(p->engine->dev); /* works on these, meanwhile come the next */
+			bs_device_kick(
+			    p->engine->dev); /* works on these, meanwhile come the next */
 		did |= n > 0;
 	} while (n == BS_WARM);
 	return did;

@@ -71,6 +71,9 @@ static void plan(const struct bs_req *req, struct bs_iop *op)
 		op->stage = BS_OP_FLUSH;
 		op->count = 0;
 		break;
+	case BS_COPY:
+		bs_port_plan_copy(req, op);
+		break;
 	case BS_LINK:
 	case BS_STATUS:
 		op->stage = req->op == BS_LINK ? BS_OP_LINK : BS_OP_STATUS;
@@ -101,10 +104,12 @@ static bool stage(struct bs_port *p, struct bs_iop *op)
 		    ((req->flags & BS_UNSTABLE) || !contiguous(req, op));
 
 	op->staging = NULL;
-	if (op->stage == BS_OP_LOCK || copy ||
+	if (op->stage == BS_OP_LOCK || copy || req->op == BS_COPY ||
 	    (op->stage == BS_OP_WRITE &&
 	     atomic_load_explicit(&req->volume->compression, memory_order_relaxed))) {
-		op->staging = bs_arena_take(p->staging, (unsigned)op->count);
+		if (req->op != BS_COPY)
+			op->staged = (uint8_t)op->count;
+		op->staging = bs_arena_take(p->staging, op->staged);
 		if (!op->staging)
 			return false;
 	}
@@ -127,6 +132,8 @@ static void advance(struct bs_req *req, const struct bs_iop *op)
 		req->next_off_ += op->bytes;
 	else if (req->op == BS_ZERO)
 		req->next_off_ = req->offset + op->rel;
+	else if (req->op == BS_COPY)
+		bs_port_advance_copy(req, op);
 	else
 		req->next_off_ = req->end_;
 }
@@ -181,7 +188,7 @@ static bool start_one(struct bs_port *p)
 	p->busy_ops++;
 	req->pending_++;
 	advance(req, op);
-	if (req->next_off_ >= req->end_) {
+	if (req->next_off_ >= req->end_ || bs_port_copy_overlaps(req)) {
 		p->head = req->next_;
 		if (!p->head)
 			p->tail = NULL;
@@ -248,6 +255,13 @@ static int check(const struct bs_req *req)
 	if (writes && req->volume->read_only)
 		return VS_E_ROFS;
 	switch (req->op) {
+	case BS_COPY:
+		if (req->source->engine != req->volume->engine || req->source_offset % 512 ||
+		    req->length > (64u << 20))
+			return VS_E_INVAL;
+		return vs_range_ok(req->source_offset, req->length, bs_volume_size(req->source))
+			   ? 0
+			   : VS_E_RANGE;
 	case BS_READ:
 	case BS_WRITE:
 		return req->length > (64u << 20) || iov_bytes(req) < req->length ? VS_E_INVAL : 0;
@@ -273,6 +287,16 @@ static bool is_empty(const struct bs_req *req)
 	return req->length == 0;
 }
 
+void bs_port_queue(struct bs_port *p, struct bs_req *req)
+{
+	req->next_ = NULL;
+	if (p->tail)
+		p->tail->next_ = req;
+	else
+		p->head = req;
+	p->tail = req;
+}
+
 void bs_submit(struct bs_port *p, struct bs_req *req)
 {
 	req->status = check(req);
@@ -292,10 +316,6 @@ void bs_submit(struct bs_port *p, struct bs_req *req)
 		bs_port_post(p);
 		return;
 	}
-	if (p->tail)
-		p->tail->next_ = req;
-	else
-		p->head = req;
-	p->tail = req;
+	bs_port_queue(p, req);
 	bs_port_start(p);
 }

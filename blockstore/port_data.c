@@ -235,6 +235,26 @@ bool bs_port_mend(struct bs_port *p, struct bs_iop *op)
 	return true;
 }
 
+int bs_port_gather(struct bs_port *p, struct bs_iop *op, uint8_t *to)
+{
+	uint32_t left = op->bytes, skip = op->skip;
+	uint8_t scratch[BS_BLOCK];
+
+	for (unsigned i = 0; i < op->count; i++) {
+		const uint8_t *bytes;
+		uint32_t n = VS_MIN(BS_BLOCK - skip, left);
+		int rc = piece_bytes(p, &op->piece[i], scratch, &bytes);
+
+		if (rc)
+			return rc;
+		memcpy(to, bytes + skip, n);
+		to += n;
+		left -= n;
+		skip = 0;
+	}
+	return 0;
+}
+
 void bs_port_deliver(struct bs_port *p, struct bs_iop *op)
 {
 	uint64_t rel = op->rel;
@@ -310,6 +330,8 @@ void bs_port_merge(struct bs_port *p, struct bs_iop *op)
 	}
 	if (req->op == BS_ZERO)
 		memset(op->staging + op->skip, 0, op->bytes);
+	else if (req->op == BS_COPY)
+		bs_port_copy_merge(op);
 	else
 		bs_port_copy_in(req, op->rel + (req->op == BS_COMPARE_WRITE ? req->length : 0),
 				op->staging + op->skip, op->bytes);

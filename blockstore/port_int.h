@@ -1,6 +1,7 @@
 /*
  * The inside of a port, shared by its source files: port.c (rings and life), port_cut.c (requests
- * into operations), port_data.c (bytes) and port_helper.c (a second thread for them).
+ * into operations), port_data.c (bytes), port_copy.c (copies) and port_helper.c (a second thread
+ * for bytes).
  */
 #ifndef BS_PORT_INT_H
 #define BS_PORT_INT_H
@@ -56,7 +57,9 @@ void bs_port_work(struct bs_port *p, unsigned blocks); /* the port is about to w
 void bs_port_wake_engine(struct bs_port *p);	       /* any thread */
 void bs_port_post(struct bs_port *p);		       /* any thread: bs_port_poll is called soon */
 
-/* port_cut.c: starts operations for waiting requests while there are operations and staging. */
+/* port_cut.c: the last in line. */
+void bs_port_queue(struct bs_port *p, struct bs_req *req);
+/* Starts operations for waiting requests while there are operations and staging. */
 void bs_port_start(struct bs_port *p);
 void bs_port_flush_raw(struct bs_port *p); /* what has gathered is hashed and sent */
 
@@ -75,6 +78,18 @@ void bs_port_merge(struct bs_port *p, struct bs_iop *op);	 /* a locked read has 
 bool bs_port_mend(struct bs_port *p, struct bs_iop *op);
 int bs_hands_open(struct bs_hands *h) vs_must_check; /* VS_E_NOMEM; then close it all the same */
 void bs_hands_close(struct bs_hands *h);
+
+/* The bytes that a read has brought, from op->skip on, to one place. */
+int bs_port_gather(struct bs_port *p, struct bs_iop *op, uint8_t *to) vs_must_check;
+
+/* port_copy.c */
+bool bs_port_copy_overlaps(const struct bs_req *req); /* its pieces go one after the other */
+void bs_port_plan_copy(const struct bs_req *req, struct bs_iop *op);
+void bs_port_advance_copy(struct bs_req *req, const struct bs_iop *op);
+void bs_port_copy_read(struct bs_iop *op);		       /* it goes by bytes */
+void bs_port_copy_keep(struct bs_port *p, struct bs_iop *op);  /* they have arrived */
+void bs_port_copy_write(struct bs_port *p, struct bs_iop *op); /* and are let go */
+void bs_port_copy_merge(struct bs_iop *op);		       /* into a part of a block */
 
 /* port_helper.c: whether the helper takes op, makes it ready and sends it. */
 bool bs_port_help(struct bs_port *p, struct bs_iop *op);

@@ -73,7 +73,7 @@ struct bs_volume *world_handle(struct world *w, struct model_image *img)
 static bool image_in_use(const struct world *w, const struct model_image *img)
 {
 	for (unsigned i = 0; i < WORLD_REQS; i++)
-		if (w->reqs[i].busy && w->reqs[i].image == img)
+		if (w->reqs[i].busy && (w->reqs[i].image == img || w->reqs[i].source == img))
 			return true;
 	return false;
 }

@@ -34,6 +34,7 @@ void model_free(struct model *m)
 	}
 	free(m->ops);
 	free(m->nodes);
+	free(m->copies);
 }
 
 struct model_image *model_add(struct model *m, const char *name, const char *snap, uint32_t sectors)
@@ -107,6 +108,23 @@ struct model_op *model_op(struct model *m, uint32_t op)
 	return &m->ops[op];
 }
 
+/* Of the same request as the copy. */
+static bool of_group(const struct model *m, uint32_t op, uint32_t group)
+{
+	for (uint32_t i = 0; i < m->ncopies; i++)
+		if (m->copies[i].group == group && m->copies[i].op == op)
+			return true;
+	return false;
+}
+
+static void may_write(struct model *m, const struct model_copy *c, uint32_t sector, uint64_t tag)
+{
+	for (uint32_t i = c->image->head[sector]; i; i = m->nodes[i].prev)
+		if (m->nodes[i].op == c->op && m->nodes[i].tag == tag)
+			return;
+	model_write(m, c->image, c->op, sector, tag);
+}
+
 void model_write(struct model *m, struct model_image *img, uint32_t op, uint32_t sector,
 		 uint64_t tag)
 {
@@ -117,6 +135,12 @@ void model_write(struct model *m, struct model_image *img, uint32_t op, uint32_t
 	}
 	m->nodes[m->nnodes] = (struct model_node){.op = op, .prev = img->head[sector], .tag = tag};
 	img->head[sector] = m->nnodes++;
+	for (uint32_t i = 0; i < m->ncopies; i++) {
+		const struct model_copy c = m->copies[i];
+
+		if (c.source == img && sector - c.from < c.count && !of_group(m, op, c.group))
+			may_write(m, &c, c.sector + (sector - c.from), tag);
+	}
 }
 
 /* What bounds a view: see model.h. */
@@ -209,6 +233,79 @@ bool model_only(struct model *m, const struct model_image *img, uint32_t sector,
 		any = true;
 	}
 	return any;
+}
+
+/* The values that a reader who begins now may get: at most max. */
+static unsigned candidates(const struct model *m, const struct model_image *img, uint32_t sector,
+			   uint64_t *tags, unsigned max)
+{
+	const struct bounds b = {.cut = m->now, .hi = MODEL_NEVER};
+	uint64_t earliest;
+	unsigned n = 0, k;
+	uint32_t op;
+
+	for (uint32_t i = img->head[sector]; i; i = m->nodes[i].prev) {
+		for (k = 0; k < n && tags[k] != m->nodes[i].tag; k++)
+			;
+		if (n + 1 == max)
+			break;
+		if (k < n || !explain(m, img, sector, m->nodes[i].tag, &b, &op, &earliest))
+			continue;
+		tags[n++] = m->nodes[i].tag;
+	}
+	for (k = 0; k < n && tags[k] != img->base[sector]; k++)
+		;
+	if (k == n && explain(m, img, sector, img->base[sector], &b, &op, &earliest))
+		tags[n++] = img->base[sector];
+	return n;
+}
+
+#define CANDIDATES 16u
+
+bool model_copyable(const struct model *m, const struct model_image *img, uint32_t sector,
+		    uint32_t count)
+{
+	uint64_t tags[CANDIDATES];
+
+	while (count--)
+		if (candidates(m, img, sector++, tags, CANDIDATES) > CANDIDATES / 2)
+			return false;
+	return true;
+}
+
+void model_copy(struct model *m, const struct model_copy *pieces, unsigned n)
+{
+	uint64_t(*tags)[CANDIDATES] = must(malloc(MODEL_SECTORS * sizeof(*tags)));
+	uint32_t *counts = must(calloc(MODEL_SECTORS, sizeof(*counts))), at = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		for (uint32_t k = 0; k < pieces[i].count; k++, at++)
+			counts[at] = candidates(m, pieces[i].source, pieces[i].from + k, tags[at],
+						CANDIDATES);
+	for (unsigned i = 0; i < n; i++) {
+		if (m->ncopies == m->cap_copies) {
+			m->cap_copies = m->cap_copies ? m->cap_copies * 2 : 64;
+			m->copies = must(realloc(m->copies, m->cap_copies * sizeof(*m->copies)));
+		}
+		m->copies[m->ncopies++] = pieces[i];
+	}
+	at = 0;
+	for (unsigned i = 0; i < n; i++)
+		for (uint32_t k = 0; k < pieces[i].count; k++, at++)
+			for (uint32_t t = 0; t < counts[at]; t++)
+				may_write(m, &pieces[i], pieces[i].sector + k, tags[at][t]);
+	free(tags);
+	free(counts);
+}
+
+void model_copied(struct model *m, uint32_t group)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < m->ncopies; i++)
+		if (m->copies[i].group != group)
+			m->copies[kept++] = m->copies[i];
+	m->ncopies = kept;
 }
 
 static void describe(const struct model *m, const struct model_image *img,
@@ -319,5 +416,6 @@ void model_new_epoch(struct model *m, const struct model_reading *r, unsigned n)
 	for (unsigned i = 0; i < MODEL_IMAGES; i++)
 		VS_ASSERT(!m->images[i].users);
 	m->nops = m->nnodes = 1;
+	m->ncopies = 0;
 	m->durable = model_tick(m);
 }

@@ -51,6 +51,14 @@ struct model_image {
 	void *user;	 /* the driver's */
 };
 
+/* One atomic piece of a copy in flight. What is written to its source may be what it writes. */
+struct model_copy {
+	uint32_t op, group; /* group: the request's first operation */
+	const struct model_image *source;
+	struct model_image *image;
+	uint32_t from, sector, count;
+};
+
 struct model {
 	uint64_t now;
 	uint64_t durable; /* everything acknowledged before this survives power loss */
@@ -59,6 +67,8 @@ struct model {
 	uint32_t nops, cap_ops;
 	struct model_node *nodes;
 	uint32_t nnodes, cap_nodes;
+	struct model_copy *copies;
+	uint32_t ncopies, cap_copies;
 };
 
 void model_init(struct model *m);
@@ -81,6 +91,16 @@ struct model_op *model_op(struct model *m, uint32_t op);
 /* It writes tag into a sector. */
 void model_write(struct model *m, struct model_image *img, uint32_t op, uint32_t sector,
 		 uint64_t tag);
+
+/*
+ * n pieces of one request, which must not be of each other's making: each sector gets what its
+ * source may hold at any instant until model_copied. So a sector has several tags of one operation.
+ */
+void model_copy(struct model *m, const struct model_copy *pieces, unsigned n);
+/* Whether few enough values may be there now for copies of them to be followed. */
+bool model_copyable(const struct model *m, const struct model_image *img, uint32_t sector,
+		    uint32_t count);
+void model_copied(struct model *m, uint32_t group);
 
 /* Whether a sector may read as tag for a reader that began at lo and ended now. */
 bool model_may_read(struct model *m, const struct model_image *img, uint32_t sector, uint64_t tag,

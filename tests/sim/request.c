@@ -184,6 +184,8 @@ static void req_done(struct bs_req *req)
 	else if (req->op == BS_COMPARE_WRITE && req->status == 0)
 		compare_matched(q);
 	settle_ops(q);
+	if (req->op == BS_COPY)
+		model_copied(&w->model, q->op);
 	if (req->op == BS_COMPARE_WRITE && req->status == VS_E_MISMATCH)
 		compare_done(q);
 	if (q->status)

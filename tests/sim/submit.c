@@ -60,13 +60,16 @@ struct world_req *world_read(struct world *w, struct model_image *img, uint32_t 
 
 /*
  * Where a new atomic part of a write begins: at each aligned 128 KiB, and where a block that is
- * written in part meets whole ones. Zeros are atomic block by block only.
+ * written in part meets whole ones. Zeros are atomic block by block only, copies that do not align
+ * in pieces of half that size.
  */
 static bool part_begins(const struct world_req *q, uint32_t sector, bool zeros)
 {
-	uint32_t end = q->sector + q->count;
+	uint32_t end = q->sector + q->count, piece = PIECE_SECTORS;
 
-	if (sector == q->sector || sector % PIECE_SECTORS == 0)
+	if (q->req.op == BS_COPY && (q->req.offset ^ q->req.source_offset) % BS_BLOCK)
+		piece /= 2;
+	if (sector == q->sector || sector % piece == 0)
 		return true;
 	if (sector % SIM_BLOCK_SECTORS)
 		return false;
@@ -169,6 +172,47 @@ struct world_req *world_compare_write(struct world *w, struct model_image *img, 
 		sim_content_fill(tags[i], q->buf + len + (size_t)i * SIM_SECTOR);
 		model_write(&w->model, img, op, sector + i, tags[i]);
 	}
+	return go(q);
+}
+
+static void note_copy(struct world_req *q, uint32_t from)
+{
+	struct model *m = &q->world->model;
+	struct model_copy *pieces = must_alloc(q->count * sizeof(*pieces));
+
+	for (uint32_t i = 0; i < q->count; i++) {
+		if (!part_begins(q, q->sector + i, false)) {
+			pieces[q->nops - 1].count++;
+			continue;
+		}
+		pieces[q->nops] = (struct model_copy){.op = model_op_new(m),
+						      .source = q->source,
+						      .image = q->image,
+						      .from = from + i,
+						      .sector = q->sector + i,
+						      .count = 1};
+		q->op = pieces[0].op;
+		pieces[q->nops++].group = q->op;
+	}
+	model_copy(m, pieces, q->nops);
+	free(pieces);
+}
+
+struct world_req *world_copy(struct world *w, struct model_image *img, uint32_t sector,
+			     struct model_image *source, uint32_t from, uint32_t count,
+			     unsigned flags)
+{
+	struct bs_volume *v = world_handle(w, source);
+	struct world_req *q = NULL;
+
+	if (v && model_copyable(&w->model, source, from, count))
+		q = world_req_begin(w, img, BS_COPY, sector, count, flags);
+	if (!q)
+		return NULL;
+	q->source = source;
+	q->req.source = v;
+	q->req.source_offset = world_bytes(w, from);
+	note_copy(q, from);
 	return go(q);
 }
 

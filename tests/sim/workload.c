@@ -21,6 +21,7 @@ void workload_default(struct world *w, struct workload *l)
 		       [WORK_ZERO] = 4,
 		       [WORK_COMPARE] = 6,
 		       [WORK_LINK] = 4,
+		       [WORK_COPY] = 5,
 		       [WORK_STATUS] = 3},
 	    .depth = sim_between(r, 1, 40),
 	    .admin_one_in = sim_between(r, 10, 80),
@@ -162,6 +163,25 @@ static void start_link(struct world *w, const struct workload *l, struct model_i
 	(void)world_link(w, img, block, count, contents);
 }
 
+/* From anywhere, often within one volume; mostly whole blocks of both. */
+static void start_copy(struct world *w, const struct workload *l, struct model_image *img)
+{
+	struct model_image *src =
+	    sim_one_in(&w->rng, 3) ? img : workload_pick(w, sim_one_in(&w->rng, 4));
+	uint32_t align = sim_one_in(&w->rng, 3) ? 1 : SIM_BLOCK_SECTORS, sector, from, count;
+
+	if (!src || (src->snapshot && !src->pinned))
+		return;
+	sector = pick_sector(w, l, img, align);
+	from = pick_sector(w, l, src, align);
+	if (align == 1 &&
+	    sim_one_in(&w->rng, 2)) /* both cut their first blocks at the same place */
+		from = VS_ALIGN_DOWN(from, SIM_BLOCK_SECTORS) + sector % SIM_BLOCK_SECTORS;
+	count = pick_count(w, img, sector, l->largest_write, align);
+	count = VS_MIN(count, src->sectors - from);
+	(void)world_copy(w, img, sector, src, from, count, sim_one_in(&w->rng, 10) ? BS_FUA : 0);
+}
+
 static void start_status(struct world *w, const struct workload *l, struct model_image *img)
 {
 	uint32_t block = pick_sector(w, l, img, 8) / 8;
@@ -214,6 +234,9 @@ static void start_io(struct world *w, const struct workload *l)
 		break;
 	case WORK_LINK:
 		start_link(w, l, img);
+		break;
+	case WORK_COPY:
+		start_copy(w, l, img);
 		break;
 	case WORK_STATUS:
 		start_status(w, l, img);

@@ -15,6 +15,7 @@ enum work_kind {
 	WORK_ZERO,
 	WORK_COMPARE,
 	WORK_LINK,
+	WORK_COPY,
 	WORK_STATUS,
 	WORK_KINDS
 };

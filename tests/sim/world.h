@@ -17,7 +17,7 @@
 struct world_req {
 	struct bs_req req;
 	struct world *world;
-	struct model_image *image;
+	struct model_image *image, *source; /* source: COPY */
 	bool busy;
 	uint64_t lo;	   /* model time of submission */
 	uint32_t op, nops; /* model operations, consecutive */
@@ -118,6 +118,9 @@ struct world_req *world_erase(struct world *w, struct model_image *img, enum bs_
 struct world_req *world_compare_write(struct world *w, struct model_image *img, uint32_t sector,
 				      uint32_t count, const uint64_t *compare, const uint64_t *tags,
 				      unsigned flags);
+struct world_req *world_copy(struct world *w, struct model_image *img, uint32_t sector,
+			     struct model_image *source, uint32_t from, uint32_t count,
+			     unsigned flags);
 struct world_req *world_link(struct world *w, struct model_image *img, uint32_t block,
 			     uint32_t count, const uint64_t *contents);
 struct world_req *world_status(struct world *w, struct model_image *img, uint32_t block,
