@@ -169,7 +169,8 @@ static bool feed(struct iscsi_conn *c)
 	return false;
 }
 
-static ssize_t receive(struct iscsi_conn *c)
+/* *drained: the socket had no more than that. */
+static ssize_t receive(struct iscsi_conn *c, bool *drained)
 {
 	struct iscsi_rx *rx = &c->rx;
 	struct iovec iov[2] = {{rx->dst, rx->dst_left}, {rx->buf, ISCSI_RX_BUF}};
@@ -182,11 +183,13 @@ static ssize_t receive(struct iscsi_conn *c)
 		n = recv(c->watch.fd, rx->buf, ISCSI_RX_BUF, 0);
 		if (n > 0)
 			rx->tail = (uint32_t)n;
+		*drained = n < (ssize_t)ISCSI_RX_BUF;
 		return n;
 	}
 	n = readv(c->watch.fd, iov, 2);
 	if (n <= 0)
 		return n;
+	*drained = (size_t)n < iov[0].iov_len + iov[1].iov_len;
 	first = (uint32_t)VS_MIN((size_t)n, (size_t)rx->dst_left);
 	got_data(c, rx->dst, first);
 	rx->dst += first;
@@ -198,9 +201,10 @@ static ssize_t receive(struct iscsi_conn *c)
 void iscsi_rx_ready(struct iscsi_conn *c)
 {
 	size_t taken = 0;
+	bool drained = false;
 
-	while (feed(c) && taken < TURN_BYTES) {
-		ssize_t n = receive(c);
+	while (feed(c) && !drained && taken < TURN_BYTES) {
+		ssize_t n = receive(c, &drained);
 
 		if (n < 0 && errno == EINTR)
 			continue;
