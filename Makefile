@@ -74,7 +74,7 @@ FUZZBINS := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ_SRCS))
 LIBS      = $(foreach m,$(1),$(B)/lib$(m).a)
 
 # Every archive and what it needs below it, in link order.
-CORE_LIBS  = -lcrypto -lxxhash -llz4 -lzstd -laio $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
+CORE_LIBS  = -liscsi -lcrypto -lxxhash -llz4 -lzstd -laio $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
 ALL_ARCH   = $(call LIBS,mgmt vmm vhost iscsi nbd backup blockstore dedup common)
 ALL_LDLIBS = $(CORE_LIBS) -lsqlite3 -ljansson -lmicrohttpd -lcurl -linih
 
@@ -123,7 +123,7 @@ $(B)/tests/e2e/guest_load: $(call obj,$(guest_SRCS))
 # Programs that only tests and benchmarks use, one source each.
 $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)): $(B)/%: $(B)/obj/%.o $(ALL_ARCH)
 	@mkdir -p $(@D)
-	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $< $(ALL_ARCH) $(ALL_LDLIBS) -liscsi
+	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $< $(ALL_ARCH) $(ALL_LDLIBS)
 
 $(FUZZBINS): $(B)/%: $(B)/obj/tests/fuzz/%.o $(ALL_ARCH)
 	$(call Q,LINK)$(CC) $(LDFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< $(ALL_ARCH) $(ALL_LDLIBS)

@@ -9,6 +9,8 @@ blockstore_SRCS := \
 	blockstore/engine.c blockstore/evacuate.c \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
+	blockstore/lun.c blockstore/lun_answer.c blockstore/lun_cmd.c blockstore/lun_format.c blockstore/lun_host.c blockstore/lun_io.c blockstore/lun_probe.c blockstore/lun_redo.c \
+	blockstore/lun_replay.c blockstore/lun_sense.c blockstore/lun_session.c blockstore/lun_url.c \
 	blockstore/log.c blockstore/log_flush.c blockstore/log_format.c blockstore/logread.c blockstore/map.c blockstore/map_diff.c \
 	blockstore/marks.c blockstore/mem.c blockstore/mend.c blockstore/merge.c blockstore/store_merge.c \
 	blockstore/near.c blockstore/op.c blockstore/op_copy.c blockstore/op_read.c blockstore/op_write.c \
@@ -22,4 +24,4 @@ blockstore_SRCS := \
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_device_pace.c tests/unit/test_store.c tests/unit/test_store_copy.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_port.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
 	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_clean_share.c tests/unit/test_drop_run.c tests/unit/test_fiber.c \
-	tests/unit/test_store_clean.c tests/unit/test_store_flush.c tests/unit/test_stock.c
+	tests/unit/test_lun.c tests/unit/test_lun_format.c tests/unit/test_store_clean.c tests/unit/test_store_flush.c tests/unit/test_stock.c
