@@ -266,6 +266,10 @@ void iscsi_conn_wanted(struct vs_post *p)
 		iscsi_tmf_remote_abort(c);
 	if (bits & ISCSI_WANT_RESET_DONE && c->state == ISCSI_CONN_FULL)
 		iscsi_tmf_reset_done(c, false);
+	if (bits & ISCSI_WANT_LOGOUT)
+		iscsi_session_ask_logout(c);
+	if (bits & ISCSI_WANT_DROP)
+		iscsi_session_drop(c);
 	if (bits & ISCSI_WANT_CLOSE)
 		iscsi_conn_close(c, NULL);
 	if (bits & ISCSI_WANT_FREE)

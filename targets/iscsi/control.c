@@ -93,9 +93,10 @@ static void attach(struct iscsi_conn *c)
 		attach_result(c, ISCSI_LOGIN_UNAVAILABLE);
 		return;
 	}
-	if (c->login.tsih) { /* a second connection of a session */
-		attach_result(c, with_tsih(srv, c->login.tsih) ? ISCSI_LOGIN_TOO_MANY
-							       : ISCSI_LOGIN_NO_SESSION);
+	if (c->login.tsih) { /* a second connection of a session: MaxConnections is 1 */
+		old = same_nexus(srv, c);
+		attach_result(c, old && old->tsih == c->login.tsih ? ISCSI_LOGIN_TOO_MANY
+								   : ISCSI_LOGIN_NO_SESSION);
 		return;
 	}
 	if (c->login.discovery) {
@@ -231,11 +232,30 @@ void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
 	}
 }
 
-void iscsi_control_end_attaching(struct iscsi_server *srv)
+static void drop_rest(struct vs_timer *timer)
 {
+	struct iscsi_server *srv = timer->arg;
+
+	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next) {
+		if (c->ctl_closing)
+			continue;
+		c->ctl_closing = true;
+		iscsi_control_want(c, ISCSI_WANT_DROP);
+	}
+}
+
+void iscsi_control_begin_stop(struct iscsi_server *srv)
+{
+	srv->stop_timer = (struct vs_timer){.fired = drop_rest, .arg = srv};
 	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next) {
 		if (c->ctl_attaching)
 			attach_result(c, ISCSI_LOGIN_UNAVAILABLE);
-		iscsi_control_close(c);
+		if (c->ctl_attached && !c->login.discovery)
+			iscsi_control_want(c, ISCSI_WANT_LOGOUT);
+		else
+			iscsi_control_close(c);
 	}
+	if (vs_loop_timer(srv->loop, &srv->stop_timer,
+			  ISCSI_LOGOUT_SECONDS * UINT64_C(1000000000)) < 0)
+		drop_rest(&srv->stop_timer);
 }

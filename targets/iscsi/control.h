@@ -28,6 +28,7 @@ void iscsi_control_add(struct iscsi_conn *c);
 void iscsi_control_close(struct iscsi_conn *c);
 void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
 			    struct iscsi_target *t);
-void iscsi_control_end_attaching(struct iscsi_server *srv);
+/* Nobody comes in any more; who is logged in is asked to go, and made to in the end. */
+void iscsi_control_begin_stop(struct iscsi_server *srv);
 
 #endif

@@ -28,7 +28,7 @@
 #define ISCSI_TASK_CHUNKS 8 /* that one command may hold */
 #define ISCSI_MSGS 16	    /* replies that are not to SCSI commands, being sent */
 #define ISCSI_MSG_DATA 8192u
-#define ISCSI_ANSWER_MAX (256u << 10) /* of a SendTargets answer */
+#define ISCSI_ANSWER_MAX (1u << 20) /* of a SendTargets answer; mapped, not touched */
 #define ISCSI_RX_BUF 65536u
 #define ISCSI_TX_BATCH 64 /* PDUs in one sendmsg */
 #define ISCSI_SENSE_LEN 18
@@ -235,6 +235,8 @@ enum {
 	ISCSI_WANT_ABORT = 1u << 4,
 	ISCSI_WANT_RESET_DONE = 1u << 5,
 	ISCSI_WANT_FREE = 1u << 6,
+	ISCSI_WANT_LOGOUT = 1u << 7, /* ask the initiator to log out */
+	ISCSI_WANT_DROP = 1u << 8,   /* tell it that it has not, and close */
 };
 /* I/O thread to control thread. */
 enum {
@@ -398,6 +400,7 @@ struct iscsi_server {
 	uint16_t last_tsih;
 	struct iscsi_ctl_call *waiting; /* calls that wait for sessions to go */
 	bool stopping;
+	struct vs_timer stop_timer; /* until sessions that were asked to log out are closed */
 	struct iscsi_throttle *throttle;
 	void (*login_failed)(void *arg, const struct iscsi_login_failure *f); /* or NULL */
 	void *login_failed_arg;
@@ -478,6 +481,8 @@ void iscsi_handshake_turn(struct iscsi_conn *c); /* it has waited long enough */
 enum iscsi_header iscsi_session_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs);
 void iscsi_session_pdu(struct iscsi_conn *c, const struct iscsi_bhs *bhs, bool digest_ok);
 void iscsi_session_ping(struct iscsi_conn *c);
+void iscsi_session_ask_logout(struct iscsi_conn *c);
+void iscsi_session_drop(struct iscsi_conn *c);
 void iscsi_session_reject(struct iscsi_conn *c, uint8_t reason);
 
 /* text.c: text requests */

@@ -28,7 +28,7 @@ static const struct key {
     {"MaxOutstandingR2T", K_MIN, false, NOWHERE, 1, 1, 65535},
     {"DataPDUInOrder", K_OR, false, NOWHERE, true, 0, 0},
     {"DataSequenceInOrder", K_OR, false, NOWHERE, true, 0, 0},
-    {"DefaultTime2Wait", K_MAX, true, NOWHERE, 2, 0, 3600},
+    {"DefaultTime2Wait", K_MAX, true, NOWHERE, ISCSI_TIME2WAIT, 0, 3600},
     {"DefaultTime2Retain", K_MIN, true, NOWHERE, 0, 0, 3600},
     {"ErrorRecoveryLevel", K_MIN, true, NOWHERE, 0, 0, 2},
     {"IFMarker", K_AND, false, NOWHERE, false, 0, 0},

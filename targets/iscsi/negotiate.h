@@ -11,6 +11,7 @@
 #define ISCSI_FIRST_BURST (64u << 10) /* at most; a command's own buffer holds it */
 #define ISCSI_MAX_BURST (1u << 20)
 #define ISCSI_LOGIN_DSL 8192u /* before negotiation, both ways */
+#define ISCSI_TIME2WAIT 2     /* seconds */
 
 struct iscsi_params {
 	bool header_digest, data_digest;

@@ -134,7 +134,11 @@ void iscsi_task_response_encode(uint8_t *raw, uint32_t itt, uint8_t response);
 void iscsi_text_response_encode(uint8_t *raw, uint32_t itt, uint32_t ttt, bool final, bool cont);
 void iscsi_logout_response_encode(uint8_t *raw, uint32_t itt, uint8_t response);
 void iscsi_reject_encode(uint8_t *raw, uint8_t reason);
-/* event: RFC 7143, 11.9.1 */
+/* RFC 7143, 11.9.1 */
+enum iscsi_async {
+	ISCSI_ASYNC_LOGOUT = 1, /* the initiator should log out, within Parameter3 seconds */
+	ISCSI_ASYNC_DROP = 3,	/* all connections end; Time2Wait, Time2Retain in 2 and 3 */
+};
 void iscsi_async_encode(uint8_t *raw, uint8_t event, uint16_t p1, uint16_t p2, uint16_t p3);
 void iscsi_login_response_encode(uint8_t *raw, const struct iscsi_login_request *req, uint32_t itt,
 				 bool transit, uint8_t nsg, uint16_t tsih, uint16_t status);

@@ -175,8 +175,10 @@ static bool run_stop(struct iscsi_ctl_call *call)
 		srv->stopping = true;
 		for (size_t i = 0; i < srv->nportals; i++)
 			iscsi_listener_close(&srv->portals[i]);
-		iscsi_control_end_attaching(srv);
+		iscsi_control_begin_stop(srv);
 	}
+	if (srv->nconns == 0)
+		vs_loop_cancel(srv->loop, &srv->stop_timer);
 	return srv->nconns == 0;
 }
 

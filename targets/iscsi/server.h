@@ -24,7 +24,8 @@
 #define ISCSI_LUNS_MAX 1024  /* of one target, those of single initiators included */
 #define ISCSI_SECRET_MIN 12  /* bytes; RFC 7143 12.1.4 wants 96 bits */
 #define ISCSI_SECRET_MAX 128 /* with NUL */
-#define ISCSI_NAA_TEXT 24    /* "naa." and 16 hex digits, with NUL and room */
+#define ISCSI_LOGOUT_SECONDS 3
+#define ISCSI_NAA_TEXT 24 /* "naa." and 16 hex digits, with NUL and room */
 
 struct iscsi_portal {
 	uint16_t tag;	     /* portal group, 1 to 65535 */
@@ -91,7 +92,11 @@ struct iscsi_server;
 /* VS_E_INVAL for bad options, VS_E_BUSY when an address is in use. */
 int iscsi_server_start(const struct iscsi_server_options *opts, struct iscsi_server **out,
 		       struct vs_error *err) vs_must_check;
-/* Closes all sessions and waits for their I/O; commands not yet answered stay unanswered. */
+/*
+ * Asks all initiators to log out (RFC 7143, 11.9.1), serves them meanwhile, and closes the sessions
+ * that have not done so after ISCSI_LOGOUT_SECONDS. Waits for the I/O of all; what is not answered
+ * by then stays unanswered.
+ */
 void iscsi_server_stop(struct iscsi_server *srv);
 /* Port that portal i listens on. */
 uint16_t iscsi_server_port(const struct iscsi_server *srv, size_t i);

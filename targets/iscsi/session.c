@@ -57,6 +57,28 @@ void iscsi_session_ping(struct iscsi_conn *c)
 	iscsi_conn_send_msg(c, m);
 }
 
+static void async(struct iscsi_conn *c, enum iscsi_async event, uint16_t p2, uint16_t p3)
+{
+	struct iscsi_msg *m = c->state == ISCSI_CONN_FULL ? iscsi_conn_msg(c) : NULL;
+
+	if (!m)
+		return; /* it does not take what it is told */
+	iscsi_async_encode(m->bhs, event, 0, p2, p3);
+	iscsi_conn_send_msg(c, m);
+}
+
+void iscsi_session_ask_logout(struct iscsi_conn *c)
+{
+	async(c, ISCSI_ASYNC_LOGOUT, 0, ISCSI_LOGOUT_SECONDS);
+}
+
+void iscsi_session_drop(struct iscsi_conn *c)
+{
+	async(c, ISCSI_ASYNC_DROP, ISCSI_TIME2WAIT, 0);
+	iscsi_tx_flush(c);
+	iscsi_conn_close(c, NULL);
+}
+
 static void logout(struct iscsi_conn *c, const struct iscsi_bhs *bhs, struct iscsi_msg *m)
 {
 	uint8_t reason = bhs->flags & 0x7f;
@@ -158,6 +180,15 @@ static enum order command_order(const struct iscsi_conn *c, const struct iscsi_b
 	return ahead ? ORDER_GAP : ORDER_OK;
 }
 
+/* RFC 7143, 4.2.2.2: nobody can acknowledge what was not sent. One more is let pass: libiscsi takes
+   the StatSN of an R2T, which is that of the next status, for one that it received. */
+static bool acknowledges_too_much(const struct iscsi_conn *c, const struct iscsi_bhs *bhs)
+{
+	uint32_t ahead = bhs->exp_stat_sn - c->stat_sn;
+
+	return ahead > 1 && ahead < UINT32_C(1) << 31;
+}
+
 enum iscsi_header iscsi_session_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs)
 {
 	const struct handler *h = &handlers[bhs->opcode];
@@ -165,6 +196,10 @@ enum iscsi_header iscsi_session_header(struct iscsi_conn *c, const struct iscsi_
 	enum iscsi_header verdict = ISCSI_HEADER_OK;
 
 	rx->refuse = 0;
+	if ((h->header || h->pdu) && acknowledges_too_much(c, bhs)) {
+		iscsi_conn_close(c, "acknowledges replies that were not sent");
+		return ISCSI_HEADER_CLOSED;
+	}
 	switch (command_order(c, bhs)) {
 	case ORDER_OUTSIDE: /* silently ignored, RFC 7143 4.2.2.1 */
 		rx->ignore = true;

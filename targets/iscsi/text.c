@@ -1,26 +1,58 @@
 #include "targets/iscsi/internal.h"
 
 #include "common/bytes.h"
+#include "common/log.h"
 
 #include <stdio.h>
 
-/* Where the initiator reaches the target: where it came in, if the target is served there. */
-static void add_addresses(struct iscsi_conn *c, const struct iscsi_target *t,
+#define ADDRESS_MAX 80
+
+/* From elsewhere nobody reaches a loopback or, as one link may be another's, a link-local address.
+ */
+static bool reachable(const struct iscsi_portal_state *p, const struct iscsi_conn *c)
+{
+	bool loopback = strncmp(p->address, "127.", 4) == 0 || strcmp(p->address, "::1") == 0;
+	bool came_by_loopback =
+	    strncmp(c->local, "127.", 4) == 0 || strncmp(c->local, "[::1]", 5) == 0;
+
+	return (!loopback || came_by_loopback) && strncasecmp(p->address, "fe80:", 5) != 0;
+}
+
+/* A portal's address as this initiator has to name it; false when it cannot. */
+static bool portal_text(const struct iscsi_portal_state *p, const struct iscsi_conn *c,
+			char text[ADDRESS_MAX])
+{
+	bool v6 = strchr(p->address, ':') != NULL;
+	const char *port = strrchr(c->local, ':');
+
+	if (!p->any) {
+		snprintf(text, ADDRESS_MAX, v6 ? "[%s]:%u,%u" : "%s:%u,%u", p->address, p->port,
+			 p->tag);
+		return reachable(p, c);
+	}
+	if (!port || v6 != (c->local[0] == '[')) /* none of its addresses is known */
+		return false;
+	snprintf(text, ADDRESS_MAX, "%.*s:%u,%u", (int)(port - c->local), c->local, p->port,
+		 p->tag);
+	return true;
+}
+
+/* All portals of the target's groups, the one that the initiator came in by first. */
+static void add_addresses(const struct iscsi_conn *c, const struct iscsi_target *t,
 			  struct iscsi_text_out *out)
 {
 	uint16_t group = t->cfg.portal_group;
+	char here[ADDRESS_MAX], text[ADDRESS_MAX];
 
-	if (!group || group == c->portal->tag) {
-		iscsi_text_add(out, "TargetAddress", "%s,%u", c->local, c->portal->tag);
-		return;
-	}
+	snprintf(here, sizeof(here), "%s,%u", c->local, c->portal->tag);
+	if (!group || group == c->portal->tag)
+		iscsi_text_add(out, "TargetAddress", "%s", here);
 	for (size_t i = 0; i < c->srv->nportals; i++) {
 		const struct iscsi_portal_state *p = &c->srv->portals[i];
 
-		if (p->tag == group && !p->any)
-			iscsi_text_add(out, "TargetAddress",
-				       strchr(p->address, ':') ? "[%s]:%u,%u" : "%s:%u,%u",
-				       p->address, p->port, p->tag);
+		if ((!group || p->tag == group) && portal_text(p, c, text) &&
+		    strcmp(text, here) != 0)
+			iscsi_text_add(out, "TargetAddress", "%s", text);
 	}
 }
 
@@ -45,6 +77,9 @@ static int send_targets(struct iscsi_conn *c, const char *which, struct iscsi_te
 		add_addresses(c, t, out);
 	}
 	pthread_mutex_unlock(&c->srv->lock);
+	if (out->overflow && iscsi_conn_may_log(c->srv))
+		vs_warn("iscsi: %s: more targets than one answer holds; the last are left out",
+			c->peer);
 	return 0;
 }
 

@@ -4,6 +4,8 @@
 import base64
 import hashlib
 import os
+import signal
+import socket
 import struct
 import sys
 
@@ -11,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, ".."), HERE]
 
 import tap  # noqa: E402
-from node import Node  # noqa: E402
+from node import Node, Port  # noqa: E402
 from iscsi_wire import *  # noqa: E402,F403
 
 MIB = 1 << 20
@@ -20,6 +22,19 @@ FRIEND = "iqn.1994-05.org.example:friend"
 LOCKED = "iqn.2026-11.org.example:locked"
 SECRET, MUTUAL = "twelve bytes or more", "another twelve bytes"
 node = None
+PORTS = [Port()]
+
+
+class Port6(Port):
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET6)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(("::1", 0))
+        self.address = f"[::1]:{self.socket.getsockname()[1]}"
+
+
+PORTS.append(Port6())  # every Linux has it unless it was turned off
+V6 = PORTS[1].address
 
 
 def session(target=IQN, **more):
@@ -257,9 +272,114 @@ def test_no_secret_is_shown():
         assert secret not in log and secret not in shown
 
 
+# ---- portals
+
+
+def addresses(s, target):
+    """What SendTargets says of a target: its addresses in order."""
+    found, name = [], None
+    for p in s.text({"SendTargets": "All"}).data.split(b"\0"):
+        key, _, value = p.decode().partition("=")
+        if key == "TargetName":
+            name = value
+        elif key and name == target:
+            found.append(value)
+    return found
+
+
+def test_discovery_lists_the_portals_of_the_targets_groups():
+    v4, second, v6 = (node.listen["iscsi"], PORTS[0].address, V6)
+    with Session(v4, None) as s, Session(v6, None) as t:
+        assert addresses(s, IQN) == [f"{v4},1", f"{second},2", f"{v6},2"]
+        assert addresses(t, IQN) == [f"{v6},2", f"{v4},1", f"{second},2"]
+        node.vstore("target", "set", IQN, "--portal-group", "2")
+        assert addresses(s, IQN) == [f"{second},2", f"{v6},2"]
+        assert Session(v4, IQN).status == 0x0203  # not served there
+        for portal in (second, v6):
+            with Session(portal, IQN) as n:
+                assert n.status == 0 and n.keys["TargetPortalGroupTag"] == "2"
+                assert addresses_of_own(n) == sorted([f"{second},2", f"{v6},2"])
+        node.vstore("target", "set", IQN, "--portal-group", "0")
+
+
+def addresses_of_own(s):
+    data = s.text({"SendTargets": ""}).data.split(b"\0")
+    return sorted(p.decode().partition("=")[2] for p in data if p.startswith(b"TargetAddress="))
+
+
+def test_ipv6_portals_serve():
+    with Session(V6, IQN).ready() as s:
+        s.write(3, b"\7" * 4096)
+        assert s.read(3, 8) == b"\7" * 4096
+        shown = node.json("target", "sessions", IQN)
+        assert [x["address"].startswith("[::1]:") and x["portal_group"] for x in shown] == [2]
+        s.logout()
+
+
+# ---- one connection a session
+
+
+def test_a_second_connection_to_a_session_is_refused():
+    with ready() as s:
+        tsih = node.json("target", "sessions", IQN)[0]["tsih"]
+        assert s.keys.get("MaxConnections") is None
+        names = {"InitiatorName": INITIATOR, "TargetName": IQN, "SessionType": "Normal"}
+        for keys, more, status in ((names, {}, 0x0206),
+                                   (names, {"isid": b"\x80\0\0\0\0\x77"}, 0x020a),
+                                   ({**names, "InitiatorName": FRIEND}, {}, 0x020a),
+                                   (names, {"tsih": tsih ^ 1}, 0x020a)):
+            with Raw(node.listen["iscsi"]) as r:
+                r.send(r.login_pdu(keys, **{"tsih": tsih, **more}))
+                assert r.receive().f36 >> 16 == status, (more, status)
+                assert r.closed()
+        assert s.call(bytes(6)).status == GOOD
+    with session(MaxConnections="8") as s:
+        assert s.keys["MaxConnections"] == "1"
+
+
+def test_acknowledging_what_was_not_sent_ends_the_session():
+    with ready() as s:
+        s.exp_stat_sn += 2
+        s.send(s.pdu(NOP_OUT, immediate=True))
+        assert s.closed()
+    with ready() as s:  # to be behind is no error: an initiator may have to catch up
+        s.exp_stat_sn -= 1
+        assert s.call(bytes(6)).status == GOOD
+
+
+# ---- the end
+
+
+def test_a_stop_asks_for_logout_and_waits_for_it():
+    def stop(answer):
+        with ready() as polite, ready(isid=b"\x80\0\0\0\0\x33") as deaf, session(None) as discovers:
+            node.process.send_signal(signal.SIGTERM)
+            for s in (polite, deaf):
+                p = s.receive()
+                assert p.opcode == ASYNC and p.itt == NO_TAG and p.header[36] == 1, p
+                assert struct.unpack(">H", p.header[42:44])[0] == 3  # seconds
+            polite.write(9, b"\3" * 512)  # served until it goes
+            polite.logout()
+            assert polite.closed() and discovers.closed()
+            if answer:
+                deaf.logout()
+            else:
+                p = deaf.receive()
+                assert p.opcode == ASYNC and p.header[36] == 3, p
+            assert deaf.closed()
+        assert node.process.wait(60) == 0
+        node.process = None
+        node.start()
+    stop(True)
+    stop(False)
+    with ready() as s:
+        assert s.read(9, 1) == b"\3" * 512
+
+
 def main():
     global node
-    with Node(nbd=False) as node:
+    with Node(nbd=False, options=("--iscsi", f"2@{PORTS[0].address}", "--iscsi",
+                                  f"2@{V6}")) as node:
         for name in ("a", "b"):
             node.vstore("volume", "create", name, "--size", str(64 * MIB))
         node.vstore("target", "create", IQN, "--volume", "a:0", "--volume", "b:1")
