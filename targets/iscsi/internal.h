@@ -10,6 +10,7 @@
 #define ISCSI_INTERNAL_H
 
 #include "blockstore/io.h"
+#include "targets/iscsi/copy_format.h"
 #include "targets/iscsi/login.h"
 #include "targets/iscsi/pr.h"
 #include "targets/iscsi/server.h"
@@ -200,6 +201,7 @@ struct iscsi_task {
 	unsigned io;	 /* requests outstanding */
 	unsigned chunks; /* held */
 	uint64_t step;	 /* progress of multi-step commands */
+	uint64_t copied; /* bytes given to the store by a copy */
 
 	struct iscsi_piece *pieces, *last; /* not yet sent or written, in order */
 	struct iscsi_piece *filling;	   /* WRITE: what arrives now */
@@ -216,6 +218,15 @@ struct iscsi_msg {
 	uint32_t len;
 	bool takes_stat_sn;
 };
+
+/* What RECEIVE COPY RESULTS tells of a copy that is over. */
+struct iscsi_copy_result {
+	bool used;
+	uint8_t list_id;
+	unsigned lun;
+	struct scsi_copy_state state;
+};
+#define ISCSI_COPY_RESULTS 16
 
 /* ---- connections ---- */
 
@@ -351,6 +362,8 @@ struct iscsi_conn {
 	struct iscsi_task *hash[ISCSI_HASH];
 	unsigned io; /* requests outstanding */
 	struct iscsi_tmf_op tmfs[ISCSI_TMFS];
+	struct iscsi_copy_result copies[ISCSI_COPY_RESULTS];
+	unsigned next_copy;
 	struct iscsi_lun_map *map;
 	_Atomic(struct iscsi_lun_map *) new_map;
 
@@ -499,6 +512,9 @@ void iscsi_task_request_data(struct iscsi_task *t, uint32_t offset, uint32_t len
 /* iovcnt 0: the piece's buffer, length bytes; else p->iov is set. */
 void iscsi_task_submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op op, uint64_t offset,
 		       uint64_t length, int iovcnt);
+/* Copies within the store, with the task's own request. */
+void iscsi_task_copy(struct iscsi_task *t, struct bs_volume *from, uint64_t at,
+		     struct bs_volume *to, uint64_t offset, uint64_t length);
 /* NULL: none now; the task is advanced when there is. */
 struct iscsi_piece *iscsi_task_chunk(struct iscsi_task *t);
 void iscsi_task_chunk_put(struct iscsi_task *t, struct iscsi_piece *p);

@@ -53,10 +53,27 @@ static const struct {
     {VS_E_MISMATCH, SCSI_MISCOMPARE, SCSI_MISCOMPARE_DURING_VERIFY, false},
 };
 
+/* SPC-4, 5.16.7.4: what ends a copy in the midst of it says so by its sense key. */
+static void copy_failed(struct iscsi_task *t, const struct bs_req *req)
+{
+	uint16_t asc = SCSI_THIRD_PARTY_DEVICE_FAILURE;
+
+	for (size_t i = 0; i < VS_ARRAY_LEN(io_errors); i++)
+		if (io_errors[i].err == req->status)
+			asc = io_errors[i].asc;
+	iscsi_task_fail(t, SCSI_COPY_ABORTED, asc);
+	scsi_copy_failed(t);
+}
+
 void scsi_io_failed(struct iscsi_task *t, const struct bs_req *req)
 {
 	bool write = req->op != BS_READ && req->op != BS_STATUS;
 	bool first = !t->failed;
+
+	if (req->op == BS_COPY) {
+		copy_failed(t, req);
+		return;
+	}
 
 	for (size_t i = 0; i < VS_ARRAY_LEN(io_errors); i++) {
 		if (io_errors[i].err != req->status)

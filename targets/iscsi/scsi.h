@@ -93,7 +93,15 @@ void scsi_provision_prepare_unmap(struct iscsi_task *t);
 enum scsi_result scsi_provision_unmap(struct iscsi_task *t);
 enum scsi_result scsi_provision_lba_status(struct iscsi_task *t);
 
+/* scsi_copy.c */
+void scsi_copy_prepare(struct iscsi_task *t);
+enum scsi_result scsi_copy_run(struct iscsi_task *t);
+void scsi_copy_failed(struct iscsi_task *t); /* its request to the store has; sense is set */
+enum scsi_result scsi_copy_results(struct iscsi_task *t);
+
 /* scsi_pr.c */
+/* Whether another's reservation keeps a command out that reads or writes. */
+bool scsi_pr_keeps_out(const struct iscsi_conn *c, struct iscsi_lu *lu, bool write);
 bool scsi_pr_conflicts(const struct iscsi_task *t); /* with any kind of reservation */
 void scsi_pr_prepare_out(struct iscsi_task *t);
 enum scsi_result scsi_pr_out(struct iscsi_task *t);
@@ -101,6 +109,7 @@ enum scsi_result scsi_pr_in(struct iscsi_task *t);
 enum scsi_result scsi_pr_capabilities(struct iscsi_task *t);
 
 /* scsi_inquiry.c, scsi_mode.c, scsi_report.c, scsi_unit.c */
+void scsi_inquiry_naa(const struct vs_uuid *uuid, uint8_t out[8]);
 enum scsi_result scsi_inquiry_run(struct iscsi_task *t);
 enum scsi_result scsi_mode_sense(struct iscsi_task *t);
 void scsi_mode_prepare_select(struct iscsi_task *t);

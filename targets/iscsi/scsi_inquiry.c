@@ -20,7 +20,7 @@ void iscsi_naa_text(const struct vs_uuid *uuid, char out[ISCSI_NAA_TEXT])
 	snprintf(out, ISCSI_NAA_TEXT, "naa.3%.12s%.3s", hex, hex + 13);
 }
 
-static void naa_bytes(const struct vs_uuid *uuid, uint8_t out[8])
+void scsi_inquiry_naa(const struct vs_uuid *uuid, uint8_t out[8])
 {
 	char text[ISCSI_NAA_TEXT];
 
@@ -42,6 +42,7 @@ static size_t standard(struct iscsi_task *t, uint8_t *b)
 	b[2] = 0x06; /* SPC-4 */
 	b[3] = 0x12; /* HISUP, response data format 2 */
 	b[4] = 96 - 5;
+	b[5] = 0x08; /* 3PC: third-party copies */
 	b[7] = 0x02; /* CMDQUE */
 	scsi_put_text(b + 8, 8, VENDOR);
 	scsi_put_text(b + 16, 16, PRODUCT);
@@ -80,7 +81,7 @@ static size_t page_identification(struct iscsi_task *t, uint8_t *b)
 	uint8_t naa[8], port[4] = {0};
 	size_t len;
 
-	naa_bytes(bs_volume_uuid(t->lun->vol), naa);
+	scsi_inquiry_naa(bs_volume_uuid(t->lun->vol), naa);
 	scsi_put_text((uint8_t *)t10, 8, VENDOR);
 	serial(t, t10 + 8);
 	vs_put_be16(port + 2, t->conn->portal->tag);
@@ -97,6 +98,12 @@ static size_t page_extended(struct iscsi_task *t, uint8_t *b)
 	b[1] = 0x07; /* HEADSUP, ORDSUP, SIMPSUP */
 	b[2] = 0x01; /* V_SUP: there is a volatile cache */
 	return 60;
+}
+
+static size_t page_copy(struct iscsi_task *t, uint8_t *b)
+{
+	(void)t;
+	return scsi_copy_put_page(b);
 }
 
 static size_t page_limits(struct iscsi_task *t, uint8_t *b)
@@ -139,9 +146,13 @@ static const struct {
 	bool medium;					  /* needs the open volume */
 	size_t (*make)(struct iscsi_task *t, uint8_t *b); /* what follows the header */
 } pages[] = {
-    {0x00, false, page_supported},     {0x80, true, page_serial},
-    {0x83, true, page_identification}, {0x86, false, page_extended},
-    {0xb0, true, page_limits},	       {0xb1, false, page_characteristics},
+    {0x00, false, page_supported},
+    {0x80, true, page_serial},
+    {0x83, true, page_identification},
+    {0x86, false, page_extended},
+    {0x8f, false, page_copy},
+    {0xb0, true, page_limits},
+    {0xb1, false, page_characteristics},
     {0xb2, false, page_provisioning},
 };
 

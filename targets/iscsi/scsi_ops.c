@@ -23,6 +23,7 @@
 #define SELECT (SCSI_WHOLE_LIST | SCSI_NO_MEDIUM | SCSI_PR_WRITES)
 #define RESERVE (SCSI_NO_MEDIUM | SCSI_SPC2_RESERVE)
 #define PR (SCSI_NO_MEDIUM | SCSI_PR_OK)
+#define COPY (SCSI_WHOLE_LIST | SCSI_PR_WRITES)
 #define SYNC (SCSI_RANGE | SCSI_PR_WRITES)
 
 /* clang-format off */
@@ -95,6 +96,15 @@ const struct scsi_op scsi_ops[] = {
 	/* READ CAPACITY(16), GET LBA STATUS */
 	{0x9e, 0x10, IN, SCSI_PR_OK, {0x9e, 0x1f, B8, B4, 0x01, CTL}, NULL, scsi_unit_capacity16},
 	{0x9e, 0x12, IN, 0, {0x9e, 0x1f, B8, B4, 0, CTL}, NULL, scsi_provision_lba_status},
+	/* EXTENDED COPY(LID1); RECEIVE COPY STATUS, OPERATING PARAMETERS, FAILURE DETAILS (LID1) */
+	{0x83, 0x00, OUT, COPY, {0x83, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, B4, 0, CTL}, scsi_copy_prepare,
+	 scsi_copy_run},
+	{0x84, 0x00, IN, 0, {0x84, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, B4, 0, CTL}, NULL,
+	 scsi_copy_results},
+	{0x84, 0x03, IN, 0, {0x84, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, B4, 0, CTL}, NULL,
+	 scsi_copy_results},
+	{0x84, 0x04, IN, 0, {0x84, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, B4, 0, CTL}, NULL,
+	 scsi_copy_results},
 	/* REPORT LUNS, REPORT SUPPORTED OPERATION CODES, TASK MANAGEMENT FUNCTIONS */
 	{0xa0, NOSA, IN, ALWAYS, {0xa0, 0, 0xff, 0, 0, 0, B4, 0, CTL}, NULL, scsi_report_luns},
 	{0xa3, 0x0c, IN, PR, {0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, B4, 0, CTL}, NULL,

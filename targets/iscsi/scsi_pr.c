@@ -24,12 +24,24 @@ static void nexus_of(const struct iscsi_conn *c, struct iscsi_pr_nexus *n)
 }
 
 /* With lu->lock held. */
-static bool blocks(const struct iscsi_task *t, bool write)
+static bool blocks(const struct iscsi_conn *c, const struct iscsi_lu *lu, bool write)
 {
 	struct iscsi_pr_nexus me;
 
-	nexus_of(t->conn, &me);
-	return !iscsi_pr_allows(&t->lun->lu->pr, &me, write);
+	nexus_of(c, &me);
+	return !iscsi_pr_allows(&lu->pr, &me, write);
+}
+
+bool scsi_pr_keeps_out(const struct iscsi_conn *c, struct iscsi_lu *lu, bool write)
+{
+	bool out;
+
+	if (!atomic_load_explicit(&lu->reserved, memory_order_acquire))
+		return false;
+	pthread_mutex_lock(&lu->lock);
+	out = lu->reserved_by ? lu->reserved_by != c : blocks(c, lu, write);
+	pthread_mutex_unlock(&lu->lock);
+	return out;
 }
 
 bool scsi_pr_conflicts(const struct iscsi_task *t)
@@ -47,7 +59,7 @@ bool scsi_pr_conflicts(const struct iscsi_task *t)
 	else if (op->flags & SCSI_SPC2_RESERVE) /* RESERVE(6), RELEASE(6): CRH is 0 */
 		conflict = lu->pr.n > 0;
 	else if (!(op->flags & SCSI_PR_OK))
-		conflict = blocks(t, op->flags & (SCSI_CHANGES | SCSI_PR_WRITES));
+		conflict = blocks(t->conn, lu, op->flags & (SCSI_CHANGES | SCSI_PR_WRITES));
 	pthread_mutex_unlock(&lu->lock);
 	return conflict;
 }

@@ -336,6 +336,21 @@ static void piece_done(struct bs_req *req)
 	iscsi_flow_advance(t);
 }
 
+static void submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op op, uint64_t offset,
+		   uint64_t length)
+{
+	p->req.op = op;
+	p->req.flags = t->fua && op != BS_READ ? BS_FUA : 0;
+	p->req.offset = offset;
+	p->req.length = length;
+	p->req.done = piece_done;
+	p->req.arg = p;
+	p->busy = true;
+	t->io++;
+	t->conn->io++;
+	bs_submit(t->conn->thread->port, &p->req);
+}
+
 void iscsi_task_submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op op, uint64_t offset,
 		       uint64_t length, int iovcnt)
 {
@@ -345,17 +360,17 @@ void iscsi_task_submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op o
 		p->iov[0] = (struct iovec){p->buf, length};
 		iovcnt = 1;
 	}
-	p->req.op = op;
-	p->req.flags = t->fua && op != BS_READ ? BS_FUA : 0;
 	p->req.volume = t->lun->vol;
-	p->req.offset = offset;
-	p->req.length = length;
 	p->req.iov = p->iov;
 	p->req.iovcnt = iovcnt;
-	p->req.done = piece_done;
-	p->req.arg = p;
-	p->busy = true;
-	t->io++;
-	t->conn->io++;
-	bs_submit(t->conn->thread->port, &p->req);
+	submit(t, p, op, offset, length);
+}
+
+void iscsi_task_copy(struct iscsi_task *t, struct bs_volume *from, uint64_t at,
+		     struct bs_volume *to, uint64_t offset, uint64_t length)
+{
+	t->own.req.volume = to;
+	t->own.req.source = from;
+	t->own.req.source_offset = at;
+	submit(t, &t->own, BS_COPY, offset, length);
 }

@@ -4,6 +4,7 @@
  * must lie in its bounds.
  */
 #include "common/bytes.h"
+#include "targets/iscsi/copy_format.h"
 #include "targets/iscsi/crc32c.h"
 #include "targets/iscsi/login.h"
 #include "targets/iscsi/scsi_format.h"
@@ -112,10 +113,26 @@ static void fuzz_scsi(const uint8_t *data, size_t size)
 	VS_ASSERT(iscsi_crc32c(0, data, size) == iscsi_crc32c_table(0, data, size));
 }
 
+static void fuzz_copy(const uint8_t *data, size_t size)
+{
+	struct scsi_copy_segment segment;
+	struct scsi_copy_list list;
+	struct scsi_copy_cscd cscd;
+
+	if (scsi_copy_decode(data, size, &list))
+		return;
+	VS_ASSERT(list.ncscds <= SCSI_COPY_MAX_CSCDS && list.nsegments <= SCSI_COPY_MAX_SEGMENTS);
+	for (unsigned i = 0; i < list.ncscds; i++)
+		scsi_copy_cscd(&list, i, &cscd);
+	for (unsigned i = 0; i < list.nsegments; i++)
+		scsi_copy_segment(&list, i, &segment);
+	VS_ASSERT(list.segments + list.nsegments * SCSI_COPY_SEGMENT <= data + size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const targets[])(const uint8_t *data, size_t size) = {fuzz_login, fuzz_pdu,
-									    fuzz_values, fuzz_scsi};
+	static void (*const targets[])(const uint8_t *data, size_t size) = {
+	    fuzz_login, fuzz_pdu, fuzz_values, fuzz_scsi, fuzz_copy};
 
 	if (size)
 		targets[data[0] % VS_ARRAY_LEN(targets)](data + 1, size - 1);

@@ -1,0 +1,254 @@
+/* EXTENDED COPY(LID1) and RECEIVE COPY RESULTS (SPC-4, 6.4 and 6.17 to 6.20). */
+#include "targets/iscsi/scsi.h"
+
+#include "common/bytes.h"
+
+#define PIECE (UINT64_C(4) << 20) /* given to the store at once */
+
+/* A task's step: 0 to begin, then one more than the segments done, and bytes of the next one. */
+#define STEP(segments, bytes) ((uint64_t)((segments) + 1) << 48 | (bytes))
+#define STEP_SEGMENTS(step) ((unsigned)((step) >> 48) - 1)
+#define STEP_BYTES(step) ((step) & ((UINT64_C(1) << 48) - 1))
+
+/* A segment descriptor on the units that it is for. */
+struct segment {
+	struct iscsi_lun *source, *destination;
+	uint64_t from, to, bytes;
+};
+
+static enum scsi_result abort_copy(struct iscsi_task *t, uint16_t asc)
+{
+	return scsi_fail(t, SCSI_COPY_ABORTED, asc);
+}
+
+/*
+ * The unit that a CSCD descriptor ID stands for. Only what this session may use: its own LUNs. Of
+ * several with the same volume one that may be written is preferred.
+ */
+static struct iscsi_lun *find_unit(struct iscsi_task *t, const struct scsi_copy_list *list,
+				   uint16_t id)
+{
+	struct iscsi_lun *found = NULL;
+	struct scsi_copy_cscd d;
+
+	if (id == SCSI_COPY_THIS_LU)
+		return t->lun;
+	if (id >= list->ncscds) {
+		(void)abort_copy(t, SCSI_UNREACHABLE_COPY_TARGET);
+		return NULL;
+	}
+	scsi_copy_cscd(list, id, &d);
+	for (unsigned i = 0; d.naa && i < t->map->n; i++) {
+		struct iscsi_lun *l = &t->map->luns[i];
+		uint8_t naa[8];
+
+		if (!l->vol)
+			continue;
+		scsi_inquiry_naa(bs_volume_uuid(l->vol), naa);
+		if (memcmp(naa, d.id, sizeof(naa)) == 0 && (!found || scsi_lun_read_only(found)))
+			found = l;
+	}
+	if (!found)
+		(void)abort_copy(t, SCSI_COPY_TARGET_NOT_REACHABLE);
+	else if (d.device_type != 0)
+		(void)abort_copy(t, SCSI_INCORRECT_COPY_TARGET_TYPE);
+	else if (d.block_length != bs_volume_sector(found->vol))
+		(void)scsi_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_INVALID_FIELD_IN_LIST);
+	return t->failed ? NULL : found;
+}
+
+static bool fits(const struct iscsi_lun *l, uint64_t lba, uint64_t bytes)
+{
+	uint32_t sector = bs_volume_sector(l->vol);
+
+	return vs_range_ok(lba, bytes / sector, bs_volume_size(l->vol) / sector);
+}
+
+static bool find_segment(struct iscsi_task *t, const struct scsi_copy_list *list, unsigned i,
+			 struct segment *s)
+{
+	struct scsi_copy_segment d;
+	uint32_t from, to;
+
+	scsi_copy_segment(list, i, &d);
+	s->source = find_unit(t, list, d.source);
+	s->destination = s->source ? find_unit(t, list, d.destination) : NULL;
+	if (!s->destination)
+		return false;
+	from = bs_volume_sector(s->source->vol);
+	to = bs_volume_sector(s->destination->vol);
+	s->bytes = (uint64_t)d.blocks * (d.dc ? to : from);
+	if (s->bytes % from || s->bytes % to) {
+		(void)abort_copy(t, SCSI_UNEXPECTED_INEXACT_SEGMENT);
+	} else if (!fits(s->source, d.source_lba, s->bytes) ||
+		   !fits(s->destination, d.lba, s->bytes)) {
+		(void)abort_copy(t, SCSI_NO_ADDITIONAL_SENSE);
+	} else {
+		s->from = d.source_lba * from;
+		s->to = d.lba * to;
+	}
+	return !t->failed;
+}
+
+/* What a READ of the source and a WRITE of the destination would be refused for. */
+static bool may_copy(struct iscsi_task *t, const struct segment *s)
+{
+	if (scsi_pr_keeps_out(t->conn, s->source->lu, false) ||
+	    scsi_pr_keeps_out(t->conn, s->destination->lu, true))
+		(void)abort_copy(t, SCSI_THIRD_PARTY_DEVICE_FAILURE);
+	else if (scsi_lun_read_only(s->destination))
+		(void)abort_copy(t, SCSI_WRITE_PROTECTED);
+	return !t->failed;
+}
+
+static bool is_copy(const struct iscsi_task *t)
+{
+	return t->op && t->op->run == scsi_copy_run;
+}
+
+/* A copy that the session has under way with this list identifier, on the same unit. */
+static struct iscsi_task *find_running(const struct iscsi_task *t, uint8_t id)
+{
+	struct iscsi_task *o = t->conn->used_first;
+	struct scsi_copy_list list;
+
+	for (; o; o = o->next)
+		if (o != t && o->state == ISCSI_TASK_ACTIVE && !o->aborted && is_copy(o) &&
+		    o->lun == t->lun && o->step &&
+		    scsi_copy_decode(o->own.buf, o->dlen, &list) == 0 && list.id == id &&
+		    list.usage != SCSI_COPY_NO_ID)
+			return o;
+	return NULL;
+}
+
+static struct iscsi_copy_result *find_result(const struct iscsi_task *t, uint8_t id)
+{
+	struct iscsi_copy_result *r = t->conn->copies;
+
+	for (unsigned i = 0; i < ISCSI_COPY_RESULTS; i++)
+		if (r[i].used && r[i].list_id == id && r[i].lun == t->lun->lun)
+			return &r[i];
+	return NULL;
+}
+
+/* Kept until others take its place: the oldest goes. */
+static void keep_result(struct iscsi_task *t, const struct scsi_copy_list *list)
+{
+	struct iscsi_copy_result *r = find_result(t, list->id);
+	struct scsi_copy_state *s;
+
+	if (list->usage != SCSI_COPY_HOLD && !(t->failed && list->usage == SCSI_COPY_DISCARD))
+		return;
+	if (!r)
+		r = &t->conn->copies[t->conn->next_copy++ % ISCSI_COPY_RESULTS];
+	*r = (struct iscsi_copy_result){.used = true, .list_id = list->id, .lun = t->lun->lun};
+	s = &r->state;
+	s->manager_status = t->failed ? 2 : 1;
+	s->segments = t->step ? (uint16_t)STEP_SEGMENTS(t->step) : 0;
+	s->bytes = t->copied;
+	s->status = t->status;
+	if (t->failed && t->sense_len) {
+		s->sense_len = t->sense_len;
+		memcpy(s->sense, t->sense + 2, sizeof(s->sense));
+	}
+}
+
+void scsi_copy_prepare(struct iscsi_task *t)
+{
+	t->dlen = vs_get_be32(t->cdb + 10);
+	if (t->dlen > SCSI_COPY_HEADER + SCSI_COPY_MAX_LIST)
+		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_PARAMETER_LIST_LENGTH_ERROR);
+}
+
+/* All that can be seen at once is checked before anything is copied. */
+static void begin(struct iscsi_task *t, const struct scsi_copy_list *list)
+{
+	struct segment s;
+
+	for (unsigned i = 0; i < list->nsegments && !t->failed; i++)
+		(void)(find_segment(t, list, i, &s) && may_copy(t, &s));
+	if (!t->failed)
+		t->step = STEP(0, 0);
+}
+
+/* Gives the next piece to the store; false: all is done, or nothing more can be. */
+static bool copy_more(struct iscsi_task *t, const struct scsi_copy_list *list)
+{
+	unsigned i = STEP_SEGMENTS(t->step);
+	uint64_t done = STEP_BYTES(t->step), n;
+	struct segment s;
+
+	for (; i < list->nsegments; i++, done = 0) {
+		if (!find_segment(t, list, i, &s)) /* a unit has become smaller */
+			return false;
+		if (done < s.bytes)
+			break;
+		t->step = STEP(i + 1, 0);
+	}
+	if (i == list->nsegments)
+		return false;
+	n = VS_MIN(s.bytes - done, PIECE);
+	t->step = STEP(i, done + n);
+	t->copied += n;
+	t->fua = !atomic_load(&s.destination->lu->write_back);
+	iscsi_task_copy(t, s.source->vol, s.from + done, s.destination->vol, s.to + done, n);
+	return true;
+}
+
+enum scsi_result scsi_copy_run(struct iscsi_task *t)
+{
+	struct scsi_copy_list list;
+	uint16_t asc;
+
+	if (!t->dlen)
+		return SCSI_DONE;
+	asc = scsi_copy_decode(t->own.buf, t->dlen, &list);
+	if (asc)
+		return scsi_fail(t, SCSI_ILLEGAL_REQUEST, asc);
+	if (!t->step && list.usage != SCSI_COPY_NO_ID && find_running(t, list.id))
+		return scsi_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_OPERATION_IN_PROGRESS);
+	if (!t->step)
+		begin(t, &list);
+	if (!t->failed && copy_more(t, &list))
+		return SCSI_WAIT;
+	keep_result(t, &list);
+	return SCSI_DONE;
+}
+
+void scsi_copy_failed(struct iscsi_task *t)
+{
+	struct scsi_copy_list list;
+
+	if (is_copy(t) && scsi_copy_decode(t->own.buf, t->dlen, &list) == 0)
+		keep_result(t, &list);
+}
+
+/* COPY STATUS and FAILED SEGMENT DETAILS. */
+static bool find_state(const struct iscsi_task *t, struct scsi_copy_state *out)
+{
+	const struct iscsi_task *o = find_running(t, t->cdb[2]);
+	const struct iscsi_copy_result *r = find_result(t, t->cdb[2]);
+
+	if (o)
+		*out = (struct scsi_copy_state){.segments = (uint16_t)STEP_SEGMENTS(o->step),
+						.bytes = o->copied};
+	else if (r)
+		*out = r->state;
+	return o || r;
+}
+
+enum scsi_result scsi_copy_results(struct iscsi_task *t)
+{
+	uint32_t allocation = vs_get_be32(t->cdb + 10);
+	uint8_t action = t->cdb[1] & 0x1f;
+	struct scsi_copy_state s;
+
+	if (action == 0x03)
+		return scsi_reply(t, scsi_copy_put_parameters(t->own.buf), allocation);
+	if (!find_state(t, &s))
+		return scsi_bad_cdb(t);
+	return scsi_reply(t,
+			  action == 0x00 ? scsi_copy_put_status(t->own.buf, &s)
+					 : scsi_copy_put_failed(t->own.buf, &s),
+			  allocation);
+}
