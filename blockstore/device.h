@@ -1,5 +1,6 @@
 /*
- * A place to keep bytes: file, block device, or the simulated device of tests/sim.
+ * A place to keep bytes: file, block device, LUN of another array, or the simulated device of
+ * tests/sim.
  *
  * Ownership: the caller owns a struct bs_devio and its buffers from bs_device_submit until done.
  * Threads: one thread (the engine's) submits, polls and closes; done runs inside bs_device_poll on
@@ -76,10 +77,20 @@ struct bs_device {
 #define BS_DEVICE_READ_ONLY 1u
 #define BS_DEVICE_CREATE 2u /* create a file of `size` bytes when there is none */
 
+/* For LUNs (iscsi://[USER@]HOST[:PORT]/IQN/LUN). */
+struct bs_device_lun {
+	const char *secret; /* CHAP, of the URL's user; NULL: none. Copied, wiped at close. */
+	uint64_t hold_ns;   /* how long requests wait for a path that is down; 0: 60 s */
+};
+
 /*
- * Opens a regular file or a block device exclusively (flock; O_EXCL on block devices): VS_E_BUSY
- * when another process has it. size is used with BS_DEVICE_CREATE only.
+ * Opens a regular file, a block device or a LUN exclusively (flock; O_EXCL on block devices; LUNs
+ * within this machine, the store's owner block keeps others away): VS_E_BUSY when another process
+ * has it. size is used with BS_DEVICE_CREATE only. lun may be NULL.
  */
+int bs_device_open_as(const char *path, unsigned flags, uint64_t size,
+		      const struct bs_device_lun *lun, struct bs_device **out,
+		      struct vs_error *err) vs_must_check;
 int bs_device_open(const char *path, unsigned flags, uint64_t size, struct bs_device **out,
 		   struct vs_error *err) vs_must_check;
 

@@ -1,6 +1,8 @@
 #include "blockstore/device.h"
 
 #include "blockstore/device_file.h"
+#include "blockstore/device_iscsi.h"
+#include "blockstore/lun_url.h"
 #include "common/bytes.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -186,8 +188,8 @@ static int open_fd(const char *path, unsigned flags, uint64_t size, int *fd, str
 	return open_existing(path, flags, fd, err);
 }
 
-int bs_device_open(const char *path, unsigned flags, uint64_t size, struct bs_device **out,
-		   struct vs_error *err)
+static int open_local(const char *path, unsigned flags, uint64_t size, struct bs_device **out,
+		      struct vs_error *err)
 {
 	struct bs_device_file_spec spec = {.name = path,
 					   .read_only = (flags & BS_DEVICE_READ_ONLY) != 0};
@@ -211,4 +213,26 @@ int bs_device_open(const char *path, unsigned flags, uint64_t size, struct bs_de
 	if (rc < 0)
 		close(spec.fd);
 	return rc;
+}
+
+int bs_device_open_as(const char *path, unsigned flags, uint64_t size,
+		      const struct bs_device_lun *lun, struct bs_device **out, struct vs_error *err)
+{
+	struct bs_device_lun plain = {0};
+	int rc;
+
+	if (!bs_lun_url_is(path))
+		return open_local(path, flags, size, out, err);
+	rc = bs_device_iscsi_new(path, flags, lun ? lun : &plain, out, err);
+	if (rc == 0 && (*out)->size < MIN_SIZE) {
+		rc = refuse_size(path, (*out)->size, err);
+		bs_device_close(*out);
+	}
+	return rc;
+}
+
+int bs_device_open(const char *path, unsigned flags, uint64_t size, struct bs_device **out,
+		   struct vs_error *err)
+{
+	return bs_device_open_as(path, flags, size, NULL, out, err);
 }

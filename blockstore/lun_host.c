@@ -4,7 +4,59 @@
 
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <xxhash.h>
+
+/* libiscsi has error numbers and login statuses in its texts only, "...(111).": 0 when there is
+ * none. */
+static unsigned number_in(const char *text)
+{
+	const char *paren = strrchr(text, '(');
+
+	return paren ? (unsigned)strtoul(paren + 1, NULL, 10) : 0;
+}
+
+const char *lun_cause(struct iscsi_context *ctx)
+{
+	const char *text = iscsi_get_error(ctx), *words = NULL;
+
+	if (strstr(text, "rror"))
+		words = strerrordesc_np((int)number_in(text));
+	return words && number_in(text) ? words : *text ? text : "the connection was closed";
+}
+
+/* Status class and detail of a failed login, RFC 7143 section 11.13.5. */
+static const struct {
+	unsigned status;
+	int code;
+	const char *text;
+} logins[] = {
+    {0x0101, VS_E_NOTSUP, "the target has moved temporarily: use the portal it has moved to"},
+    {0x0102, VS_E_NOTSUP, "the target has moved: use the portal it has moved to"},
+    {0x0200, VS_E_ACCESS, "the login was refused; where CHAP was offered, none may be wanted"},
+    {0x0201, VS_E_ACCESS, "wrong CHAP user or secret, or none where one is wanted"},
+    {0x0202, VS_E_ACCESS, "the target does not admit this initiator"},
+    {0x0203, VS_E_NOENT, "no such target at this portal"},
+    {0x0204, VS_E_NOENT, "the target was removed"},
+    {0x0206, VS_E_LIMIT, "the target has too many connections"},
+};
+
+int lun_login_cause(struct iscsi_context *ctx, const char **text)
+{
+	unsigned status;
+
+	*text = iscsi_get_error(ctx);
+	status = number_in(*text);
+	for (size_t i = 0; i < VS_ARRAY_LEN(logins); i++) {
+		if (logins[i].status == status) {
+			*text = logins[i].text;
+			return logins[i].code;
+		}
+	}
+	if (!**text)
+		*text = "the login failed, without a reason given";
+	return VS_E_IO;
+}
 
 const char *lun_host_address(const struct bs_lun *l, char buf[BS_LUN_ADDR_TEXT])
 {
@@ -37,7 +89,7 @@ static int resolve(struct bs_lun *l, struct vs_error *err)
 }
 
 /* That of the machine's other initiator, else one like those Debian makes. */
-static void initiator_name(char name[BS_LUN_NAME_MAX + 1])
+void lun_host_initiator(char name[BS_LUN_NAME_MAX + 1])
 {
 	char line[300], id[64] = "";
 	FILE *f = fopen("/etc/iscsi/initiatorname.iscsi", "re");
@@ -76,7 +128,7 @@ static int session_id(struct bs_lun *l, const char *word)
 
 int lun_host_init(struct bs_lun *l, const char *session, struct vs_error *err)
 {
-	initiator_name(l->initiator);
+	lun_host_initiator(l->initiator);
 	if (session_id(l, session) != 0)
 		return vs_fail(err, VS_E_IO, "no random numbers");
 	return resolve(l, err);

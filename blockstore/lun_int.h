@@ -137,6 +137,12 @@ int lun_host_init(struct bs_lun *l, const char *session,
 /* The address of the next attempt, as libiscsi wants it; returns buf. */
 const char *lun_host_address(const struct bs_lun *l, char buf[BS_LUN_ADDR_TEXT]);
 
+void lun_host_initiator(char name[BS_LUN_NAME_MAX + 1]);
+/* What libiscsi found last, in words. */
+const char *lun_cause(struct iscsi_context *ctx);
+int lun_login_cause(struct iscsi_context *ctx,
+		    const char **text); /* the VS_E_* of a failed login */
+
 /* lun_cmd.c */
 extern uint8_t lun_zeros[LUN_PIECE]; /* only read */
 void lun_cmd_init(struct bs_lun *l);

@@ -37,51 +37,12 @@ void lun_session_fail(struct bs_lun *l, int code, const char *fmt, ...)
 	l->broken = true;
 }
 
-/* libiscsi has error numbers and login statuses in its texts only, "...(111).": 0 when there is
- * none. */
-static unsigned number_in(const char *text)
-{
-	const char *paren = strrchr(text, '(');
-
-	return paren ? (unsigned)strtoul(paren + 1, NULL, 10) : 0;
-}
-
-static const char *cause(struct bs_lun *l)
-{
-	const char *text = iscsi_get_error(l->ctx), *words = NULL;
-
-	if (strstr(text, "rror"))
-		words = strerrordesc_np((int)number_in(text));
-	return words && number_in(text) ? words : *text ? text : "the connection was closed";
-}
-
-/* Status class and detail of a failed login, RFC 7143 section 11.13.5. */
-static const struct {
-	unsigned status;
-	int code;
-	const char *text;
-} logins[] = {
-    {0x0101, VS_E_NOTSUP, "the target has moved temporarily: use the portal it has moved to"},
-    {0x0102, VS_E_NOTSUP, "the target has moved: use the portal it has moved to"},
-    {0x0201, VS_E_ACCESS, "wrong CHAP user or secret, or none where one is wanted"},
-    {0x0202, VS_E_ACCESS, "the target does not admit this initiator"},
-    {0x0203, VS_E_NOENT, "no such target at this portal"},
-    {0x0204, VS_E_NOENT, "the target was removed"},
-    {0x0206, VS_E_LIMIT, "the target has too many connections"},
-};
-
 static void login_failed(struct bs_lun *l)
 {
-	const char *text = iscsi_get_error(l->ctx);
-	unsigned status = number_in(text);
+	const char *text;
+	int code = lun_login_cause(l->ctx, &text);
 
-	for (size_t i = 0; i < VS_ARRAY_LEN(logins); i++) {
-		if (logins[i].status == status) {
-			lun_session_fail(l, logins[i].code, "%s", logins[i].text);
-			return;
-		}
-	}
-	lun_session_fail(l, VS_E_IO, "login failed: %s", *text ? text : "no reason was given");
+	lun_session_fail(l, code, "%s", text);
 }
 
 /* libiscsi keeps copies; it has no use for them once it is logged in. */
@@ -116,9 +77,9 @@ static void connected(struct iscsi_context *ctx, int status, void *data, void *a
 	if (l->dropping)
 		return;
 	if (status != SCSI_STATUS_GOOD)
-		lun_session_fail(l, VS_E_IO, "cannot connect: %s", cause(l));
+		lun_session_fail(l, VS_E_IO, "cannot connect: %s", lun_cause(l->ctx));
 	else if (iscsi_login_async(ctx, logged_in, l) != 0)
-		lun_session_fail(l, VS_E_IO, "cannot log in: %s", cause(l));
+		lun_session_fail(l, VS_E_IO, "cannot log in: %s", lun_cause(l->ctx));
 }
 
 static uint32_t epoll_of(int events)
@@ -139,7 +100,7 @@ static void serve(struct bs_lun *l, int events)
 		if (l->state == LUN_LOGIN)
 			login_failed(l);
 		else
-			lun_session_fail(l, VS_E_IO, "%s", cause(l));
+			lun_session_fail(l, VS_E_IO, "%s", lun_cause(l->ctx));
 	}
 	l->inside = false;
 }
@@ -182,7 +143,7 @@ void lun_session_start(struct bs_lun *l)
 	l->attempt_ns = l->alive_ns = vs_now_ns();
 	if (begin(l) != 0)
 		lun_session_fail(l, VS_E_IO, "cannot connect: %s",
-				 l->ctx ? cause(l) : "out of memory");
+				 l->ctx ? lun_cause(l->ctx) : "out of memory");
 	l->next_addr++;
 }
 

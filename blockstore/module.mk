@@ -3,13 +3,13 @@ blockstore_SRCS := \
 	blockstore/checkpoint_place.c blockstore/checkpoint_seg.c \
 	blockstore/checkpoint_unit.c blockstore/clean.c \
 	blockstore/clean_move.c blockstore/clean_pick.c blockstore/clean_read.c \
-	blockstore/content.c blockstore/context.c blockstore/device.c blockstore/device_file.c \
+	blockstore/content.c blockstore/context.c blockstore/device.c blockstore/device_file.c blockstore/device_iscsi.c \
 	blockstore/device_helper.c blockstore/device_open.c blockstore/device_pace.c blockstore/devices.c blockstore/discard.c blockstore/drop.c blockstore/drop_run.c \
 	blockstore/dry.c blockstore/exact.c blockstore/thick.c \
 	blockstore/engine.c blockstore/evacuate.c \
 	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
-	blockstore/lun.c blockstore/lun_answer.c blockstore/lun_cmd.c blockstore/lun_format.c blockstore/lun_host.c blockstore/lun_io.c blockstore/lun_probe.c blockstore/lun_redo.c \
+	blockstore/lun.c blockstore/lun_answer.c blockstore/lun_cmd.c blockstore/lun_discover.c blockstore/lun_format.c blockstore/lun_host.c blockstore/lun_io.c blockstore/lun_probe.c blockstore/lun_redo.c \
 	blockstore/lun_replay.c blockstore/lun_sense.c blockstore/lun_session.c blockstore/lun_url.c \
 	blockstore/log.c blockstore/log_flush.c blockstore/log_format.c blockstore/logread.c blockstore/map.c blockstore/map_diff.c \
 	blockstore/marks.c blockstore/mem.c blockstore/mend.c blockstore/merge.c blockstore/store_merge.c \

@@ -68,6 +68,11 @@ fail:
 	return err ? err->code : VS_E_IO;
 }
 
+int vs_loop_fd(const struct vs_loop *loop)
+{
+	return loop->epfd;
+}
+
 void vs_loop_free(struct vs_loop *loop)
 {
 	if (!loop)

@@ -70,6 +70,10 @@ void vs_loop_run(struct vs_loop *loop);			    /* until vs_loop_stop */
 /* One turn: waits at most timeout_ms (-1: for ever) and runs what is due. */
 void vs_loop_turn(struct vs_loop *loop, int timeout_ms);
 
+/* Readable when a watch is: for a loop inside of another one. Timers and posts do not show there.
+ */
+int vs_loop_fd(const struct vs_loop *loop);
+
 uint64_t vs_now_ns(void); /* CLOCK_MONOTONIC */
 
 #endif

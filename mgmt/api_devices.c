@@ -101,7 +101,7 @@ static int add(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 		return rc;
 	how = (struct bs_device_add){mirror_of, replaces, force != 0};
 	bs_devices_let_go(n->store, path);
-	rc = bs_device_open(path, 0, 0, &dev, err);
+	rc = mg_device_open(n, path, &dev, err);
 	if (rc == 0)
 		rc = bs_devices_add(n->store, dev, &how, err);
 	if (rc == 0)

@@ -1,8 +1,10 @@
 #include "mgmt/devices.h"
 
 #include "blockstore/devices.h"
+#include "blockstore/lun_url.h"
 #include "common/bytes.h"
 #include "common/log.h"
+#include "common/secret.h"
 #include "mgmt/copy.h"
 #include "mgmt/event.h"
 
@@ -45,6 +47,24 @@ static void recall(const struct mg_node *n, struct mg_stores *s)
 		(void)fclose(f);
 }
 
+int mg_device_open(const struct mg_node *n, const char *path, struct bs_device **out,
+		   struct vs_error *err)
+{
+	const struct mg_options *o = n->options;
+	struct bs_device_lun lun = {.hold_ns = o->store_hold_ns};
+	char secret[256] = "";
+	int rc = 0;
+
+	if (bs_lun_url_is(path) && o->store_secret_file[0]) {
+		rc = vs_secret_read(o->store_secret_file, secret, sizeof(secret), err);
+		lun.secret = secret;
+	}
+	if (rc == 0)
+		rc = bs_device_open_as(path, 0, 0, &lun, out, err);
+	vs_secret_wipe(secret, sizeof(secret));
+	return rc;
+}
+
 int mg_devices_open(struct mg_node *n, struct bs_device *devs[MG_STORES_MAX], unsigned *ndevs,
 		    struct vs_error *err)
 {
@@ -57,7 +77,7 @@ int mg_devices_open(struct mg_node *n, struct bs_device *devs[MG_STORES_MAX], un
 	*s = n->options->stores;
 	recall(n, s);
 	for (unsigned i = 0; i < s->n; i++) {
-		rc = bs_device_open(s->at[i], 0, 0, &devs[*ndevs], err);
+		rc = mg_device_open(n, s->at[i], &devs[*ndevs], err);
 		if (rc == 0)
 			++*ndevs;
 		else if (s->n > 1)

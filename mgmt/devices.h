@@ -12,6 +12,9 @@
 
 #include <jansson.h>
 
+/* As bs_device_open, with the node's secret and patience for LUNs. */
+int mg_device_open(const struct mg_node *n, const char *path, struct bs_device **out,
+		   struct vs_error *err) vs_must_check;
 /* Opens what is there; one that is not is said in an event. An error when nothing is there. */
 int mg_devices_open(struct mg_node *n, struct bs_device *devs[MG_STORES_MAX], unsigned *ndevs,
 		    struct vs_error *err) vs_must_check;

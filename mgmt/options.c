@@ -21,9 +21,12 @@ const char mg_options_help[] =
     "\n"
     "      --config FILE           configuration file [/etc/vstore/vstore.conf]\n"
     "      --state DIR             state folder [/var/lib/vstore]\n"
-    "      --store DEVICE          file or block device made by \"vstore init\" "
+    "      --store DEVICE          file, block device or iscsi:// LUN made by \"vstore init\" "
     "[STATE/store.img];\n"
     "                              given once for each device of a store of several\n"
+    "      --store-secret-file FILE\n"
+    "                              CHAP secret for a store on an iscsi:// LUN, of its URL's user\n"
+    "      --store-hold SECONDS    how long the store waits for a LUN that is away [60]\n"
     "      --memory SIZE           limit for caches, tables and index [25% of RAM]\n"
     "      --iscsi [TAG@]ADDR:PORT listen for iSCSI, \"off\" for none [127.0.0.1:3260]\n"
     "      --nbd ADDR:PORT         listen for NBD, \"off\" for none [off]\n"
@@ -139,12 +142,28 @@ static int set_memory(struct mg_options *o, const char *value, struct vs_error *
 	return 0;
 }
 
+static int set_hold(struct mg_options *o, const char *value, struct vs_error *err)
+{
+	uint64_t seconds;
+
+	if (vs_parse_u64(value, 86400, &seconds) != 0 || seconds == 0)
+		return vs_fail(err, VS_E_INVAL, "store-hold: '%s' is not 1 to 86400 seconds",
+			       value);
+	o->store_hold_ns = seconds * UINT64_C(1000000000);
+	return 0;
+}
+
 int mg_options_set(struct mg_options *o, const char *key, const char *value, struct vs_error *err)
 {
 	if (strcmp(key, "state") == 0)
 		return set_path(o->state, sizeof(o->state), key, value, err);
 	if (strcmp(key, "store") == 0)
 		return add_store(&o->stores, value, err);
+	if (strcmp(key, "store-secret-file") == 0)
+		return set_path(o->store_secret_file, sizeof(o->store_secret_file), key, value,
+				err);
+	if (strcmp(key, "store-hold") == 0)
+		return set_hold(o, value, err);
 	if (strcmp(key, "memory") == 0)
 		return set_memory(o, value, err);
 	if (strcmp(key, "iscsi") == 0)
@@ -238,6 +257,10 @@ static void merge(struct mg_options *o, const struct mg_options *cli)
 		memcpy(o->state, cli->state, sizeof(o->state));
 	if (cli->stores.n)
 		o->stores = cli->stores;
+	if (cli->store_secret_file[0])
+		memcpy(o->store_secret_file, cli->store_secret_file, sizeof(o->store_secret_file));
+	if (cli->store_hold_ns)
+		o->store_hold_ns = cli->store_hold_ns;
 	if (cli->memory)
 		o->memory = cli->memory;
 	if (cli->iscsi.given)
@@ -254,6 +277,8 @@ static const struct option longopts[] = {
     {"config", required_argument, NULL, 'c'},
     {"state", required_argument, NULL, 'o'},
     {"store", required_argument, NULL, 'o'},
+    {"store-secret-file", required_argument, NULL, 'o'},
+    {"store-hold", required_argument, NULL, 'o'},
     {"memory", required_argument, NULL, 'o'},
     {"iscsi", required_argument, NULL, 'o'},
     {"nbd", required_argument, NULL, 'o'},

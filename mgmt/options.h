@@ -48,8 +48,10 @@ struct mg_options {
 	char config[PATH_MAX];
 	char state[MG_STATE_MAX];
 	struct mg_stores stores;
-	uint64_t memory; /* bytes */
-	int discard;	 /* 1 on, -1 off */
+	uint64_t memory;		  /* bytes */
+	char store_secret_file[PATH_MAX]; /* of LUNs of the store; "": none */
+	uint64_t store_hold_ns;		  /* how long the store waits for a LUN; 0: as is usual */
+	int discard;			  /* 1 on, -1 off */
 	struct mg_listens iscsi, nbd;
 	enum vs_log_level log_level;
 };

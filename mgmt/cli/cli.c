@@ -1,5 +1,7 @@
 #include "mgmt/cli/cli.h"
 
+#include "blockstore/lun_url.h"
+
 #include "common/bytes.h"
 #include "mgmt/cli/cli_http.h"
 #include "mgmt/cli/cli_table.h"
@@ -174,7 +176,7 @@ char *cli_absolute(const char *path)
 {
 	char *cwd, *out = NULL;
 
-	if (path[0] == '/') {
+	if (path[0] == '/' || bs_lun_url_is(path)) {
 		out = strdup(path);
 	} else {
 		cwd = getcwd(NULL, 0);

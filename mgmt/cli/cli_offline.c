@@ -3,9 +3,11 @@
 
 #include "blockstore/check.h"
 #include "blockstore/device.h"
+#include "blockstore/lun_url.h"
 #include "blockstore/store.h"
 #include "common/bytes.h"
 #include "common/loop.h"
+#include "common/secret.h"
 #include "common/text.h"
 #include "mgmt/cli/cli.h"
 #include "mgmt/cli/cli_progress.h"
@@ -25,6 +27,10 @@ static enum bs_coding coding_of(const char *name)
 }
 
 #define DEVICES_MAX 16
+#define OPTION_SECRET                                                                         \
+	{                                                                                     \
+		"chap-secret-file", CLI_TEXT, "FILE", "of an iscsi:// LUN, its URL's user", 0 \
+	}
 
 /* The devices of a command, and which of them are files that it has made. */
 struct devices {
@@ -50,7 +56,25 @@ static bool exists(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 || errno != ENOENT;
+	return bs_lun_url_is(path) || stat(path, &st) == 0 || errno != ENOENT;
+}
+
+static int open_device(const struct cli *c, const char *path, unsigned flags, uint64_t size,
+		       struct bs_device **out, struct vs_error *err)
+{
+	const char *file = cli_args_text(&c->args, "chap-secret-file");
+	struct bs_device_lun lun = {0};
+	char secret[256] = "";
+	int rc = 0;
+
+	if (file && bs_lun_url_is(path)) {
+		rc = vs_secret_read(file, secret, sizeof(secret), err);
+		lun.secret = secret;
+	}
+	if (rc == 0)
+		rc = bs_device_open_as(path, flags, size, &lun, out, err);
+	vs_secret_wipe(secret, sizeof(secret));
+	return rc;
 }
 
 static int format_devices(struct cli *c, struct devices *d, struct vs_error *err)
@@ -65,8 +89,8 @@ static int format_devices(struct cli *c, struct devices *d, struct vs_error *err
 
 	for (size_t i = 0; rc == 0 && i < c->args.npos; i++) {
 		d->made[i] = !exists(c->args.pos[i]);
-		rc = bs_device_open(c->args.pos[i], d->made[i] ? BS_DEVICE_CREATE : 0,
-				    cli_args_u64(&c->args, "size", 0), &d->dev[i], err);
+		rc = open_device(c, c->args.pos[i], d->made[i] ? BS_DEVICE_CREATE : 0,
+				 cli_args_u64(&c->args, "size", 0), &d->dev[i], err);
 		d->n += rc == 0;
 	}
 	return rc ? rc : bs_store_init_all(d->dev, d->n, &opts, err);
@@ -193,8 +217,8 @@ static int check(struct cli *c)
 	if (c->args.npos > DEVICES_MAX)
 		return cli_usage(c, "a store has at most %d devices", DEVICES_MAX);
 	for (size_t i = 0; rc == 0 && i < c->args.npos; i++) {
-		rc = bs_device_open(c->args.pos[i], opts.repair ? 0 : BS_DEVICE_READ_ONLY, 0,
-				    &d.dev[i], &err);
+		rc = open_device(c, c->args.pos[i], opts.repair ? 0 : BS_DEVICE_READ_ONLY, 0,
+				 &d.dev[i], &err);
 		d.n += rc == 0;
 	}
 	cli_progress_start(&o.progress, "check", c->quiet);
@@ -210,13 +234,14 @@ static int check(struct cli *c)
 }
 
 const struct cli_command cli_offline_init[] = {
-    {"", "DEVICE...", "format block devices or files as a store",
+    {"", "DEVICE...", "format block devices, files or LUNs as a store",
      (const struct cli_option[]){
 	 {"size", CLI_SIZE, "SIZE", "of the file to be created", 0},
 	 {"mirror", CLI_FLAG, NULL, "each device holds everything, instead of a part", 0},
 	 {"segment", CLI_SIZE, "SIZE", "of segments: 256K to 16M (default 8M)", 0},
 	 {"compression", CLI_CHOICE, "lz4|zstd|none", "of new volumes (default lz4)", 0},
 	 {"force", CLI_FLAG, NULL, "overwrite what holds data", 0},
+	 OPTION_SECRET,
 	 {0},
      },
      init},
@@ -228,6 +253,7 @@ const struct cli_command cli_offline_check[] = {
      (const struct cli_option[]){
 	 {"read-data", CLI_FLAG, NULL, "also read all content and compare digests", 0},
 	 {"repair", CLI_FLAG, NULL, "put right what needs no guess; if anything does, nothing", 0},
+	 OPTION_SECRET,
 	 {0},
      },
      check},

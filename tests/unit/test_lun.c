@@ -465,6 +465,57 @@ static void test_grows(void **state)
 	assert_int_equal(io(s, BS_LUN_WRITE, 2 * SIZE - 4096, data, 4096), 0);
 }
 
+static void io_done(struct bs_devio *io)
+{
+	*(bool *)io->arg = true;
+}
+
+/* Used as an engine does: by submit, kick and poll; one process at a time; away and back. */
+static void test_device(void **state)
+{
+	struct scene *s = *state;
+	uint8_t *a = aligned_alloc(4096, MIB), *b = aligned_alloc(4096, MIB);
+	struct bs_device *dev, *again;
+	bool ended = false;
+	struct bs_devio io = {.op = BS_DEV_READ,
+			      .length = MIB,
+			      .iov = {{b, 4096}, {b + 4096, MIB - 4096}},
+			      .iovcnt = 2,
+			      .done = io_done,
+			      .arg = &ended};
+	char url[200];
+
+	memset(a, 0x5a, MIB);
+	snprintf(url, sizeof(url), "iscsi://127.0.0.1:%u/%s/0", s->port, IQN);
+	must(s, bs_device_open(url, 0, 0, &dev, &s->err));
+	assert_int_equal(dev->size, SIZE);
+	assert_int_equal(bs_device_open(url, 0, 0, &again, &s->err), VS_E_BUSY);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_WRITE, 0, a, MIB), 0);
+	stop_array(s);
+	bs_device_submit(dev, &io);
+	bs_device_kick(dev);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(bs_device_poll(dev), 0);
+		dev->ops->wait(dev);
+	}
+	start_array(s, NULL);
+	while (!ended)
+		if (bs_device_poll(dev) == 0)
+			dev->ops->wait(dev);
+	assert_int_equal(io.status, 0);
+	assert_memory_equal(a, b, MIB);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_DISCARD, 0, NULL, MIB), 0);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_READY, 0, NULL, MIB), 0);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(bs_device_sync(dev, BS_DEV_READ, SIZE, b, 4096), VS_E_IO);
+	bs_device_close(dev);
+	must(s, bs_device_open(url, BS_DEVICE_READ_ONLY, 0, &dev, &s->err));
+	assert_int_equal(bs_device_sync(dev, BS_DEV_WRITE, 0, a, 4096), VS_E_IO);
+	bs_device_close(dev);
+	free(a);
+	free(b);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -473,6 +524,7 @@ int main(void)
 	    TEST(test_zero),	   TEST(test_read_only),     TEST(test_refused),
 	    TEST(test_held),	   TEST(test_gone_too_long), TEST(test_lost_cache),
 	    TEST(test_not_kept),   TEST(test_other_lun),     TEST(test_grows),
+	    TEST(test_device),
 	};
 
 	alarm(300); /* a bound on waiting, not a verdict on speed */

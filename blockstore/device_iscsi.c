@@ -1,0 +1,327 @@
+#include "blockstore/device_iscsi.h"
+
+#include "blockstore/lun.h"
+#include "common/bytes.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define DEPTH 256u
+#define KEEP (UINT64_C(16) << 20) /* of unflushed writes: see lun_redo.h */
+#define LOCKS "/run/vstore"
+#define TICK_NS 100000000
+
+_Static_assert(BS_DEV_IOV_MAX <= BS_LUN_IOV_MAX, "requests fit");
+
+struct slot {
+	struct bs_lun_req req;
+	struct iscsi_device *d;
+	struct bs_devio *io;
+	struct slot *next;
+};
+
+/*
+ * A request waits for a slot, has one, or is finished (status set, done not yet called). The timer
+ * makes the loop's descriptor readable now and then, because its own timers do not.
+ */
+struct iscsi_device {
+	struct bs_device dev;
+	struct vs_loop *loop;
+	struct bs_lun *lun;
+	struct vs_watch tick;
+	int lock;
+	struct bs_devio *waiting, **waiting_tail;
+	struct bs_devio *finished, **finished_tail;
+	struct slot *idle;
+	unsigned running;
+	bool fresh; /* something was submitted since the last kick */
+	struct slot slot[DEPTH];
+};
+
+static struct iscsi_device *iscsi_device(struct bs_device *dev)
+{
+	return vs_container_of(dev, struct iscsi_device, dev);
+}
+
+static void finish(struct iscsi_device *d, struct bs_devio *io, int status)
+{
+	io->status = status;
+	io->next = NULL;
+	*d->finished_tail = io;
+	d->finished_tail = &io->next;
+}
+
+static void start(struct iscsi_device *d, struct bs_devio *io);
+
+static void start_waiting(struct iscsi_device *d)
+{
+	while (d->waiting && d->idle) {
+		struct bs_devio *io = d->waiting;
+
+		d->waiting = io->next;
+		if (!d->waiting)
+			d->waiting_tail = &d->waiting;
+		start(d, io);
+	}
+}
+
+static const char *verb(enum bs_devop op)
+{
+	return op == BS_DEV_READ ? "read" : op == BS_DEV_WRITE ? "write" : "flush";
+}
+
+static void ended(struct bs_lun_req *req)
+{
+	struct slot *s = req->arg;
+	struct iscsi_device *d = s->d;
+	struct bs_devio *io = s->io;
+	int status = bs_devop_hint(io->op) ? 0 : req->status;
+
+	if (status != 0)
+		vs_warn("%s: %s at %llu, %llu bytes: %s", d->dev.name, verb(io->op),
+			(unsigned long long)io->offset, (unsigned long long)io->length,
+			vs_err_text(status));
+	s->next = d->idle;
+	d->idle = s;
+	d->running--;
+	finish(d, io, status == 0 || status == VS_E_NOSPC ? status : VS_E_IO);
+	start_waiting(d);
+}
+
+static void start(struct iscsi_device *d, struct bs_devio *io)
+{
+	static const enum bs_lun_op ops[] = {[BS_DEV_READ] = BS_LUN_READ,
+					     [BS_DEV_WRITE] = BS_LUN_WRITE,
+					     [BS_DEV_FLUSH] = BS_LUN_FLUSH,
+					     [BS_DEV_DISCARD] = BS_LUN_UNMAP};
+	struct slot *s = d->idle;
+
+	d->idle = s->next;
+	d->running++;
+	s->io = io;
+	s->req = (struct bs_lun_req){.op = ops[io->op],
+				     .durable = io->durable,
+				     .offset = io->offset,
+				     .length = io->length,
+				     .iovcnt = io->iovcnt,
+				     .done = ended,
+				     .arg = s};
+	memcpy(s->req.iov, io->iov, (size_t)io->iovcnt * sizeof(io->iov[0]));
+	bs_lun_submit(d->lun, &s->req);
+}
+
+static void iscsi_submit(struct bs_device *dev, struct bs_devio *io)
+{
+	struct iscsi_device *d = iscsi_device(dev);
+
+	d->fresh = true;
+	if (io->op == BS_DEV_READY ||
+	    (io->op != BS_DEV_FLUSH && !vs_range_ok(io->offset, io->length, dev->size))) {
+		finish(d, io, bs_devop_hint(io->op) ? 0 : VS_E_IO);
+		return;
+	}
+	io->next = NULL;
+	*d->waiting_tail = io;
+	d->waiting_tail = &io->next;
+}
+
+static void iscsi_kick(struct bs_device *dev)
+{
+	struct iscsi_device *d = iscsi_device(dev);
+
+	if (!d->fresh)
+		return;
+	d->fresh = false;
+	start_waiting(d);
+	vs_loop_turn(d->loop, 0);
+}
+
+static unsigned iscsi_poll(struct bs_device *dev)
+{
+	struct iscsi_device *d = iscsi_device(dev);
+	struct bs_devio *io;
+	unsigned n = 0;
+
+	vs_loop_turn(d->loop, 0);
+	io = d->finished;
+	d->finished = NULL;
+	d->finished_tail = &d->finished;
+	while (io) {
+		struct bs_devio *next = io->next;
+
+		io->done(io);
+		io = next;
+		n++;
+	}
+	return n;
+}
+
+static void iscsi_wait(struct bs_device *dev)
+{
+	struct iscsi_device *d = iscsi_device(dev);
+	struct pollfd p = {.fd = dev->event_fd, .events = POLLIN};
+
+	if (!d->finished && (d->running || d->waiting))
+		(void)poll(&p, 1, -1);
+}
+
+static void iscsi_free(struct iscsi_device *d)
+{
+	if (d->lun)
+		bs_lun_close(d->lun);
+	if (d->tick.fd >= 0)
+		close(d->tick.fd);
+	vs_loop_free(d->loop);
+	if (d->lock >= 0)
+		close(d->lock);
+	free(d);
+}
+
+static void iscsi_close(struct bs_device *dev)
+{
+	struct iscsi_device *d = iscsi_device(dev);
+
+	while (d->finished || d->running || d->waiting) {
+		iscsi_kick(dev);
+		if (iscsi_poll(dev) == 0)
+			iscsi_wait(dev);
+	}
+	iscsi_free(d);
+}
+
+/* The LUN asks every few seconds by itself. */
+static void iscsi_measure(struct bs_device *dev)
+{
+	uint64_t size = bs_lun_info(iscsi_device(dev)->lun).size;
+
+	dev->size = VS_MAX(dev->size, VS_ALIGN_DOWN(size, BS_DEV_ALIGN));
+}
+
+static const struct bs_device_ops iscsi_ops = {
+    .submit = iscsi_submit,
+    .kick = iscsi_kick,
+    .poll = iscsi_poll,
+    .wait = iscsi_wait,
+    .close = iscsi_close,
+    .measure = iscsi_measure,
+};
+
+/* One process of this machine: sessions to one LUN would throw each other out. */
+static int take_lock(struct iscsi_device *d, const struct bs_lun_url *url, struct vs_error *err)
+{
+	char path[64];
+	uint64_t id = XXH3_64bits_withSeed(url->target, strlen(url->target), url->lun);
+
+	if (mkdir(LOCKS, 0700) != 0 && errno != EEXIST)
+		return vs_fail_errno(err, "cannot make %s, for the lock of %s", LOCKS, d->dev.name);
+	(void)snprintf(path, sizeof(path), LOCKS "/lun-%016llx", (unsigned long long)id);
+	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->lock < 0)
+		return vs_fail_errno(err, "cannot open %s, the lock of %s", path, d->dev.name);
+	if (flock(d->lock, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK
+		   ? vs_fail(err, VS_E_BUSY,
+			     "%s is in use by another process; stop it before using the store here",
+			     d->dev.name)
+		   : vs_fail_errno(err, "cannot lock %s", path);
+}
+
+static void ticked(struct vs_watch *w, uint32_t events)
+{
+	uint64_t times;
+
+	(void)events;
+	if (read(w->fd, &times, sizeof(times)) < 0 && errno != EAGAIN)
+		vs_err("the timer of a LUN fails: %s", strerrordesc_np(errno));
+}
+
+static int start_ticking(struct iscsi_device *d, struct vs_error *err)
+{
+	const struct itimerspec every = {.it_interval.tv_nsec = TICK_NS,
+					 .it_value.tv_nsec = TICK_NS};
+
+	d->tick.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (d->tick.fd < 0 || timerfd_settime(d->tick.fd, 0, &every, NULL) != 0 ||
+	    vs_loop_add(d->loop, &d->tick, EPOLLIN) != 0)
+		return vs_fail_errno(err, "cannot open %s: no timer", d->dev.name);
+	d->dev.event_fd = vs_loop_fd(d->loop);
+	return 0;
+}
+
+static int open_lun(struct iscsi_device *d, const struct bs_lun_url *url, unsigned flags,
+		    const struct bs_device_lun *how, struct vs_error *err)
+{
+	struct bs_lun_spec spec = {.url = *url,
+				   .login = {.secret = how->secret},
+				   .session = "store",
+				   .hold_ns = how->hold_ns,
+				   .keep = flags & BS_DEVICE_READ_ONLY ? 0 : KEEP};
+	struct bs_lun_info info;
+	int rc;
+
+	if (how->secret && !url->user[0])
+		return vs_fail(err, VS_E_INVAL,
+			       "%s: a secret was given for it, but its URL names no user",
+			       d->dev.name);
+	rc = bs_lun_open(d->loop, &spec, &d->lun, err);
+	if (rc != 0)
+		return rc;
+	info = bs_lun_info(d->lun);
+	if (info.read_only && spec.keep)
+		return vs_fail(err, VS_E_ROFS, "%s can only be read", d->dev.name);
+	d->dev.size = VS_ALIGN_DOWN(info.size, BS_DEV_ALIGN);
+	d->dev.read_only = spec.keep == 0;
+	return 0;
+}
+
+int bs_device_iscsi_new(const char *url, unsigned flags, const struct bs_device_lun *how,
+			struct bs_device **out, struct vs_error *err)
+{
+	struct iscsi_device *d;
+	struct bs_lun_url parsed;
+	int rc = bs_lun_url_parse(url, &parsed, err);
+
+	if (rc != 0)
+		return rc;
+	if (strlen(url) >= sizeof(d->dev.name))
+		return vs_fail(err, VS_E_TOOBIG, "%s: the name of a device has %zu bytes at most",
+			       url, sizeof(d->dev.name) - 1);
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return vs_fail(err, VS_E_NOMEM, "cannot open %s: out of memory", url);
+	d->dev.ops = &iscsi_ops;
+	d->dev.event_fd = -1;
+	(void)snprintf(d->dev.name, sizeof(d->dev.name), "%s", url);
+	d->lock = -1;
+	d->tick = (struct vs_watch){.fd = -1, .ready = ticked};
+	d->waiting_tail = &d->waiting;
+	d->finished_tail = &d->finished;
+	for (unsigned i = 0; i < DEPTH; i++) {
+		d->slot[i].d = d;
+		d->slot[i].next = d->idle;
+		d->idle = &d->slot[i];
+	}
+	rc = take_lock(d, &parsed, err);
+	if (rc == 0)
+		rc = vs_loop_new(&d->loop, err);
+	if (rc == 0)
+		rc = open_lun(d, &parsed, flags, how, err);
+	if (rc == 0)
+		rc = start_ticking(d, err);
+	if (rc == 0)
+		*out = &d->dev;
+	else
+		iscsi_free(d);
+	return rc;
+}
