@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 const struct mg_route *const mg_api[] = {
-    mg_api_node, mg_api_devices, mg_api_volume, mg_api_snapshot, mg_api_transfer,
-    mg_api_repo, mg_api_backup,	 mg_api_target, mg_api_nbd,	 mg_api_vm,
-    mg_api_task, mg_api_event,	 mg_api_scrub,	mg_api_dedup,	 NULL,
+    mg_api_node,     mg_api_devices, mg_api_volume,   mg_api_snapshot,
+    mg_api_transfer, mg_api_repo,    mg_api_backup,   mg_api_target,
+    mg_api_nbd,	     mg_api_vm,	     mg_api_task,     mg_api_event,
+    mg_api_scrub,    mg_api_dedup,   mg_api_discover, NULL,
 };
 
 /* Of this process, proc(5) statm; 0 when it cannot be read. */

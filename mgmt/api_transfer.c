@@ -9,15 +9,16 @@ static int import(struct mg_node *n, const struct mg_request *req, struct mg_rep
 {
 	struct mg_import_spec spec = {.compression = -1};
 	const char *compression = NULL;
-	json_int_t sector = 512;
+	json_int_t sector = 0;
 	json_t *task = NULL;
-	int rc = mg_body(req, err, "{s:s, s:s, s?s, s?I, s?s}", "source", &spec.source, "name",
-			 &spec.name, "format", &spec.format, "sector", &sector, "compression",
-			 &compression);
+	int rc =
+	    mg_body(req, err, "{s:s, s:s, s?s, s?I, s?s, s?{s?s, s:s}}", "source", &spec.source,
+		    "name", &spec.name, "format", &spec.format, "sector", &sector, "compression",
+		    &compression, "chap", "user", &spec.chap_user, "secret", &spec.chap_secret);
 
 	if (rc == 0 && compression)
 		rc = mg_coding_parse(compression, &spec.compression, err);
-	if (rc == 0 && sector != 512 && sector != 4096)
+	if (rc == 0 && sector != 0 && sector != 512 && sector != 4096)
 		rc = vs_fail(err, VS_E_INVAL, "sector must be 512 or 4096");
 	if (rc != 0)
 		return rc;
@@ -32,8 +33,9 @@ static int export(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	struct mg_export_spec spec = {.format = "raw"};
 	json_t *task = NULL;
 	int force = 0;
-	int rc = mg_body(req, err, "{s:s, s:s, s?s, s?b}", "volume", &spec.volume, "dest",
-			 &spec.dest, "format", &spec.format, "force", &force);
+	int rc = mg_body(req, err, "{s:s, s:s, s?s, s?b, s?{s?s, s:s}}", "volume", &spec.volume,
+			 "dest", &spec.dest, "format", &spec.format, "force", &force, "chap",
+			 "user", &spec.chap_user, "secret", &spec.chap_secret);
 
 	if (rc != 0)
 		return rc;

@@ -1,5 +1,6 @@
 #include "mgmt/transfer.h"
 
+#include "blockstore/lun_url.h"
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "common/text.h"
@@ -160,8 +161,14 @@ int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t
 	uint64_t size = 0;
 	int fd = -1, rc;
 
-	if (spec->source[0] != '/' || strlen(spec->source) >= PATH_MAX)
-		return vs_fail(err, VS_E_INVAL, "source must be an absolute path on the node");
+	bool lun = bs_lun_url_is(spec->source);
+
+	if (!lun && (spec->chap_user || spec->chap_secret))
+		return vs_fail(err, VS_E_INVAL,
+			       "a CHAP user and secret are for an iscsi:// source");
+	if (!lun && (spec->source[0] != '/' || strlen(spec->source) >= PATH_MAX))
+		return vs_fail(err, VS_E_INVAL,
+			       "source must be an absolute path on the node or an iscsi:// LUN");
 	if (!vs_name_ok(spec->name))
 		return vs_fail(err, VS_E_INVAL, "'%s' is not a name", spec->name);
 	if (spec->format && !mg_image_format_ok(spec->format, false))
@@ -173,6 +180,8 @@ int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t
 			       spec->name);
 	if (rc != VS_E_NOENT)
 		return rc;
+	if (lun)
+		return mg_import_lun_start(n, spec, task, err);
 	rc = open_source(spec->source, &size, &fd, err);
 	if (rc != 0)
 		return rc;

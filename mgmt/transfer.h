@@ -8,20 +8,28 @@
 #include "mgmt/node.h"
 
 struct mg_import_spec {
-	const char *source, *name;
-	const char *format; /* NULL: find out */
-	uint32_t sector;    /* 0: 512 */
-	int compression;    /* -1: the store's default */
+	const char *source, *name;	     /* source: a path on the node, or iscsi:// */
+	const char *chap_user, *chap_secret; /* of an iscsi:// source; NULL: none */
+	const char *format;		     /* NULL: find out */
+	uint32_t sector;		     /* 0: the source's, else 512 */
+	int compression;		     /* -1: the store's default */
 };
 
 struct mg_export_spec {
-	const char *volume, *dest, *format;
-	bool force; /* overwrite an existing file */
+	const char *volume, *dest, *format;  /* dest: a path on the node, or iscsi:// */
+	const char *chap_user, *chap_secret; /* of an iscsi:// dest; NULL: none */
+	bool force;			     /* overwrite an existing file */
 };
 
 int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t **task,
 		    struct vs_error *err) vs_must_check;
 int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t **task,
 		    struct vs_error *err) vs_must_check;
+
+/* Where source or dest is a LUN: the two above have looked at the rest. */
+int mg_import_lun_start(struct mg_node *n, const struct mg_import_spec *spec, json_t **task,
+			struct vs_error *err) vs_must_check;
+int mg_export_lun_start(struct mg_node *n, const struct mg_export_spec *spec, json_t **task,
+			struct vs_error *err) vs_must_check;
 
 #endif

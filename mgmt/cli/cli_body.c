@@ -70,6 +70,24 @@ int cli_body_secret(const char *path, json_t *body, const char *key)
 	return rc < 0 ? cli_fail("%s", err.text) : 0;
 }
 
+int cli_body_lun(const struct cli *c, json_t *body)
+{
+	const char *user = cli_args_text(&c->args, "chap-user");
+	const char *file = cli_args_text(&c->args, "chap-secret-file");
+	json_t *chap;
+
+	if (user && !file)
+		return cli_usage(c, "--chap-user and --chap-secret-file go together");
+	if (!file)
+		return 0;
+	chap = json_object();
+	if (user && json_object_set_new(chap, "user", json_string(user)) < 0)
+		return cli_fail("--chap-user: the name is no UTF-8 text");
+	if (json_object_set_new(body, "chap", chap) < 0)
+		return cli_fail("out of memory");
+	return cli_body_secret(file, chap, "secret");
+}
+
 int cli_body_chap(const struct cli *c, const char *prefix, json_t *body)
 {
 	char user_opt[32], file_opt[32];

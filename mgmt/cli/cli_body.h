@@ -20,5 +20,13 @@ int cli_body_secret(const char *path, json_t *body, const char *key);
 /* {user, secret} of --PREFIX-user and --PREFIX-secret-file; 0, or the exit status after printing.
  */
 int cli_body_chap(const struct cli *c, const char *prefix, json_t *body);
+/* For commands that log in to other arrays. */
+#define CLI_OPTIONS_LUN                                                                           \
+	{"chap-user", CLI_TEXT, "NAME", "who logs in to the array, unless the URL says it", 0},   \
+	{                                                                                         \
+		"chap-secret-file", CLI_TEXT, "FILE", "the array's secret for that user, CHAP", 0 \
+	}
+/* chap of --chap-user, which a URL may name instead, and --chap-secret-file. As above. */
+int cli_body_lun(const struct cli *c, json_t *body);
 
 #endif

@@ -1,6 +1,7 @@
 /* volume export: to a file by a task of the daemon, to standard output over NBD. */
 #include "mgmt/cli/cli_image.h"
 
+#include "blockstore/lun_url.h"
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "common/text.h"
@@ -113,9 +114,10 @@ int cli_export_run(struct cli *c)
 
 	if (strcmp(c->args.pos[1], "-") == 0)
 		return export_stream(c);
-	if (strstr(c->args.pos[1], "://"))
-		return cli_usage(c, "%s: volumes go to a file, a block device or - only",
-				 c->args.pos[1]);
+	if (strstr(c->args.pos[1], "://") && !bs_lun_url_is(c->args.pos[1]))
+		return cli_usage(
+		    c, "%s: volumes go to a file, a block device, an iscsi:// LUN or - only",
+		    c->args.pos[1]);
 	dest = cli_absolute(c->args.pos[1]);
 	if (!dest)
 		return CLI_FAILED;
@@ -123,6 +125,11 @@ int cli_export_run(struct cli *c)
 	free(dest);
 	cli_body_text(c, body, "format", "format");
 	cli_body_flag(c, body, "force", "force");
+	status = cli_body_lun(c, body);
+	if (status != CLI_DONE) {
+		json_decref(body);
+		return status;
+	}
 	status = cli_task_run(c, cli_call(c, "POST", body, "/v1/exports"), c->args.pos[0], &result);
 	if (!result)
 		return status;

@@ -22,6 +22,7 @@ extern const struct cli_command cli_activity_task[];
 extern const struct cli_command cli_activity_event[];
 extern const struct cli_command cli_scrub_commands[];
 extern const struct cli_command cli_dedup_commands[];
+extern const struct cli_command cli_discover_commands[];
 extern const struct cli_command cli_meta_help[];
 extern const struct cli_command cli_meta_completion[];
 

@@ -1,6 +1,7 @@
 /* volume import: from a file by a task of the daemon, from standard input over NBD. */
 #include "mgmt/cli/cli_image.h"
 
+#include "blockstore/lun_url.h"
 #include "blockstore/volume.h"
 #include "common/bytes.h"
 #include "common/loop.h"
@@ -243,8 +244,10 @@ int cli_import_run(struct cli *c)
 
 	if (strcmp(c->args.pos[0], "-") == 0)
 		return import_stream(c);
-	if (strstr(c->args.pos[0], "://"))
-		return cli_usage(c, "%s: only a file, a block device or - can be imported",
+	if (strstr(c->args.pos[0], "://") && !bs_lun_url_is(c->args.pos[0]))
+		return cli_usage(c,
+				 "%s: only a file, a block device, an iscsi:// LUN or - can be "
+				 "imported",
 				 c->args.pos[0]);
 	if (cli_args_has(&c->args, "size"))
 		return cli_usage(c, "--size is for a stream; a file says its size itself");
@@ -256,6 +259,11 @@ int cli_import_run(struct cli *c)
 	cli_body_text(c, body, "format", "format");
 	cli_body_u64(c, body, "sector", "sector");
 	cli_body_text(c, body, "compression", "compression");
+	status = cli_body_lun(c, body);
+	if (status != CLI_DONE) {
+		json_decref(body);
+		return status;
+	}
 	status = cli_task_run(c, cli_call(c, "POST", body, "/v1/imports"), c->args.pos[1], &result);
 	if (!result)
 		return status;

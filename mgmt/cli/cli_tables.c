@@ -24,6 +24,7 @@ const struct cli_group cli_groups[] = {
      cli_backup_commands, "create"},
     {"restore", "bring a backup back as a volume", "vstore-backup", cli_backup_restore, NULL},
     {"target", "iSCSI targets", "vstore-target", cli_target_commands, NULL},
+    {"discover", "targets and LUNs of other arrays", "vstore-volume", cli_discover_commands, NULL},
     {"nbd", "NBD exports", "vstore-nbd", cli_nbd_commands, NULL},
     {"vm", "virtual machines", "vstore-vm", cli_vm_commands, NULL},
     {"dedup", "merge blocks kept more than once", "vstore-dedup", cli_dedup_commands, NULL},

@@ -26,7 +26,8 @@ def tour():
 def at_home(command):
     """The same command with places of ours, and the id that the reader copies from a list."""
     for place, ours in (("debian.qcow2", image), ("/srv/vault", node.state + "/vault"),
-                        ("/srv/mirror.img", mirror), ("/var/lib/vstore/store.img", node.store)):
+                        ("/srv/mirror.img", mirror),
+                        ("//127.0.0.1", "//" + node.listen["iscsi"]), ("/var/lib/vstore/store.img", node.store)):
         command = command.replace(place, ours)
     if ":ID" in command:
         command = command.replace("vault:ID", node.json("backup", "list")[0]["id"])
@@ -77,7 +78,7 @@ def test_the_tour():
 
 def test_what_the_tour_made():
     names = {v["name"] for v in node.json("volume", "list")}
-    assert names == {"demo", "second", "debian", "debian-restored", "web", "db"}, names
+    assert names == {"demo", "second", "debian", "copied", "debian-restored", "web", "db"}, names
     assert node.json("volume", "show", "db")["provisioning"] == "thick"
     assert [d["state"] for d in node.json("store", "show")["devices"]] == ["in sync"] * 2
     node.vstore("vm", "stop", "web")
