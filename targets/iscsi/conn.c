@@ -236,8 +236,11 @@ static void take_map(struct iscsi_conn *c)
 	iscsi_tmf_reset_done(c, true);
 	c->map = map;
 	iscsi_tmf_remote_abort(c); /* what came before the map was ours */
-	if (old)
-		iscsi_lu_map_put(old);
+	if (!old)
+		return;
+	for (unsigned i = 0; i < old->n; i++) /* the new map is asked from here on */
+		iscsi_lu_closed(&old->luns[i]);
+	iscsi_lu_map_put(old);
 }
 
 static void release(struct iscsi_conn *c)
@@ -266,6 +269,8 @@ void iscsi_conn_wanted(struct vs_post *p)
 		iscsi_tmf_remote_abort(c);
 	if (bits & ISCSI_WANT_RESET_DONE && c->state == ISCSI_CONN_FULL)
 		iscsi_tmf_reset_done(c, false);
+	if (bits & ISCSI_WANT_HELD)
+		iscsi_conn_dirty(c);
 	if (bits & ISCSI_WANT_LOGOUT)
 		iscsi_session_ask_logout(c);
 	if (bits & ISCSI_WANT_DROP)
@@ -293,6 +298,16 @@ void iscsi_conn_unreserve(struct iscsi_conn *c)
 		iscsi_lu_unreserve(c->map->luns[i].lu, c);
 }
 
+/* Others need not wait for what the store still does for it. */
+static void leave_luns(struct iscsi_conn *c)
+{
+	iscsi_flow_orphan_all(c);
+	for (unsigned i = 0; c->map && i < c->map->n; i++)
+		iscsi_lu_closed(&c->map->luns[i]);
+	iscsi_conn_unreserve(c);
+	iscsi_control_tell(c, ISCSI_TELL_CLOSED);
+}
+
 /* Ends the session; what the store still works on is waited for. Safe to call again. */
 void iscsi_conn_close(struct iscsi_conn *c, const char *why)
 {
@@ -307,7 +322,7 @@ void iscsi_conn_close(struct iscsi_conn *c, const char *why)
 	c->watch.fd = -1;
 	c->ctl_wait = c->state == ISCSI_CONN_ATTACHING;
 	c->state = ISCSI_CONN_DEAD;
-	iscsi_conn_unreserve(c);
+	leave_luns(c);
 	iscsi_login_wipe(&c->login);
 	iscsi_conn_dirty(c);
 }

@@ -50,7 +50,7 @@ static void attach_result(struct iscsi_conn *c, enum iscsi_login_status status)
 static struct iscsi_conn *same_nexus(struct iscsi_server *srv, const struct iscsi_conn *c)
 {
 	for (struct iscsi_conn *o = srv->conns; o; o = o->ctl_next)
-		if (o != c && o->ctl_attached && !o->login.discovery &&
+		if (o != c && o->ctl_attached && !o->ctl_closed && !o->login.discovery &&
 		    strcmp(o->login.initiator, c->login.initiator) == 0 &&
 		    strcmp(o->login.target, c->login.target) == 0 &&
 		    memcmp(o->login.isid, c->login.isid, sizeof(c->login.isid)) == 0)
@@ -89,7 +89,7 @@ static void attach(struct iscsi_conn *c)
 	struct iscsi_conn *old;
 	struct iscsi_target *t;
 
-	if (srv->stopping || c->ctl_closing) {
+	if (srv->stopping || c->ctl_closing || c->ctl_closed) {
 		attach_result(c, ISCSI_LOGIN_UNAVAILABLE);
 		return;
 	}
@@ -127,6 +127,19 @@ static void attach(struct iscsi_conn *c)
 	attached(c);
 }
 
+static void retry_attaching(struct iscsi_server *srv)
+{
+	for (struct iscsi_conn *o = srv->conns; o; o = o->ctl_next)
+		if (o->ctl_attaching)
+			attach(o);
+}
+
+static void closed(struct iscsi_conn *c)
+{
+	c->ctl_closed = true;
+	retry_attaching(c->srv);
+}
+
 static void gone(struct iscsi_conn *c)
 {
 	struct iscsi_server *srv = c->srv;
@@ -141,9 +154,7 @@ static void gone(struct iscsi_conn *c)
 	atomic_fetch_sub(&c->thread->load, 1);
 	iscsi_target_put(c->ctl_target);
 	iscsi_control_want(c, ISCSI_WANT_FREE);
-	for (struct iscsi_conn *o = srv->conns; o; o = o->ctl_next)
-		if (o->ctl_attaching)
-			attach(o);
+	retry_attaching(srv);
 	iscsi_control_retry_waiting(srv);
 	iscsi_listener_resume(srv);
 }
@@ -167,7 +178,17 @@ void iscsi_control_told(struct vs_post *p)
 	}
 	if (bits & ISCSI_TELL_COLD_RESET && c->ctl_target)
 		cold_reset(c);
+	if (bits & ISCSI_TELL_CLOSED)
+		closed(c);
 	if (bits & ISCSI_TELL_GONE)
+		c->ctl_gone = true;
+	if (c->ctl_gone && !c->maps) /* what it told may overtake the release of a map */
+		gone(c);
+}
+
+void iscsi_control_map_released(struct iscsi_conn *c)
+{
+	if (--c->maps == 0 && c->ctl_gone)
 		gone(c);
 }
 

@@ -13,15 +13,27 @@ static void own_piece(struct iscsi_task *t)
 }
 
 /* SAM-5, 8.3: an ORDERED task waits for all older ones, and all younger ones for it. */
-static bool must_wait(const struct iscsi_task *t)
+static bool has_order(const struct iscsi_task *t)
 {
 	if (!t->conn->ordered || t->attr == ISCSI_ATTR_HEAD)
 		return false;
 	for (const struct iscsi_task *o = t->prev; o; o = o->prev)
-		if (o->state == ISCSI_TASK_ACTIVE && o->raw_lun == t->raw_lun &&
+		if (o->state == ISCSI_TASK_ACTIVE && !o->orphan && o->raw_lun == t->raw_lun &&
 		    (t->ordered || o->ordered))
 			return true;
 	return false;
+}
+
+/* What an aborted command may still write has to be there before anybody looks or writes again:
+   then it is as if it had been written before the abort (SAM-5, 7.1). */
+static bool meets_orphans(const struct iscsi_task *t)
+{
+	return t->lun && atomic_load(&t->lun->lu->orphans) && scsi_uses_medium(t->cdb);
+}
+
+static bool must_wait(const struct iscsi_task *t)
+{
+	return has_order(t) || meets_orphans(t);
 }
 
 static void begin(struct iscsi_task *t)
@@ -209,9 +221,24 @@ static void (*const flows[])(struct iscsi_task *t) = {
     [SCSI_FLOW_READ] = flow_read, [SCSI_FLOW_WRITE] = flow_write,
 };
 
+/* The initiator need not wait for a store that is stuck; the command's buffer and its place in the
+   window do. */
+static void orphan(struct iscsi_task *t)
+{
+	if (t->orphan)
+		return;
+	t->orphan = true;
+	if (t->lun)
+		atomic_fetch_add(&t->lun->lu->orphans, 1);
+	iscsi_task_forget(t);
+	iscsi_task_ended_by_tmf(t);
+}
+
 static void end(struct iscsi_task *t)
 {
 	iscsi_task_drop(t);
+	if (t->io && t->aborted)
+		orphan(t);
 	if (t->io)
 		return;
 	if (t->aborted) {
@@ -252,6 +279,17 @@ void iscsi_flow_abort(struct iscsi_task *t)
 {
 	t->aborted = true;
 	iscsi_flow_advance(t);
+}
+
+/* The connection has closed: all that the store still works on. */
+void iscsi_flow_orphan_all(struct iscsi_conn *c)
+{
+	for (struct iscsi_task *t = c->used_first; t; t = t->next) {
+		if (!t->io)
+			continue;
+		t->aborted = true;
+		orphan(t);
+	}
 }
 
 void iscsi_flow_drop_all(struct iscsi_conn *c)

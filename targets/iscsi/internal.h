@@ -49,11 +49,12 @@ struct iscsi_lu {
 	unsigned users;	       /* attached sessions; the volume is open while there are any */
 	char target[ISCSI_NAME_MAX];
 	struct vs_uuid volume;
-	struct bs_volume *vol;	    /* NULL when it could not be opened */
-	atomic_bool write_back;	    /* WCE of the caching mode page */
-	atomic_bool swp;	    /* software write protect of the control mode page */
-	atomic_uint mode_changes;   /* by MODE SELECT */
-	pthread_mutex_t lock;	    /* over what follows */
+	struct bs_volume *vol;	  /* NULL when it could not be opened */
+	atomic_bool write_back;	  /* WCE of the caching mode page */
+	atomic_bool swp;	  /* software write protect of the control mode page */
+	atomic_uint mode_changes; /* by MODE SELECT */
+	atomic_uint orphans;	  /* commands that are over for their initiators but still write */
+	pthread_mutex_t lock;	  /* over what follows */
 	struct iscsi_lun *sessions; /* that see the unit; joined and left by the control thread */
 	unsigned aborting;	    /* sessions that have yet to end their tasks for another */
 	struct iscsi_conn *reserved_by; /* RESERVE(6) holder */
@@ -109,6 +110,7 @@ struct iscsi_lun {
 	/* under lu->lock */
 	struct iscsi_lun *next; /* of the unit's sessions */
 	bool aborting;		/* counted in lu->aborting */
+	bool closed;		/* its session has closed: it has no tasks to end */
 };
 
 /* A session's LUNs: made and released by the control thread, used by the session's. */
@@ -165,6 +167,7 @@ struct iscsi_task {
 	struct iscsi_tmf_op *tmf;    /* that waits for this task to end */
 	struct iscsi_piece *scratch; /* a chunk for a command's own use */
 	bool aborted, immediate;
+	bool orphan;		/* aborted, and the store still works on it: it is in lu->orphans */
 	bool ordered, held;	/* ORDERED; waits for older ones */
 	uint8_t attr;		/* task attribute */
 	bool in_advance, again; /* completions within bs_submit do not nest */
@@ -248,12 +251,14 @@ enum {
 	ISCSI_WANT_FREE = 1u << 6,
 	ISCSI_WANT_LOGOUT = 1u << 7, /* ask the initiator to log out */
 	ISCSI_WANT_DROP = 1u << 8,   /* tell it that it has not, and close */
+	ISCSI_WANT_HELD = 1u << 9,   /* an orphan has ended: look at the tasks that are held */
 };
 /* I/O thread to control thread. */
 enum {
 	ISCSI_TELL_ATTACH = 1u << 0,
 	ISCSI_TELL_GONE = 1u << 1,
 	ISCSI_TELL_COLD_RESET = 1u << 2,
+	ISCSI_TELL_CLOSED = 1u << 3, /* its nexus is free, whatever the store still does */
 };
 
 enum iscsi_rx_state { ISCSI_RX_HEADER, ISCSI_RX_DATA, ISCSI_RX_TAIL };
@@ -373,6 +378,9 @@ struct iscsi_conn {
 	struct iscsi_conn *ctl_next;
 	struct iscsi_target *ctl_target; /* NULL: not attached */
 	bool ctl_attaching, ctl_attached, ctl_closing;
+	bool ctl_gone;	 /* its thread is done with it */
+	unsigned maps;	 /* of its LUNs, not released yet */
+	bool ctl_closed; /* nothing of it reaches its LUNs any more but orphans */
 	enum iscsi_login_status attach_status; /* out of attaching */
 	uint16_t tsih;
 	int64_t since_ns;
@@ -448,6 +456,8 @@ bool iscsi_lu_map_same(const struct iscsi_lun_map *a, const struct iscsi_lun_map
 bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua);
 void iscsi_lu_abort_done(struct iscsi_lun *l); /* by such a session */
 bool iscsi_lu_aborting(struct iscsi_lu *lu);
+void iscsi_lu_closed(struct iscsi_lun *l);	  /* by a session that has closed */
+void iscsi_lu_orphan_ended(struct iscsi_lu *lu);  /* any thread */
 void iscsi_lu_abort_session(struct iscsi_lun *l); /* this one's tasks; with lu->lock held */
 /* Ends a RESERVE(6) of this session, or of whom ever (holder NULL). Any thread. */
 void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder);
@@ -455,6 +465,7 @@ void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder);
 /* control.c: the registry */
 void iscsi_control_tell(struct iscsi_conn *c, unsigned bits); /* from the I/O thread */
 void iscsi_control_told(struct vs_post *p);
+void iscsi_control_map_released(struct iscsi_conn *c); /* control thread; may be the end of c */
 void iscsi_control_want(struct iscsi_conn *c, unsigned bits); /* to the I/O thread */
 void iscsi_control_accept(struct vs_watch *w, uint32_t events);
 
@@ -505,6 +516,7 @@ void iscsi_text_request(struct iscsi_conn *c, const struct iscsi_bhs *bhs, struc
 struct iscsi_task *iscsi_task_new(struct iscsi_conn *c, const struct iscsi_bhs *bhs);
 struct iscsi_task *iscsi_task_find(struct iscsi_conn *c, uint32_t itt);
 void iscsi_task_release(struct iscsi_task *t);
+void iscsi_task_forget(struct iscsi_task *t);
 void iscsi_task_ended_by_tmf(struct iscsi_task *t); /* aborted, and its I/O is done */
 /* Ends it with CHECK CONDITION; the first failure stays. asc: ASC and ASCQ. */
 void iscsi_task_fail(struct iscsi_task *t, uint8_t key, uint16_t asc);
@@ -530,6 +542,7 @@ void iscsi_flow_run_held(struct iscsi_conn *c);
 void iscsi_flow_advance(struct iscsi_task *t);
 void iscsi_flow_abort(struct iscsi_task *t);
 void iscsi_flow_drop_all(struct iscsi_conn *c); /* the connection is dead */
+void iscsi_flow_orphan_all(struct iscsi_conn *c);
 
 /* data.c: Data-Out */
 enum iscsi_header iscsi_data_out_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs);

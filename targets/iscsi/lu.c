@@ -131,7 +131,7 @@ bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua)
 
 	pthread_mutex_lock(&lu->lock);
 	for (struct iscsi_lun *s = lu->sessions; s; s = s->next) {
-		if (s->conn == by->conn)
+		if (s->conn == by->conn || s->closed)
 			continue;
 		atomic_fetch_or(&s->ua, ua);
 		iscsi_lu_abort_session(s);
@@ -159,18 +159,38 @@ bool iscsi_lu_aborting(struct iscsi_lu *lu)
 	return aborting;
 }
 
+void iscsi_lu_closed(struct iscsi_lun *l)
+{
+	pthread_mutex_lock(&l->lu->lock);
+	l->closed = true;
+	count_abort_done(l);
+	pthread_mutex_unlock(&l->lu->lock);
+}
+
+void iscsi_lu_orphan_ended(struct iscsi_lu *lu)
+{
+	pthread_mutex_lock(&lu->lock);
+	atomic_fetch_sub(&lu->orphans, 1);
+	for (struct iscsi_lun *s = lu->sessions; s; s = s->next)
+		if (!s->closed)
+			iscsi_control_want(s->conn, ISCSI_WANT_HELD);
+	pthread_mutex_unlock(&lu->lock);
+}
+
 /* On the control thread, posted by the last user. */
 static void release_map(struct vs_post *p)
 {
 	struct iscsi_lun_map *map = p->arg;
+	struct iscsi_conn *c = map->conn;
 
 	for (unsigned i = 0; i < map->n; i++) {
 		leave(&map->luns[i]);
 		unuse_lu(map->srv, map->luns[i].lu);
 	}
-	if (map->conn->ctl_map == map)
-		map->conn->ctl_map = NULL;
+	if (c->ctl_map == map)
+		c->ctl_map = NULL;
 	free(map);
+	iscsi_control_map_released(c);
 }
 
 void iscsi_lu_map_put(struct iscsi_lun_map *map)
@@ -202,6 +222,7 @@ struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target
 		return NULL;
 	map->srv = c->srv;
 	map->conn = c;
+	c->maps++;
 	map->post = (struct vs_post){.call = release_map, .arg = map};
 	map->refs = 1;
 	for (size_t i = 0; i < t->cfg.nluns; i++)

@@ -4,4 +4,4 @@ iscsi_SRCS := $(addprefix targets/iscsi/, \
 	scsi_provision.c scsi_report.c scsi_unit.c server.c session.c target.c task.c text.c \
 	text_format.c throttle.c tmf.c tx.c)
 iscsi_TESTS := tests/unit/test_iscsi_format.c tests/unit/test_iscsi_listener.c tests/unit/test_iscsi_login.c \
-	tests/unit/test_iscsi_pr.c tests/unit/test_iscsi_throttle.c
+	tests/unit/test_iscsi_pr.c tests/unit/test_iscsi_stuck.c tests/unit/test_iscsi_throttle.c

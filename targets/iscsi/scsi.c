@@ -168,6 +168,14 @@ static uint16_t find_op(struct iscsi_task *t)
 	return why;
 }
 
+bool scsi_uses_medium(const uint8_t cdb[16])
+{
+	for (size_t i = 0; i < scsi_ops_count; i++)
+		if (scsi_ops[i].opcode == cdb[0] && scsi_ops[i].flags & (SCSI_RANGE | SCSI_CHANGES))
+			return true;
+	return false;
+}
+
 static bool cdb_within_usage(const struct iscsi_task *t)
 {
 	unsigned len = scsi_cdb_len(t->cdb[0]);

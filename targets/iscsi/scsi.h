@@ -67,6 +67,7 @@ static inline bool scsi_op_writes(const struct scsi_op *op)
 /* scsi.c */
 struct iscsi_lun *scsi_find_lun(const struct iscsi_task *t);
 void scsi_prepare(struct iscsi_task *t); /* t->lun is set */
+bool scsi_uses_medium(const uint8_t cdb[16]);
 uint32_t scsi_sector(const struct iscsi_task *t);
 uint64_t scsi_capacity(const struct iscsi_task *t); /* blocks */
 bool scsi_lun_read_only(const struct iscsi_lun *l);

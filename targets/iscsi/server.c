@@ -370,7 +370,8 @@ static bool run_sessions(struct iscsi_ctl_call *call)
 	struct list *l = call->arg;
 
 	for (const struct iscsi_conn *c = call->srv->conns; c; c = c->ctl_next) {
-		if (!c->ctl_attached || (l->iqn && strcmp(l->iqn, c->login.target) != 0))
+		if (!c->ctl_attached || c->ctl_closed ||
+		    (l->iqn && strcmp(l->iqn, c->login.target) != 0))
 			continue;
 		if (l->n < l->max)
 			fill_info(c, &l->out[l->n]);

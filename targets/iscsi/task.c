@@ -133,10 +133,20 @@ void iscsi_task_ended_by_tmf(struct iscsi_task *t)
 		iscsi_tmf_task_ended(t->conn, op);
 }
 
+/* Its tag is free for another command. */
+void iscsi_task_forget(struct iscsi_task *t)
+{
+	struct iscsi_task **p = bucket(t->conn, t->itt);
+
+	while (*p && *p != t)
+		p = &(*p)->hash_next;
+	if (*p)
+		*p = t->hash_next;
+}
+
 void iscsi_task_release(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = t->conn;
-	struct iscsi_task **p = bucket(c, t->itt);
 
 	VS_ASSERT(t->io == 0 && t->outs == 0);
 	redirect(t);
@@ -147,12 +157,12 @@ void iscsi_task_release(struct iscsi_task *t)
 	stop_waiting(t);
 	if (t->state != ISCSI_TASK_ANSWERED)
 		account_answer(t);
-	while (*p != t)
-		p = &(*p)->hash_next;
-	*p = t->hash_next;
+	iscsi_task_forget(t);
 	*(t->prev ? &t->prev->next : &c->used_first) = t->next;
 	*(t->next ? &t->next->prev : &c->used_last) = t->prev;
 	iscsi_task_ended_by_tmf(t); /* while the map holds what it points to */
+	if (t->orphan && t->lun)
+		iscsi_lu_orphan_ended(t->lun->lu);
 	iscsi_lu_map_put(t->map);
 	t->state = ISCSI_TASK_FREE;
 	t->again = false;
