@@ -86,6 +86,7 @@ struct bs_lun {
 	bool opened;  /* was up before: reconnects by itself */
 	bool expired; /* down for longer than hold_ns */
 	bool steady;  /* a command has ended well since the path came up */
+	bool logged_out;
 	bool kicked;  /* the timer is due for what was submitted */
 	uint64_t down_ns, retry_ns, attempt_ns, alive_ns, asked_ns;
 	unsigned attempts;   /* since it went down */

@@ -294,19 +294,18 @@ void lun_session_init(struct bs_lun *l)
 static void logged_out(struct iscsi_context *ctx, int status, void *data, void *arg)
 {
 	(void)ctx, (void)status, (void)data;
-	*(bool *)arg = true;
+	((struct bs_lun *)arg)->logged_out = true;
 }
 
 /* A polite farewell, at most a second long. */
 static void log_out(struct bs_lun *l)
 {
 	uint64_t until = vs_now_ns() + LUN_SECOND;
-	bool done = false;
 
 	unwatch(l);
-	if (iscsi_logout_async(l->ctx, logged_out, &done) != 0)
+	if (iscsi_logout_async(l->ctx, logged_out, l) != 0)
 		return;
-	while (!done && vs_now_ns() < until) {
+	while (!l->logged_out && vs_now_ns() < until) {
 		struct pollfd p = {.fd = iscsi_get_fd(l->ctx),
 				   .events = (short)iscsi_which_events(l->ctx)};
 

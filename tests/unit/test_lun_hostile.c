@@ -1,0 +1,381 @@
+/* LUNs of arrays that break the protocol: requests fail or wait, and nothing else happens. */
+#include "blockstore/lun.h"
+#include "common/bytes.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define BHS 48
+#define BLOCKS 65536u
+#define GOOD 0
+#define CHECK 2
+
+enum mode {
+	HONEST,
+	MUTE,	   /* answers no login */
+	BABBLE,	   /* keys of a login without an end */
+	SHORT,	   /* a read that gave nothing */
+	LONG,	   /* more than was asked for */
+	HUGE_PDU,  /* a data segment longer than negotiated */
+	NOISE,	   /* no PDU at all */
+	SENSELESS, /* CHECK CONDITION without sense data */
+	EARLY,	   /* a write is done before it was sent */
+	FAR,	   /* data wanted that the command does not have */
+	CUT,	   /* the connection ends within a PDU */
+};
+
+struct array {
+	enum mode mode;
+	int listener, fd;
+	uint16_t port;
+	uint32_t stat;
+	pthread_t thread;
+	struct vs_loop *loop;
+	struct bs_lun *lun;
+	struct vs_error err;
+	uint8_t head[BHS], data[1 << 20];
+};
+
+static bool get(struct array *a, void *p, size_t n)
+{
+	for (size_t got = 0; got < n;) {
+		ssize_t k = recv(a->fd, (uint8_t *)p + got, n - got, 0);
+
+		if (k <= 0)
+			return false;
+		got += (size_t)k;
+	}
+	return true;
+}
+
+static void put(struct array *a, const void *p, size_t n)
+{
+	if (send(a->fd, p, n, MSG_NOSIGNAL) < 0)
+		return; /* the other side has had enough */
+}
+
+/* Answers the request in head: opcode, flags, bytes 36 to 47 of the header, a data segment. */
+static void answer(struct array *a, uint8_t opcode, uint8_t flags, uint8_t status,
+		   const uint8_t tail[12], const void *data, uint32_t n)
+{
+	uint8_t out[BHS] = {opcode, flags, 0, status};
+
+	vs_put_be24(out + 5, n);
+	memcpy(out + 8, a->head + 8, 12); /* ISID or LUN, TSIH, ITT */
+	if (opcode == 0x23)
+		out[15] = 1;
+	else
+		memset(out + 20, 0xff, 4);
+	vs_put_be32(out + 24, a->stat++);
+	vs_put_be32(out + 28, vs_get_be32(a->head + 24) + !(a->head[0] & 0x40)); /* I */
+	vs_put_be32(out + 32, vs_get_be32(a->head + 24) + 64);
+	if (tail)
+		memcpy(out + 36, tail, 12);
+	put(a, out, sizeof(out));
+	if (n) {
+		put(a, data, n);
+		put(a, "\0\0\0", -n & 3);
+	}
+}
+
+static void log_in(struct array *a)
+{
+	static const char keys[] = "HeaderDigest=None\0DataDigest=None\0InitialR2T=Yes\0"
+				   "ImmediateData=No\0MaxBurstLength=262144\0"
+				   "FirstBurstLength=65536\0MaxRecvDataSegmentLength=65536";
+	static const char none[] = "AuthMethod=None\0TargetPortalGroupTag=1";
+	bool security = (a->head[1] & 0x0c) == 0;
+
+	if (a->mode == MUTE)
+		return;
+	if (a->mode == BABBLE) {
+		memset(a->data, 'A', 8192);
+		answer(a, 0x23, a->head[1], 0, NULL, a->data, 8192);
+		return;
+	}
+	answer(a, 0x23, a->head[1] & 0x8f, 0, NULL, security ? none : keys,
+	       security ? sizeof(none) : sizeof(keys));
+}
+
+static void respond(struct array *a, uint8_t status, const void *data, uint32_t n)
+{
+	answer(a, 0x21, 0x80, status, NULL, data, n);
+}
+
+static void illegal(struct array *a)
+{
+	static const uint8_t sense[20] = {0, 18, 0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x20};
+
+	respond(a, CHECK, sense, sizeof(sense));
+}
+
+/* Data-In with status. */
+static void give(struct array *a, const void *data, uint32_t n)
+{
+	answer(a, 0x25, 0x81, GOOD, NULL, data, n);
+}
+
+static void read_blocks(struct array *a)
+{
+	uint32_t n = vs_get_be32(a->head + 32 + 10) * 512;
+	uint8_t tail[12] = {0};
+
+	memset(a->data, 0x77, sizeof(a->data));
+	switch (a->mode) {
+	case SHORT:
+		vs_put_be32(tail + 8, n);
+		answer(a, 0x21, 0x82, GOOD, tail, NULL, 0);
+		break;
+	case LONG:
+		give(a, a->data, n + 4096);
+		break;
+	case HUGE_PDU:
+		give(a, a->data, sizeof(a->data));
+		break;
+	case NOISE:
+		put(a, a->data, 4096);
+		break;
+	case SENSELESS:
+		respond(a, CHECK, NULL, 0);
+		break;
+	case CUT:
+		put(a, "\x25\x81\0\0\0\0", 6);
+		shutdown(a->fd, SHUT_RDWR);
+		break;
+	default:
+		give(a, a->data, n);
+	}
+}
+
+static void want(struct array *a, uint32_t offset, uint32_t n)
+{
+	uint8_t out[BHS] = {0x31, 0x80};
+
+	memcpy(out + 8, a->head + 8, 12);
+	vs_put_be32(out + 20, 7);
+	vs_put_be32(out + 24, a->stat);
+	vs_put_be32(out + 28, vs_get_be32(a->head + 24) + 1);
+	vs_put_be32(out + 32, vs_get_be32(a->head + 24) + 64);
+	vs_put_be32(out + 40, offset);
+	vs_put_be32(out + 44, n);
+	put(a, out, sizeof(out));
+}
+
+static void write_blocks(struct array *a)
+{
+	uint32_t n = vs_get_be32(a->head + 32 + 10) * 512;
+
+	if (a->mode == FAR)
+		want(a, 0, 4 * n);
+	else
+		want(a, 0, n);
+	if (a->mode == EARLY) {
+		respond(a, GOOD, NULL, 0);
+		(void)usleep(5000);
+	}
+}
+
+static void command(struct array *a)
+{
+	static const uint8_t inquiry[36] = {0, 0, 6, 2, 31, 0, 0, 2, 'B', 'A', 'D'};
+	uint8_t capacity[32] = {0};
+	const uint8_t *cdb = a->head + 32;
+
+	vs_put_be64(capacity, BLOCKS - 1);
+	vs_put_be32(capacity + 8, 512);
+	if (cdb[0] == 0x00)
+		respond(a, GOOD, NULL, 0);
+	else if (cdb[0] == 0x12 && !(cdb[1] & 1))
+		give(a, inquiry, sizeof(inquiry));
+	else if (cdb[0] == 0x9e && cdb[1] == 0x10)
+		give(a, capacity, sizeof(capacity));
+	else if (cdb[0] == 0x88)
+		read_blocks(a);
+	else if (cdb[0] == 0x8a)
+		write_blocks(a);
+	else
+		illegal(a);
+}
+
+static void *serve(void *arg)
+{
+	struct array *a = arg;
+
+	while ((a->fd = accept(a->listener, NULL, NULL)) >= 0) {
+		a->stat = 1;
+		while (get(a, a->head, BHS)) {
+			uint32_t n = VS_ALIGN_UP(vs_get_be24(a->head + 5), 4);
+			uint8_t opcode = a->head[0] & 0x3f;
+
+			if (n > sizeof(a->data) || !get(a, a->data, n))
+				break;
+			if (opcode == 0x03)
+				log_in(a);
+			else if (opcode == 0x01)
+				command(a);
+			else if (opcode == 0x05 && (a->head[1] & 0x80) && a->mode != EARLY)
+				respond(a, GOOD, NULL, 0);
+			else if (opcode == 0x06)
+				answer(a, 0x26, 0x80, 0, NULL, NULL, 0);
+		}
+		close(a->fd);
+	}
+	return NULL;
+}
+
+static struct array *start(enum mode mode)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct array *a = calloc(1, sizeof(*a));
+	socklen_t len = sizeof(at);
+	int small = 4096; /* so that data stays with the sender */
+
+	a->mode = mode;
+	a->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (mode == EARLY)
+		setsockopt(a->listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	assert_int_equal(bind(a->listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(a->listener, 4), 0);
+	assert_int_equal(getsockname(a->listener, (struct sockaddr *)&at, &len), 0);
+	a->port = ntohs(at.sin_port);
+	assert_int_equal(pthread_create(&a->thread, NULL, serve, a), 0);
+	assert_int_equal(vs_loop_new(&a->loop, &a->err), 0);
+	return a;
+}
+
+static int open_it(struct array *a, const atomic_bool *cancel)
+{
+	struct bs_lun_spec spec = {
+	    .keep = 32 << 20, .hold_ns = UINT64_C(200000000), .cancel = cancel};
+	char url[128];
+
+	snprintf(url, sizeof(url), "iscsi://127.0.0.1:%u/iqn.2026-11.org.example:bad/0", a->port);
+	assert_int_equal(bs_lun_url_parse(url, &spec.url, &a->err), 0);
+	return bs_lun_open(a->loop, &spec, &a->lun, &a->err);
+}
+
+static void stop(struct array *a)
+{
+	if (a->lun)
+		bs_lun_close(a->lun);
+	vs_loop_free(a->loop);
+	shutdown(a->listener, SHUT_RDWR);
+	pthread_join(a->thread, NULL);
+	close(a->listener);
+	free(a);
+}
+
+static void done(struct bs_lun_req *req)
+{
+	uint8_t *buf = req->iov[0].iov_base;
+
+	if (req->op == BS_LUN_READ && req->status == 0)
+		assert_int_equal(buf[req->length - 1], 0x77);
+	free(buf);
+	++*(unsigned *)req->arg;
+}
+
+/* Several requests, each in a buffer that goes when it is done. */
+static int use(enum mode mode, enum bs_lun_op op, uint32_t length)
+{
+	struct array *a = start(mode);
+	struct bs_lun_req req[64];
+	unsigned ended = 0;
+	int status = 0;
+
+	if (open_it(a, NULL) != 0)
+		fail_msg("%s", a->err.text);
+	assert_int_equal(bs_lun_info(a->lun).size, BLOCKS * UINT64_C(512));
+	for (unsigned i = 0; i < VS_ARRAY_LEN(req); i++) {
+		req[i] = (struct bs_lun_req){.op = op,
+					     .offset = i * (uint64_t)length,
+					     .length = length,
+					     .iov = {{malloc(length), length}},
+					     .iovcnt = 1,
+					     .done = done,
+					     .arg = &ended};
+		memset(req[i].iov[0].iov_base, 0x11, length);
+		bs_lun_submit(a->lun, &req[i]);
+	}
+	while (ended < VS_ARRAY_LEN(req))
+		vs_loop_turn(a->loop, 100);
+	for (unsigned i = 0; i < VS_ARRAY_LEN(req); i++) {
+		status = req[i].status ? req[i].status : status;
+	}
+	for (unsigned i = 0; i < 10; i++) /* what libiscsi still has in its queue goes out */
+		vs_loop_turn(a->loop, 10);
+	stop(a);
+	return status;
+}
+
+static void test_honest(void **state)
+{
+	(void)state;
+	assert_int_equal(use(HONEST, BS_LUN_READ, 4096), 0);
+	assert_int_equal(use(HONEST, BS_LUN_WRITE, 262144), 0);
+}
+
+static void test_reads(void **state)
+{
+	static const enum mode modes[] = {SHORT, LONG, HUGE_PDU, NOISE, SENSELESS, CUT};
+
+	(void)state;
+	for (unsigned i = 0; i < VS_ARRAY_LEN(modes); i++)
+		if (use(modes[i], BS_LUN_READ, 4096) != VS_E_IO)
+			fail_msg("mode %d: no error", modes[i]);
+}
+
+static void test_writes(void **state)
+{
+	(void)state;
+	(void)use(EARLY, BS_LUN_WRITE, 262144); /* it said that all is well: so be it */
+	assert_int_equal(use(FAR, BS_LUN_WRITE, 4096), VS_E_IO);
+}
+
+static void *cancel_soon(void *flag)
+{
+	(void)usleep(200000);
+	atomic_store((atomic_bool *)flag, true);
+	return NULL;
+}
+
+static void test_login(void **state)
+{
+	atomic_bool cancel = false;
+	struct array *a = start(MUTE);
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
+	assert_int_equal(open_it(a, &cancel), VS_E_CANCELED);
+	pthread_join(thread, NULL);
+	stop(a);
+	a = start(BABBLE);
+	assert_int_not_equal(open_it(a, NULL), 0);
+	assert_null(strchr(a->err.text, '\n'));
+	stop(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_honest),
+	    cmocka_unit_test(test_reads),
+	    cmocka_unit_test(test_writes),
+	    cmocka_unit_test(test_login),
+	};
+
+	alarm(300); /* a bound on waiting, not a verdict on speed */
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
