@@ -55,6 +55,28 @@ static void test_defaults(void **state)
 	assert_int_equal(options.log_level, VS_LOG_INFO);
 }
 
+/* A store on a LUN: its secret and how long it is waited for; the command line wins. */
+static void test_lun(void **state)
+{
+	static char *const bad[] = {"0", "-1", "1s", "86401", ""};
+	struct vs_error err;
+	char path[64];
+
+	(void)state;
+	config(path, "store = iscsi://joe@10.0.0.1/iqn.2026-11.org.example/0\n"
+		     "store-secret-file = /etc/vstore/lun.secret\nstore-hold = 90\n");
+	assert_int_equal(parse(ARGS("--config", path, "--store-hold", "5"), &err), MG_RUN);
+	assert_string_equal(options.stores.at[0], "iscsi://joe@10.0.0.1/iqn.2026-11.org.example/0");
+	assert_string_equal(options.store_secret_file, "/etc/vstore/lun.secret");
+	assert_int_equal(options.store_hold_ns, UINT64_C(5000000000));
+	unlink(path);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(parse(ARGS("--config", "/dev/null", "--store-hold", bad[i]), &err),
+				 MG_USAGE);
+		assert_non_null(strstr(err.text, "store-hold"));
+	}
+}
+
 static void test_help_and_version(void **state)
 {
 	struct vs_error err;
@@ -179,11 +201,9 @@ static void test_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_defaults),
-	    cmocka_unit_test(test_help_and_version),
-	    cmocka_unit_test(test_file_and_command_line),
-	    cmocka_unit_test(test_bad_files),
-	    cmocka_unit_test(test_bad_arguments),
+	    cmocka_unit_test(test_defaults),	     cmocka_unit_test(test_lun),
+	    cmocka_unit_test(test_help_and_version), cmocka_unit_test(test_file_and_command_line),
+	    cmocka_unit_test(test_bad_files),	     cmocka_unit_test(test_bad_arguments),
 	    cmocka_unit_test(test_addresses),
 	};
 
