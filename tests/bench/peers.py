@@ -1,4 +1,7 @@
-"""The node's front ends, next to peers in the same run, with the same load program on both sides."""
+"""The node's front ends, next to peers in the same run, with the same load program on both sides.
+
+Beside each rate stands what a request cost the server in CPU time, user and system, of all threads.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+import typing
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
@@ -16,16 +20,34 @@ import debian  # noqa: E402
 import node as vs  # noqa: E402
 from store import GIB, MIB, Failed, Row, against, megabytes, per_second  # noqa: E402
 
-WORKLOADS = (
-    # name, write, sequential, block, depth, flush after each; in this order, which matters to what
-    # lies where it is written: the first read finds the volume as it was written once in order
-    ("1 MiB sequential read, depth 8", False, True, MIB, 8, False),
-    ("4K random read, depth 32", False, False, 4096, 32, False),
-    ("4K random write, depth 32", True, False, 4096, 32, False),
-    ("1 MiB sequential read after those writes", False, True, MIB, 8, False),
-    ("1 MiB sequential write, depth 8", True, True, MIB, 8, False),
-)
-FLUSHED = ("4K random write and FLUSH, depth 1", True, False, 4096, 1, True)
+
+class Workload(typing.NamedTuple):
+    name: str
+    write: bool
+    sequential: bool
+    block: int
+    depth: int
+    flush: bool = False  # after each write
+    sessions: int = 1  # with depth requests each
+
+
+# In this order, which matters to what lies where it is written: the first reads find the volume as
+# it was written once in order.
+READ_AT_FIRST = Workload("1 MiB sequential read, depth 8", False, True, MIB, 8)
+READ = Workload("4K random read, depth 32", False, False, 4096, 32)
+WRITE = Workload("4K random write, depth 32", True, False, 4096, 32)
+READ_LATER = Workload("1 MiB sequential read after those writes", False, True, MIB, 8)
+WRITE_LARGE = Workload("1 MiB sequential write, depth 8", True, True, MIB, 8)
+FLUSHED = Workload("4K random write and FLUSH, depth 1", True, False, 4096, 1, flush=True)
+READ_4, WRITE_4 = (w._replace(name=w.name + ", four sessions", sessions=4) for w in (READ, WRITE))
+# Each with the ratio to the peer that is wanted.
+ISCSI = ((READ_AT_FIRST, 1.2), (READ, 1.5), (READ_4, None), (WRITE, 1.5), (WRITE_4, None),
+         (READ_LATER, None), (WRITE_LARGE, 1.2))
+NBD = ((READ_AT_FIRST, 1.2), (READ, 1.2), (WRITE, 1.2), (READ_LATER, None), (WRITE_LARGE, 1.2),
+       (FLUSHED, 1.5))
+# Clients share the cores with the server: four sessions may do more than one, and must not do less.
+SCALING = ((READ_4, READ, 1.0), (WRITE_4, WRITE, 1.0))
+TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Tgt:
@@ -99,37 +121,69 @@ def fill(url, span):
             str(span >> 20), "--span", str(span))
 
 
-def measure_iscsi(url, workload, seconds, span, number):
-    _, write, sequential, block, depth, _ = workload
-    got = vs.load("fill" if write else "read", url, "--block", str(block), "--depth", str(depth),
-                  "--seconds", str(seconds), "--span", str(span), "--seed", str(number),
-                  *(["--sequential"] if sequential else []))
-    return got["bytes_per_second"] if sequential else got["per_second"]
+def measure_iscsi(url, w, seconds, span, number):
+    """Requests or, of sequential ones, bytes a second; requests."""
+    got = vs.load("fill" if w.write else "read", url, "--block", str(w.block), "--depth",
+                  str(w.depth), "--sessions", str(w.sessions), "--seconds", str(seconds), "--span",
+                  str(span), "--seed", str(number), *(["--sequential"] if w.sequential else []))
+    return got["bytes_per_second"] if w.sequential else got["per_second"], got["requests"]
 
 
-def measure_nbd(url, workload, seconds, span, number):
-    _, write, sequential, block, depth, flush = workload
-    mode = ("" if sequential else "rand") + ("write" if write else "read")
+def measure_nbd(url, w, seconds, span, number):
+    mode = ("" if w.sequential else "rand") + ("write" if w.write else "read")
     out = vs.run("fio", "--name=bench", "--ioengine=nbd", f"--uri={url}", f"--rw={mode}",
-                 f"--bs={block}", f"--iodepth={depth}", f"--size={span}", "--time_based",
+                 f"--bs={w.block}", f"--iodepth={w.depth}", f"--size={span}", "--time_based",
                  f"--runtime={seconds}", "--norandommap", "--refill_buffers",
-                 f"--randseed={number}", "--output-format=json", *(["--fsync=1"] if flush else []))
-    job = json.loads(out[out.index("{"):])["jobs"][0]["write" if write else "read"]
-    return job["bw_bytes"] if sequential else job["iops"]
+                 f"--randseed={number}", "--output-format=json", *(["--fsync=1"] if w.flush else []))
+    job = json.loads(out[out.index("{"):])["jobs"][0]["write" if w.write else "read"]
+    return job["bw_bytes"] if w.sequential else job["iops"], job["total_ios"]
+
+
+def cpu_seconds(pid):
+    """What all threads of a process, also those that ended, have used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK  # utime and stime, proc(5)
+
+
+class Server(typing.NamedTuple):
+    url: str
+    pid: int
+
+
+class Side:
+    """One of the two, in one workload: the medians of its rounds."""
+
+    def __init__(self, server):
+        self.server, self.rates, self.costs = server, [], []
+
+    def measure(self, measure, workload, args, number):
+        before = cpu_seconds(self.server.pid)
+        rate, requests = measure(self.server.url, workload, args.round_seconds, args.span, number)
+        self.rates.append(rate)
+        self.costs.append((cpu_seconds(self.server.pid) - before) / max(requests, 1) * 1e6)
+
+    def rate(self):
+        return statistics.median(self.rates)
+
+    def cost(self):
+        return f"{statistics.median(self.costs):,.1f} µs"
 
 
 def compare(measure, ours, peer, name, workloads, args):
-    """Workloads in turn, both sides in turn within each round; the median of the rounds."""
-    rows = []
+    """Workloads in turn, both servers in turn within each round. Returns rows and our rates."""
+    rows, rates = [], {}
     for workload, wanted in workloads:
-        figures = {ours: [], peer: []}
+        mine, theirs = Side(ours), Side(peer)
         for number in range(1, args.rounds + 1):
-            for url in (ours, peer) if number % 2 else (peer, ours):
-                figures[url].append(measure(url, workload, args.round_seconds, args.span, number))
-        mine, theirs = (statistics.median(figures[url]) for url in (ours, peer))
-        unit = (lambda x: megabytes(x / 1e6)) if workload[2] else per_second
-        rows.append(against(workload[0], mine, theirs, wanted, unit, name))
-    return rows
+            for side in (mine, theirs) if number % 2 else (theirs, mine):
+                side.measure(measure, workload, args, number)
+        unit = (lambda x: megabytes(x / 1e6)) if workload.sequential else per_second
+        rows.append(against(workload.name, mine.rate(), theirs.rate(), wanted, unit, name))
+        rows.append(Row("— CPU time of the server for each request", mine.cost(),
+                        f"{name} {theirs.cost()}"))
+        rates[workload] = mine.rate()
+    return rows, rates
 
 
 def bench_front_ends(folder, args):
@@ -139,11 +193,9 @@ def bench_front_ends(folder, args):
             node.vstore("volume", "create", name, "--size", str(args.span))
         url, = node.target("iscsi")
         node.vstore("nbd", "export", "nbd")
-        iscsi = tuple(zip(WORKLOADS, (1.0, 1.3, 1.3, None, 1.0)))
-        nbd = (*zip(WORKLOADS, (1.2, 1.2, 1.2, None, 1.2)), (FLUSHED, 1.5))
         for title, measure, ours, peer_class, volume, workloads in (
-            ("iSCSI against tgt", measure_iscsi, url, Tgt, "iscsi", iscsi),
-            ("NBD against qemu-nbd on qcow2", measure_nbd, node.nbd_url("nbd"), QemuNbd, "nbd", nbd),
+            ("iSCSI against tgt", measure_iscsi, url, Tgt, "iscsi", ISCSI),
+            ("NBD against qemu-nbd on qcow2", measure_nbd, node.nbd_url("nbd"), QemuNbd, "nbd", NBD),
         ):
             print(title, flush=True)
             peer = peer_class(folder, args.span)
@@ -151,7 +203,12 @@ def bench_front_ends(folder, args):
                 fill(ours, args.span)
                 fill(peer.url, args.span)
                 df = node.json("df")
-                rows = compare(measure, ours, peer.url, title.split()[2], workloads, args)
+                rows, rates = compare(measure, Server(ours, node.process.pid),
+                                      Server(peer.url, peer.process.pid), title.split()[2],
+                                      workloads, args)
+                rows += [against(more.name + ", beside one", rates[more], rates[one], wanted,
+                                 per_second, "one session")
+                         for more, one, wanted in SCALING if more in rates]
             finally:
                 peer.close()
             used = df["physical_used_bytes"] / df["capacity_bytes"]
@@ -171,7 +228,7 @@ def bench_memory(args):
         url, = node.target("m")
         got = vs.load("fill", url, "--count", str(args.writes // 4096), "--seed", "7")
         if got["requests"] != args.writes // 4096:
-            raise Failed(f"only {got['ops']} of {args.writes // 4096} writes were made")
+            raise Failed(f"only {got['requests']} of {args.writes // 4096} writes were made")
         with open(f"/proc/{node.process.pid}/status") as f:
             peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM:"))
         df = node.json("df")

@@ -5,19 +5,23 @@
 #include "common/bytes.h"
 #include "common/loop.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct bench {
+struct bench { /* one session */
 	struct load_rng rng;
 	struct link *link;
 	const struct load_options *o;
 	enum link_op op;
+	uint64_t count; /* requests of this session, where they are counted */
 	uint64_t blocks, next, completed, issued, stamp, busy_ns;
 	struct latency latency;
 	unsigned outstanding;
 	bool failed;
+	int status;
+	pthread_barrier_t *start;
 	struct bench_slot {
 		struct link_req req;
 		struct bench *b;
@@ -62,11 +66,11 @@ static int run_bench(struct bench *b)
 
 	while (!stopping || b->outstanding) {
 		stopping = stopping || b->failed || (b->o->seconds && vs_now_ns() >= end) ||
-			   (b->o->count && submitted >= b->o->count);
+			   (b->o->count && submitted >= b->count);
 		for (unsigned i = 0; !stopping && i < b->o->depth; i++) {
 			if (b->slots[i].req.arg)
 				continue;
-			if (b->o->count && submitted >= b->o->count)
+			if (b->o->count && submitted >= b->count)
 				break;
 			submitted++;
 			bench_submit(b, &b->slots[i]);
@@ -78,43 +82,94 @@ static int run_bench(struct bench *b)
 	return b->failed ? -1 : 0;
 }
 
-int load_bench(const char *url, bool write, const struct load_options *o)
+static void *bench_thread(void *arg)
 {
-	static struct bench only;
-	struct bench *b = &only;
-	double seconds;
+	struct bench *b = arg;
 
-	if (!(b->link = link_open(url)))
-		return 1;
-	b->rng = load_rng_seeded(o->seed);
+	pthread_barrier_wait(b->start);
+	b->status = run_bench(b);
+	return NULL;
+}
+
+/* Session number `at` of o->sessions, logged in. */
+static struct bench *bench_open(const char *url, enum link_op op, const struct load_options *o,
+				uint64_t at)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+
+	if (!b || !(b->link = link_open(url)))
+		return NULL;
+	b->rng = load_rng_seeded(o->seed * LOAD_MAX_SESSIONS + at);
 	b->o = o;
-	b->op = write ? LINK_WRITE : LINK_READ;
+	b->op = op;
+	b->count = o->count / o->sessions + (at < o->count % o->sessions);
 	b->blocks = VS_MIN(o->span, b->link->size) / o->block;
-	b->stamp = vs_now_ns() ^ o->seed << 32;
+	b->next = b->blocks / o->sessions * at;
+	b->stamp = vs_now_ns() ^ o->seed << 32 ^ at << 56;
 	for (unsigned i = 0; i < o->depth; i++) {
 		struct bench_slot *s = &b->slots[i];
 
 		s->b = b;
 		s->req.done = bench_done;
 		s->req.data = aligned_alloc(4096, o->block);
-		for (uint64_t n = 0; s->req.data && n < o->block; n += 8) {
+		if (!s->req.data)
+			return NULL;
+		for (uint64_t n = 0; n < o->block; n += 8) {
 			uint64_t x = load_rng_next(&b->rng);
 
 			memcpy(s->req.data + n, &x, 8);
 		}
-		if (!s->req.data)
-			return 1;
 	}
-	if (run_bench(b) < 0) {
+	return b;
+}
+
+/* All begin when the last is ready. */
+static int run_all(struct bench **all, const struct load_options *o)
+{
+	pthread_t threads[LOAD_MAX_SESSIONS];
+	pthread_barrier_t start;
+	int rc = 0;
+
+	if (pthread_barrier_init(&start, NULL, (unsigned)o->sessions))
+		return -1;
+	for (uint64_t i = 0; i < o->sessions; i++) {
+		all[i]->start = &start;
+		if (pthread_create(&threads[i], NULL, bench_thread, all[i])) {
+			perror("a thread for a session");
+			exit(1);
+		}
+	}
+	for (uint64_t i = 0; i < o->sessions; i++) {
+		pthread_join(threads[i], NULL);
+		rc |= all[i]->status;
+	}
+	pthread_barrier_destroy(&start);
+	return rc;
+}
+
+int load_bench(const char *url, bool write, const struct load_options *o)
+{
+	static struct bench *all[LOAD_MAX_SESSIONS], sum;
+	double seconds;
+
+	for (uint64_t i = 0; i < o->sessions; i++)
+		if (!(all[i] = bench_open(url, write ? LINK_WRITE : LINK_READ, o, i)))
+			return 1;
+	if (run_all(all, o) < 0) {
 		fprintf(stderr, "%s: the load ended early\n", url);
 		return 1;
 	}
-	link_close(b->link);
-	seconds = (double)b->busy_ns / 1e9;
+	for (uint64_t i = 0; i < o->sessions; i++) {
+		latency_sum(&sum.latency, &all[i]->latency);
+		sum.completed += all[i]->completed;
+		sum.busy_ns = VS_MAX(sum.busy_ns, all[i]->busy_ns);
+		link_close(all[i]->link);
+	}
+	seconds = (double)sum.busy_ns / 1e9;
 	printf("{\"requests\": %lu, \"seconds\": %.3f, \"per_second\": %.0f, "
 	       "\"bytes_per_second\": %.0f, \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
-	       b->completed, seconds, (double)b->completed / seconds,
-	       (double)(b->completed * o->block) / seconds, latency_us(&b->latency, 0.5),
-	       latency_us(&b->latency, 0.99));
+	       sum.completed, seconds, (double)sum.completed / seconds,
+	       (double)(sum.completed * o->block) / seconds, latency_us(&sum.latency, 0.5),
+	       latency_us(&sum.latency, 0.99));
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
@@ -89,9 +90,12 @@ static const struct link_ops iscsi_ops = {iscsi_submit, iscsi_turn, iscsi_close}
 
 static int log_in(struct iscsi_link *il, const struct iscsi_url *url)
 {
+	static uint32_t opened;
 	struct scsi_readcapacity16 *capacity;
 	struct scsi_task *task;
 
+	/* One initiator with a session for each link: none takes another's place. */
+	iscsi_set_isid_random(il->ctx, (uint32_t)getpid(), opened++);
 	iscsi_set_targetname(il->ctx, url->target);
 	iscsi_set_session_type(il->ctx, ISCSI_SESSION_NORMAL);
 	iscsi_set_header_digest(il->ctx, ISCSI_HEADER_DIGEST_NONE);

@@ -9,13 +9,15 @@
 #include <stdint.h>
 
 #define LOAD_MAX_DEPTH 128
+#define LOAD_MAX_SESSIONS 16
 
 struct load_options {
-	uint64_t span;	  /* bytes of the disk that are used */
-	uint64_t block;	  /* bytes of a request of read and fill */
-	uint64_t depth;	  /* requests outstanding, 1 to LOAD_MAX_DEPTH */
-	uint64_t seconds; /* 0: no bound */
-	uint64_t count;	  /* requests; 0: no bound */
+	uint64_t span;	   /* bytes of the disk that are used */
+	uint64_t block;	   /* bytes of a request of read and fill */
+	uint64_t depth;	   /* requests outstanding in a session, 1 to LOAD_MAX_DEPTH */
+	uint64_t sessions; /* of read and fill, a thread each, 1 to LOAD_MAX_SESSIONS */
+	uint64_t seconds;  /* 0: no bound */
+	uint64_t count;	   /* requests; 0: no bound */
 	uint64_t seed;
 	bool sequential;
 };

@@ -14,6 +14,7 @@ static int usage(void)
 	      "load verify URL JOURNAL  the disk holds what the journal says\n"
 	      "load digest URL          SHA-256 of the whole disk\n"
 	      "load read|fill URL       how many a second; noise, each block unlike any other\n"
+	      "                         (--sessions N: a thread and --depth requests each)\n"
 	      "  --span SIZE  --block SIZE  --depth N  --seconds N  --count N  --seed N  "
 	      "--sequential\n"
 	      "URL: iscsi://HOST:PORT/IQN/LUN  nbd://HOST:PORT/EXPORT  "
@@ -25,12 +26,14 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"span", 1, NULL, 'p'},	  {"block", 1, NULL, 'b'}, {"depth", 1, NULL, 'd'},
-	    {"seconds", 1, NULL, 's'},	  {"count", 1, NULL, 'c'}, {"seed", 1, NULL, 'r'},
-	    {"sequential", 0, NULL, 'q'}, {NULL, 0, NULL, 0}};
-	struct load_options o = {.span = UINT64_MAX, .seed = 1, .block = 4096, .depth = 32};
-	uint64_t *const numbers[] = {['p'] = &o.span,	 ['b'] = &o.block, ['d'] = &o.depth,
-				     ['s'] = &o.seconds, ['c'] = &o.count, ['r'] = &o.seed};
+	    {"span", 1, NULL, 'p'},	  {"block", 1, NULL, 'b'},    {"depth", 1, NULL, 'd'},
+	    {"seconds", 1, NULL, 's'},	  {"count", 1, NULL, 'c'},    {"seed", 1, NULL, 'r'},
+	    {"sequential", 0, NULL, 'q'}, {"sessions", 1, NULL, 'n'}, {NULL, 0, NULL, 0}};
+	struct load_options o = {
+	    .span = UINT64_MAX, .seed = 1, .block = 4096, .depth = 32, .sessions = 1};
+	uint64_t *const numbers[] = {
+	    ['p'] = &o.span,  ['b'] = &o.block, ['d'] = &o.depth,   ['s'] = &o.seconds,
+	    ['c'] = &o.count, ['r'] = &o.seed,	['n'] = &o.sessions};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -41,8 +44,9 @@ int main(int argc, char **argv)
 	}
 	argv += optind;
 	argc -= optind;
-	if (argc < 2 || o.depth < 1 || o.depth > LOAD_MAX_DEPTH || o.block < 4096 ||
-	    o.block % 4096 || o.block > 16 << 20)
+	if (argc < 2 || o.depth < 1 || o.depth > LOAD_MAX_DEPTH || o.sessions < 1 ||
+	    o.sessions > LOAD_MAX_SESSIONS || o.block < 4096 || o.block % 4096 ||
+	    o.block > 16 << 20)
 		return usage();
 	if (argc == 3 && strcmp(argv[0], "write") == 0)
 		return load_write(argv[1], argv[2], &o);
