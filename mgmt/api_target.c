@@ -100,6 +100,24 @@ static int add_lun(struct mg_node *n, json_t *doc, json_t *entry, struct vs_erro
 						     "initiator", initiator));
 }
 
+static int check_redirect(json_t *value, struct vs_error *err)
+{
+	const char *address;
+	json_error_t why;
+	int permanent;
+
+	if (json_is_null(value))
+		return 0;
+	if (json_unpack_ex(value, &why, JSON_STRICT, "{s:s, s?b}", "address", &address, "permanent",
+			   &permanent) != 0)
+		return vs_fail(err, VS_E_INVAL, "bad redirect: %s", why.text);
+	return iscsi_address_ok(address)
+		   ? 0
+		   : vs_fail(err, VS_E_INVAL,
+			     "'%s' is not ADDR:PORT or ADDR:PORT,TAG, IPv6 addresses in brackets",
+			     address);
+}
+
 /* What the body may say beside iqn and volumes, checked as far as the server does not. */
 static int check_part(const char *key, json_t *value, struct vs_error *err)
 {
@@ -126,6 +144,8 @@ static int check_part(const char *key, json_t *value, struct vs_error *err)
 			return vs_fail(err, VS_E_INVAL, "bad %s: %s", key, why.text);
 		return 0;
 	}
+	if (strcmp(key, "redirect") == 0)
+		return check_redirect(value, err);
 	if (strcmp(key, "initiators") != 0)
 		return vs_fail(err, VS_E_INVAL, "bad request body: unknown key '%s'", key);
 	if (!json_is_array(value) || json_array_size(value) > MG_OBJECT_VOLUMES_MAX)

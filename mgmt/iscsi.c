@@ -96,7 +96,10 @@ static int decode(struct mg_node *n, const json_t *doc, struct config *c, struct
 	    .chap_secret = text(doc, "chap", "secret"),
 	    .mutual_user = text(doc, "mutual", "user"),
 	    .mutual_secret = text(doc, "mutual", "secret"),
-	    .read_only = json_is_true(json_object_get(doc, "read_only"))};
+	    .read_only = json_is_true(json_object_get(doc, "read_only")),
+	    .redirect = text(doc, "redirect", "address"),
+	    .redirect_permanent =
+		json_is_true(json_object_get(json_object_get(doc, "redirect"), "permanent"))};
 	return 0;
 }
 
@@ -272,13 +275,13 @@ static int show_doc(struct mg_node *n, const json_t *doc, json_t **out, struct v
 	luns = json_array();
 	for (size_t i = 0; i < c.cfg.nluns; i++)
 		json_array_append_new(luns, lun_json(&c.luns[i], &c.uuids[i]));
-	*out =
-	    json_pack("{s:s, s:s?, s:i, s:b, s:o, s:O, s:b, s:b, s:b, s:o}", "iqn", c.cfg.iqn,
-		      "alias", c.cfg.alias, "portal_group", (int)c.cfg.portal_group, "read_only",
-		      c.cfg.read_only, "luns", luns, "initiators",
-		      json_object_get(doc, "initiators"), "chap", c.cfg.chap_user != NULL, "mutual",
-		      c.cfg.mutual_user != NULL, "open", c.cfg.ninitiators == 0 && !c.cfg.chap_user,
-		      "sessions", mg_iscsi_sessions(n, c.cfg.iqn));
+	*out = json_pack(
+	    "{s:s, s:s?, s:i, s:b, s:o, s:O, s:b, s:b, s:b, s:O?, s:o}", "iqn", c.cfg.iqn, "alias",
+	    c.cfg.alias, "portal_group", (int)c.cfg.portal_group, "read_only", c.cfg.read_only,
+	    "luns", luns, "initiators", json_object_get(doc, "initiators"), "chap",
+	    c.cfg.chap_user != NULL, "mutual", c.cfg.mutual_user != NULL, "open",
+	    c.cfg.ninitiators == 0 && !c.cfg.chap_user, "redirect",
+	    json_object_get(doc, "redirect"), "sessions", mg_iscsi_sessions(n, c.cfg.iqn));
 	config_free(&c);
 	return *out ? 0 : vs_fail(err, VS_E_NOMEM, "out of memory");
 }

@@ -36,6 +36,7 @@ static const struct cli_field show_fields[] = {
     {"open", "open to all", CLI_AS_YES_NO},
     {"chap", "CHAP", CLI_AS_YES_NO},
     {"mutual", "mutual CHAP", CLI_AS_YES_NO},
+    {"redirect.address", "redirected to", CLI_AS_TEXT},
     {0},
 };
 
@@ -130,10 +131,31 @@ static int create(struct cli *c)
 	return done_with(c, cli_call(c, "POST", body, "/v1/targets"), "created");
 }
 
+static int add_redirect(const struct cli *c, json_t *body)
+{
+	const char *address = cli_args_text(&c->args, "redirect");
+	bool permanent = cli_args_has(&c->args, "permanent");
+
+	if (permanent && !address)
+		return cli_usage(c, "--permanent goes with --redirect");
+	if (address && cli_args_has(&c->args, "no-redirect"))
+		return cli_usage(c, "--redirect or --no-redirect, not both");
+	if (address)
+		(void)json_object_set_new(
+		    body, "redirect",
+		    json_pack("{s:s, s:b}", "address", address, "permanent", permanent));
+	if (cli_args_has(&c->args, "no-redirect"))
+		(void)json_object_set_new(body, "redirect", json_null());
+	return 0;
+}
+
 static int set(struct cli *c)
 {
 	json_t *body = json_object();
 	int status = add_access(c, body);
+
+	if (status == 0)
+		status = add_redirect(c, body);
 
 	if (status == 0 && cli_args_has(&c->args, "any-initiator"))
 		(void)json_object_set_new(body, "initiators", json_array());
@@ -278,6 +300,9 @@ const struct cli_command cli_target_commands[] = {
 	 {"any-initiator", CLI_FLAG, NULL, "every initiator may log in", 0},
 	 {"no-chap", CLI_FLAG, NULL, "ask for no secret", 0},
 	 {"no-mutual", CLI_FLAG, NULL, "do not prove itself", 0},
+	 {"redirect", CLI_TEXT, "ADDR:PORT[,TAG]", "send initiators there: the target moved", 0},
+	 {"permanent", CLI_FLAG, NULL, "for good; initiators may remember it", 0},
+	 {"no-redirect", CLI_FLAG, NULL, "serve it here again", 0},
 	 {0},
      },
      set},

@@ -253,6 +253,13 @@ void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
 	}
 }
 
+void iscsi_control_ask_logout(struct iscsi_server *srv, const struct iscsi_target *t)
+{
+	for (struct iscsi_conn *c = srv->conns; c; c = c->ctl_next)
+		if (c->ctl_attached && c->ctl_target == t)
+			iscsi_control_want(c, ISCSI_WANT_LOGOUT);
+}
+
 static void drop_rest(struct vs_timer *timer)
 {
 	struct iscsi_server *srv = timer->arg;

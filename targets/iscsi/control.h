@@ -26,6 +26,7 @@ int iscsi_control_call(struct iscsi_ctl_call *call);
 void iscsi_control_retry_waiting(struct iscsi_server *srv);
 void iscsi_control_add(struct iscsi_conn *c);
 void iscsi_control_close(struct iscsi_conn *c);
+void iscsi_control_ask_logout(struct iscsi_server *srv, const struct iscsi_target *t);
 void iscsi_control_retarget(struct iscsi_server *srv, struct iscsi_target *old,
 			    struct iscsi_target *t);
 /* Nobody comes in any more; who is logged in is asked to go, and made to in the end. */

@@ -5,13 +5,15 @@
 
 #include <sys/epoll.h>
 
+#define LOGIN_PDUS 64 /* the longest that initiators need are of some ten */
+
 static void respond(struct iscsi_conn *c, struct iscsi_msg *m, bool transit, uint8_t nsg,
 		    uint16_t tsih, uint16_t status)
 {
 	iscsi_login_response_encode(m->bhs, &c->login_req, c->login_itt, transit, nsg, tsih,
 				    status);
 	if (status != ISCSI_LOGIN_OK) {
-		m->len = 0;
+		m->len = iscsi_login_moved(status) ? m->len : 0;
 		c->tx.close_after = true;
 	}
 	iscsi_conn_send_msg(c, m);
@@ -65,6 +67,10 @@ enum iscsi_header iscsi_handshake_header(struct iscsi_conn *c, const struct iscs
 
 	if (bhs->opcode != ISCSI_OP_LOGIN_REQUEST) {
 		iscsi_conn_close(c, "sends something else than a login request");
+		return ISCSI_HEADER_CLOSED;
+	}
+	if (++c->login_pdus > LOGIN_PDUS) {
+		iscsi_conn_close(c, "login does not end");
 		return ISCSI_HEADER_CLOSED;
 	}
 	if (bhs->data_len > ISCSI_MSG_DATA - c->text_len) {

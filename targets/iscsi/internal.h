@@ -337,7 +337,8 @@ struct iscsi_conn {
 	bool in_line; /* it waits; the timer says when */
 	struct iscsi_login_verdict verdict; /* that is to be answered then */
 	uint32_t login_itt;
-	char *text; /* ISCSI_MSG_DATA + 1 bytes: text of several PDUs */
+	unsigned login_pdus; /* so far; a login comes to an end */
+	char *text;	     /* ISCSI_MSG_DATA + 1 bytes: text of several PDUs */
 	uint32_t text_len;
 	uint32_t text_ttt; /* of a text answer that goes on; ISCSI_NO_TAG: none */
 	char *answer;	   /* the rest of it */

@@ -113,6 +113,10 @@ static enum iscsi_login_status identify(struct iscsi_login *l, const struct logi
 		return ISCSI_LOGIN_NOT_FOUND;
 	snprintf(l->target, sizeof(l->target), "%s", k->target);
 	status = l->lookup(l->arg, l->initiator, l->target, &l->target_info);
+	if (iscsi_login_moved(status)) { /* the one key that such an answer has */
+		out->len = 0;
+		iscsi_text_add(out, "TargetAddress", "%s", l->target_info.redirect);
+	}
 	if (status != ISCSI_LOGIN_OK)
 		return status;
 	if (l->target_info.alias[0])

@@ -13,6 +13,8 @@
 /* Status class and detail, RFC 7143 11.13.5. */
 enum iscsi_login_status {
 	ISCSI_LOGIN_OK = 0x0000,
+	ISCSI_LOGIN_MOVED_FOR_NOW = 0x0101,
+	ISCSI_LOGIN_MOVED = 0x0102,
 	ISCSI_LOGIN_INITIATOR_ERROR = 0x0200,
 	ISCSI_LOGIN_AUTH_FAILED = 0x0201,
 	ISCSI_LOGIN_FORBIDDEN = 0x0202,
@@ -27,9 +29,15 @@ enum iscsi_login_status {
 	ISCSI_LOGIN_NO_RESOURCES = 0x0302,
 };
 
+static inline bool iscsi_login_moved(unsigned status)
+{
+	return status == ISCSI_LOGIN_MOVED_FOR_NOW || status == ISCSI_LOGIN_MOVED;
+}
+
 /* What the login needs to know of a target. Secrets are copies, wiped with the login. */
 struct iscsi_login_target {
 	char alias[ISCSI_ALIAS_MAX];
+	char redirect[ISCSI_ADDRESS_MAX]; /* where to, when it has moved */
 	bool chap, mutual;
 	char user[ISCSI_NAME_MAX], secret[ISCSI_SECRET_MAX];
 	char mutual_user[ISCSI_NAME_MAX], mutual_secret[ISCSI_SECRET_MAX];

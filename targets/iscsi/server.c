@@ -274,6 +274,8 @@ static bool run_set(struct iscsi_ctl_call *call)
 	if (!old)
 		return true;
 	iscsi_control_retarget(srv, old, t);
+	if (t->cfg.redirect)
+		iscsi_control_ask_logout(srv, t);
 	iscsi_target_drop_lus(srv, old);
 	iscsi_target_put(old);
 	return true;

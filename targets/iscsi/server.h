@@ -18,12 +18,13 @@
 
 #include <stddef.h>
 
-#define ISCSI_NAME_MAX 224   /* iSCSI names with NUL, RFC 7143 4.2.7.1 */
-#define ISCSI_ALIAS_MAX 256  /* with NUL */
-#define ISCSI_LUN_LIMIT 256  /* LUNs 0 to 255 */
-#define ISCSI_LUNS_MAX 1024  /* of one target, those of single initiators included */
-#define ISCSI_SECRET_MIN 12  /* bytes; RFC 7143 12.1.4 wants 96 bits */
-#define ISCSI_SECRET_MAX 128 /* with NUL */
+#define ISCSI_NAME_MAX 224    /* iSCSI names with NUL, RFC 7143 4.2.7.1 */
+#define ISCSI_ALIAS_MAX 256   /* with NUL */
+#define ISCSI_LUN_LIMIT 256   /* LUNs 0 to 255 */
+#define ISCSI_LUNS_MAX 1024   /* of one target, those of single initiators included */
+#define ISCSI_ADDRESS_MAX 280 /* a TargetAddress with NUL */
+#define ISCSI_SECRET_MIN 12   /* bytes; RFC 7143 12.1.4 wants 96 bits */
+#define ISCSI_SECRET_MAX 128  /* with NUL */
 #define ISCSI_LOGOUT_SECONDS 3
 #define ISCSI_NAA_TEXT 24 /* "naa." and 16 hex digits, with NUL and room */
 
@@ -71,6 +72,10 @@ struct iscsi_target_config {
 	const char *chap_user, *chap_secret;	 /* what initiators must prove; NULL: no CHAP */
 	const char *mutual_user, *mutual_secret; /* what the target proves when asked; NULL: none */
 	bool read_only;				 /* all LUNs */
+	/* NULL, or "ADDR:PORT" or "ADDR:PORT,TAG" where initiators find the target now: logins are
+	   sent there, sessions asked to log out. */
+	const char *redirect;
+	bool redirect_permanent;
 };
 
 struct iscsi_session_info {
@@ -120,6 +125,9 @@ size_t iscsi_server_sessions(struct iscsi_server *srv, const char *iqn,
 
 /* The LU's name in VPD page 83h, "naa.3" and 15 hex digits of the volume's UUID. */
 void iscsi_naa_text(const struct vs_uuid *uuid, char out[ISCSI_NAA_TEXT]);
+/* Whether text can be a TargetAddress: a name or IPv4 address, or an IPv6 address in brackets, a
+   port and perhaps a portal group tag (RFC 7143, 13.8). */
+bool iscsi_address_ok(const char *text);
 /* Whether text can be an iSCSI name: iqn. / eui. / naa., lower case letters, digits, ".-:". */
 bool iscsi_name_ok(const char *text);
 

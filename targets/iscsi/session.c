@@ -69,7 +69,8 @@ static void async(struct iscsi_conn *c, enum iscsi_async event, uint16_t p2, uin
 
 void iscsi_session_ask_logout(struct iscsi_conn *c)
 {
-	async(c, ISCSI_ASYNC_LOGOUT, 0, ISCSI_LOGOUT_SECONDS);
+	if (!c->tx.close_after) /* it is on its way */
+		async(c, ISCSI_ASYNC_LOGOUT, 0, ISCSI_LOGOUT_SECONDS);
 }
 
 void iscsi_session_drop(struct iscsi_conn *c)

@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "common/secret.h"
+#include "common/text.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -27,6 +28,30 @@ bool iscsi_name_ok(const char *text)
 	return len > 4;
 }
 
+bool iscsi_address_ok(const char *text)
+{
+	size_t len = *text == '[' ? strcspn(text, "]") : strcspn(text, ":");
+	const char *port = text + len + (*text == '[' && text[len]), *comma;
+	char number[8];
+	uint64_t n;
+
+	if (strlen(text) >= ISCSI_ADDRESS_MAX || len < 1 || *port != ':')
+		return false;
+	for (size_t i = *text == '['; i < len; i++)
+		if (!isalnum((unsigned char)text[i]) &&
+		    !strchr(*text == '[' ? ":." : ".-", text[i]))
+			return false;
+	port++;
+	comma = strchr(port, ',');
+	len = comma ? (size_t)(comma - port) : strlen(port);
+	if (len >= sizeof(number))
+		return false;
+	snprintf(number, sizeof(number), "%.*s", (int)len, port);
+	if (vs_parse_u64(number, UINT16_MAX, &n) < 0 || n == 0)
+		return false;
+	return !comma || (vs_parse_u64(comma + 1, UINT16_MAX, &n) == 0);
+}
+
 static void free_secret(const char *secret)
 {
 	if (secret)
@@ -46,6 +71,7 @@ static void free_config(struct iscsi_target_config *cfg)
 	free((void *)cfg->initiators);
 	free((char *)cfg->iqn);
 	free((char *)cfg->alias);
+	free((char *)cfg->redirect);
 	free((char *)cfg->chap_user);
 	free_secret(cfg->chap_secret);
 	free((char *)cfg->mutual_user);
@@ -81,9 +107,11 @@ static bool copy_config(struct iscsi_target_config *to, const struct iscsi_targe
 					   .initiators = initiators,
 					   .ninitiators = from->ninitiators,
 					   .portal_group = from->portal_group,
-					   .read_only = from->read_only};
+					   .read_only = from->read_only,
+					   .redirect_permanent = from->redirect_permanent};
 	to->iqn = copy(from->iqn, &ok);
 	to->alias = copy(from->alias, &ok);
+	to->redirect = copy(from->redirect, &ok);
 	to->chap_user = copy(from->chap_user, &ok);
 	to->chap_secret = copy(from->chap_secret, &ok);
 	to->mutual_user = copy(from->mutual_user, &ok);
@@ -165,6 +193,11 @@ static int check_config(const struct iscsi_target_config *cfg, struct vs_error *
 			       cfg->iqn ? cfg->iqn : "");
 	if (cfg->alias && strlen(cfg->alias) >= ISCSI_ALIAS_MAX)
 		return vs_fail(err, VS_E_INVAL, "target %s: the alias is too long", cfg->iqn);
+	if (cfg->redirect && !iscsi_address_ok(cfg->redirect))
+		return vs_fail(err, VS_E_INVAL,
+			       "target %s: '%s' is not ADDR:PORT or ADDR:PORT,TAG, IPv6 addresses "
+			       "in brackets",
+			       cfg->iqn, cfg->redirect);
 	if (cfg->ninitiators > INITIATORS_MAX)
 		return vs_fail(err, VS_E_INVAL, "target %s: more than %d initiators", cfg->iqn,
 			       INITIATORS_MAX);
@@ -298,6 +331,9 @@ enum iscsi_login_status iscsi_target_lookup(void *conn, const char *initiator, c
 		status = ISCSI_LOGIN_NOT_FOUND;
 	} else if (!iscsi_target_allows(t, initiator, 0)) {
 		status = ISCSI_LOGIN_FORBIDDEN;
+	} else if (t->cfg.redirect) {
+		put_text(out->redirect, sizeof(out->redirect), t->cfg.redirect);
+		status = t->cfg.redirect_permanent ? ISCSI_LOGIN_MOVED : ISCSI_LOGIN_MOVED_FOR_NOW;
 	} else {
 		out->chap = t->cfg.chap_user != NULL;
 		out->mutual = t->cfg.mutual_user != NULL;

@@ -13,12 +13,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, ".."), HERE]
 
 import tap  # noqa: E402
-from node import Node, Port  # noqa: E402
+from node import Node, Port, until  # noqa: E402
 from iscsi_wire import *  # noqa: E402,F403
 
 MIB = 1 << 20
 IQN = "iqn.2026-11.org.example:disks"
 FRIEND = "iqn.1994-05.org.example:friend"
+FRIENDS = "iqn.2026-11.org.example:friends"
 LOCKED = "iqn.2026-11.org.example:locked"
 SECRET, MUTUAL = "twelve bytes or more", "another twelve bytes"
 node = None
@@ -316,6 +317,27 @@ def test_ipv6_portals_serve():
         s.logout()
 
 
+def test_a_target_that_has_moved_says_where():
+    with ready() as s:
+        for args, status, address in ((("--redirect", "192.0.2.7:3260"), 0x0101, "192.0.2.7:3260"),
+                                      (("--redirect", "[2001:db8::7]:3261,4", "--permanent"), 0x0102,
+                                       "[2001:db8::7]:3261,4")):
+            node.vstore("target", "set", IQN, *args)
+            p = s.receive()
+            assert p.opcode == ASYNC and p.header[36] == 1, p  # please log out
+            with session(initiator=FRIEND) as n:
+                assert n.status == status and n.keys == {"TargetAddress": address}, n.keys
+                assert n.closed()
+        assert node.json("target", "show", IQN)["redirect"] == {"address": address,
+                                                                "permanent": True}
+        s.read(0, 1)  # who does not go is still served
+        node.vstore("target", "set", IQN, "--no-redirect")
+        assert session(initiator=FRIEND).status == 0
+        for bad in ("192.0.2.7", "192.0.2.7:0", "a b:3260", "2001:db8::7:3260", "[::1:3260",
+                    "h:3260,x", "h:70000", ":3260", "h:3260,70000"):
+            assert "IPv6" in node.refused("target", "set", IQN, "--redirect", bad), bad
+
+
 # ---- one connection a session
 
 
@@ -345,6 +367,128 @@ def test_acknowledging_what_was_not_sent_ends_the_session():
     with ready() as s:  # to be behind is no error: an initiator may have to catch up
         s.exp_stat_sn -= 1
         assert s.call(bytes(6)).status == GOOD
+
+
+# ---- what nobody should say
+
+
+def alive():
+    with ready(FRIENDS, initiator=FRIEND) as s:
+        s.read(0, 1)
+        s.logout()
+
+
+def test_a_gap_in_command_numbers_ends_the_session():
+    """One connection, in order: what is missing can never come (RFC 7143, 4.2.2.1)."""
+    with ready() as s:
+        s.send(s.pdu(COMMAND, 0x80, cmd_sn=s.cmd_sn + 1, word20=0, tail=bytes(16)))
+        assert s.closed()
+    with ready() as s:  # immediate ones do not take a number
+        for _ in range(3):
+            assert s.call(bytes(6), immediate=True).status == GOOD
+        assert s.call(bytes(6)).status == GOOD
+    alive()
+
+
+def test_additional_header_segments_are_taken_in_whole():
+    """Extended CDBs, read data lengths and unknown ones: commands are found behind them."""
+    with ready(HeaderDigest="CRC32C") as s:
+        for ahs in (struct.pack(">HBB", 17, 1, 0) + bytes(16), struct.pack(">HBBI", 5, 2, 0, 4096),
+                    b"\xff" * 1020, struct.pack(">HBB", 0, 0x3f, 0), bytes(4)):
+            s.send(s.pdu(COMMAND, 0xc1, word20=4096, tail=read10(0, 8).ljust(16, b"\0"), ahs=ahs))
+            s.itt, s.cmd_sn = s.itt + 1, s.cmd_sn + 1
+            assert len(s.finish(s.itt - 1).data) == 4096
+    alive()
+
+
+def test_text_of_several_pdus():
+    with session(None) as s:
+        text, ttt = b"SendTargets=All\0", NO_TAG
+        for at in range(len(text) - 1):
+            s.send(s.pdu(TEXT, 0x40, text[at:at + 1], immediate=True, word20=ttt))
+            p = s.receive()
+            assert p.opcode == TEXT_RESPONSE and p.flags == 0 and p.ttt != NO_TAG and not p.data, p
+            ttt = p.ttt
+        s.send(s.pdu(TEXT, 0x80, text[-1:], immediate=True, word20=ttt))
+        p = s.receive()
+        assert p.opcode == TEXT_RESPONSE and p.flags == 0x80 and IQN.encode() in p.data, p
+        s.send(s.pdu(TEXT, 0x40, b"SendTa", immediate=True))
+        ttt = s.receive().ttt
+        s.send(s.pdu(TEXT, 0x80, b"", immediate=True, word20=ttt ^ 1))  # another's tag
+        assert s.receive().opcode == REJECT
+        assert IQN.encode() in s.text({"SendTargets": "All"}).data  # and all begins anew
+
+
+def test_text_without_end_is_rejected():
+    with session(None) as s:
+        ttt = NO_TAG
+        for _ in range(20):
+            s.send(s.pdu(TEXT, 0x40, b"X" * 1000, immediate=True, word20=ttt))
+            p = s.receive()
+            if p.opcode == REJECT:
+                break
+            ttt = p.ttt
+        assert p.opcode == REJECT
+        for text in (b"=\0", b"nothing\0", b"no end", b"K" * 100 + b"=1\0",
+                     b"MaxBurstLength=4096\0"):
+            s.send(s.pdu(TEXT, 0x80, text, immediate=True))
+            assert s.receive().opcode == REJECT, text
+        assert s.text({"X-org.example": "1"}).data == b"X-org.example=NotUnderstood\0"
+    alive()
+
+
+def test_answers_to_keys_that_are_out_of_range():
+    rejected = {"MaxBurstLength": "511", "FirstBurstLength": "16777216", "MaxConnections": "0",
+                "DefaultTime2Wait": "3601", "ErrorRecoveryLevel": "3", "InitialR2T": "yes",
+                "ImmediateData": "", "HeaderDigest": "MD5", "MaxOutstandingR2T": "-1",
+                "DataPDUInOrder": "1", "DefaultTime2Retain": "x"}
+    with session(**rejected) as s:
+        assert s.status == 0
+        assert {k: s.keys[k] for k in rejected} == {k: "Reject" for k in rejected}, s.keys
+    with session(**{"X-org.example.key": "1", "TaskReporting": "FastAbort"}) as s:
+        assert s.keys["X-org.example.key"] == s.keys["TaskReporting"] == "NotUnderstood"
+    with session(None, MaxBurstLength="4096", InitialR2T="No") as s:
+        assert s.keys["MaxBurstLength"] == s.keys["InitialR2T"] == "Irrelevant"
+
+
+def test_a_negotiation_that_does_not_end_is_ended():
+    with Login(IQN) as login:
+        login.step({})
+        with_answer = 0
+        try:
+            while with_answer < 1000:
+                login.step({f"X-k{with_answer}": "1"})
+                with_answer += 1
+        except Closed:
+            pass
+        assert with_answer < 100
+    with Login(IQN) as login:  # more keys than an answer holds
+        login.send(login.login_pdu(login.names, 0, 0, False, text=b"".join(
+            f"X-{i}=1\0".encode() for i in range(700))))
+        p = login.receive()
+        assert p.opcode == LOGIN_RESPONSE and p.f36 >> 24 == 2, p
+        assert login.closed()
+    alive()
+
+
+def test_what_stops_in_the_middle_is_waited_for_and_hurts_nobody():
+    """Half-open connections and halves of PDUs stand beside a session that goes on."""
+    held = [Raw(node.listen["iscsi"]) for _ in range(30)]
+    for i, r in enumerate(held):
+        r.send(r.login_pdu({"InitiatorName": INITIATOR, "TargetName": IQN})[:i * 4])
+    for i in range(5):
+        s = ready(FRIENDS, isid=bytes([0x80, 0, 0, 0, 9, i]))
+        s.send(s.pdu(COMMAND, 0xa1, bytes(4096), word20=4096,
+                     tail=write10(0, 8).ljust(16, b"\0"))[:48 + i * 1000])
+        held.append(s)
+    with ready() as s:
+        for i in range(50):
+            s.write(i, bytes([i]) * 512)
+        assert s.read(0, 50) == b"".join(bytes([i]) * 512 for i in range(50))
+    for r in held:
+        r.sock.close()
+    until(lambda: not node.json("target", "sessions", FRIENDS), "sessions stay")
+    alive()
 
 
 # ---- the end
@@ -383,6 +527,7 @@ def main():
         for name in ("a", "b"):
             node.vstore("volume", "create", name, "--size", str(64 * MIB))
         node.vstore("target", "create", IQN, "--volume", "a:0", "--volume", "b:1")
+        node.vstore("target", "create", FRIENDS, "--volume", "b:0")
         files = {}
         for name, secret in (("secret", SECRET), ("mutual", MUTUAL)):
             files[name] = os.path.join(node.state, name)

@@ -495,6 +495,8 @@ def test_targets():
     assert "warning" in opened.stderr and "open to all" in opened.stderr
     assert NODE.json("target", "list")[0]["open"] is True
     usage("target", "set", IQN)
+    usage("target", "set", IQN, "--permanent")
+    usage("target", "set", IQN, "--redirect", "h:3260", "--no-redirect")
     usage("target", "set", IQN, "--chap-user", "u")
     os.chmod(secret, 0o644)
     failed("target", "set", IQN, "--chap-user", "u", "--chap-secret-file", secret, says="secret")
