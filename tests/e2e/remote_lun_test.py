@@ -5,6 +5,7 @@ its array is killed and comes back. The arrays are a second node and tgt."""
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -115,6 +116,20 @@ def test_what_cannot_be_imported_leaves_nothing():
     assert sorted(volumes(node)) == ["one", "three", "two"], volumes(node)
 
 
+def test_an_import_can_be_cancelled():
+    """While the other side takes the connection and says nothing."""
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        url = f"iscsi://127.0.0.1:{mute.getsockname()[1]}/{vs.IQN}/0"
+        answer = node.api("POST", "/v1/imports", {"source": url, "name": "none"})
+        connection = mute.accept()[0]
+        node.vstore("task", "cancel", str(answer[1]["task"]["id"]))
+        assert node.task(answer)["state"] == "cancelled"
+        connection.close()
+    assert "none" not in volumes(node)
+
+
 def test_discover():
     found = {t["target"]: t for t in node.json("discover", f"iscsi://{array.listen['iscsi']}")}
     assert set(found) == {vs.IQN, CHAP_IQN}, found
@@ -205,6 +220,8 @@ def test_a_store_on_a_lun():
         assert result["flushes"] and "the path is back" in far.log_text(), result
         far.start()
         load.verify()
+        array.vstore("volume", "resize", "store", "--size", "3G")
+        vs.until(lambda: far.json("store", "grow")["grown_bytes"] > 900 * MIB, "it does not grow")
     vs.run(vs.VSTORE, "check", url, *secret)
 
 
@@ -233,7 +250,8 @@ with array, node:
         peer = peers.Tgt(folder, SIZE)
         subprocess.run(["cp", "--sparse=never", path("disk.raw"), peer.file], check=True)
         tap.run(test_import_from_a_node, test_import_with_chap, test_import_from_tgt,
-                test_what_cannot_be_imported_leaves_nothing, test_discover, test_export,
+                test_what_cannot_be_imported_leaves_nothing, test_an_import_can_be_cancelled,
+                test_discover, test_export,
                 test_what_cannot_be_exported, test_a_store_on_a_lun, test_an_array_that_stays_away)
     finally:
         if peer:

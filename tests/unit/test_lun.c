@@ -17,6 +17,8 @@
 #define MIB (UINT64_C(1) << 20)
 #define SIZE (64 * MIB)
 #define SECRET "twelve or more"
+#define MUTUAL "the array's own"
+#define BIG 44 /* LUN of a volume larger than its store */
 
 struct scene {
 	char folder[32], path[48];
@@ -38,12 +40,15 @@ static void start_array(struct scene *s, const char *secret)
 {
 	const struct iscsi_portal portal = {.tag = 1, .address = "127.0.0.1", .port = s->port};
 	const struct iscsi_lun_config luns[] = {{.lun = 0, .volume = "v"},
-						{.lun = 1, .volume = "ro", .read_only = true}};
+						{.lun = 1, .volume = "ro", .read_only = true},
+						{.lun = BIG, .volume = "big"}};
 	const struct iscsi_target_config target = {.iqn = IQN,
 						   .luns = luns,
-						   .nluns = 2,
+						   .nluns = 3,
 						   .chap_user = secret ? "joe" : NULL,
-						   .chap_secret = secret};
+						   .chap_secret = secret,
+						   .mutual_user = secret ? "array" : NULL,
+						   .mutual_secret = secret ? MUTUAL : NULL};
 
 	must(s, iscsi_server_start(
 		    &(struct iscsi_server_options){
@@ -65,6 +70,7 @@ static int setup(void **state)
 	const struct bs_open_options open = {.memory = UINT64_C(256) << 20};
 	struct bs_volume_spec v = {.name = "v", .size = SIZE, .sector = 512, .compression = -1};
 	struct bs_volume_spec ro = {.name = "ro", .size = MIB, .sector = 4096, .compression = -1};
+	struct bs_volume_spec big = {.name = "big", .size = 16 * SIZE, .compression = -1};
 	struct scene *s = calloc(1, sizeof(*s));
 	struct bs_device *dev;
 
@@ -76,6 +82,7 @@ static int setup(void **state)
 	must(s, bs_store_open(dev, &open, &s->store, &s->err));
 	must(s, bs_volume_create(s->store, &v, NULL, &s->err));
 	must(s, bs_volume_create(s->store, &ro, NULL, &s->err));
+	must(s, bs_volume_create(s->store, &big, NULL, &s->err));
 	must(s, vs_loop_new(&s->loop, &s->err));
 	start_array(s, NULL);
 	*state = s;
@@ -325,6 +332,46 @@ static void test_refused(void **state)
 	must(s, try_open(s, IQN, 0, &spec));
 }
 
+/* The array has to know a secret, too. */
+static void test_mutual(void **state)
+{
+	struct scene *s = *state;
+	struct bs_lun_spec spec = {.login = {.user = "joe",
+					     .secret = SECRET,
+					     .mutual_user = "array",
+					     .mutual_secret = "what an impostor says"}};
+
+	stop_array(s);
+	start_array(s, SECRET);
+	assert_int_not_equal(try_open(s, IQN, 0, &spec), 0);
+	assert_null(s->lun);
+	spec.login.mutual_secret = MUTUAL;
+	must(s, try_open(s, IQN, 0, &spec));
+}
+
+/* A thin LUN whose array is full says so, and still reads. */
+static void test_full(void **state)
+{
+	struct scene *s = *state;
+	struct bs_lun_spec spec = {.keep = 4 * MIB};
+	uint8_t *data;
+	uint64_t at = 0;
+	int rc = 0;
+
+	must(s, try_open(s, IQN, BIG, &spec));
+	for (; rc == 0 && at < 16 * SIZE; at += 4 * MIB) {
+		data = pattern(4 * MIB, (unsigned)(at / MIB));
+
+		rc = io(s, BS_LUN_WRITE, at, data, 4 * MIB);
+		free(data);
+	}
+	assert_int_equal(rc, VS_E_NOSPC);
+	assert_true(at > SIZE);
+	data = pattern(4096, 0);
+	assert_holds(s, 0, data, 4096);
+	free(data);
+}
+
 /* What is under way when the array goes is held, and done when it is back. */
 static void test_held(void **state)
 {
@@ -524,7 +571,7 @@ int main(void)
 	    TEST(test_zero),	   TEST(test_read_only),     TEST(test_refused),
 	    TEST(test_held),	   TEST(test_gone_too_long), TEST(test_lost_cache),
 	    TEST(test_not_kept),   TEST(test_other_lun),     TEST(test_grows),
-	    TEST(test_device),
+	    TEST(test_mutual),	   TEST(test_full),	     TEST(test_device),
 	};
 
 	alarm(300); /* a bound on waiting, not a verdict on speed */
