@@ -19,7 +19,7 @@ blockstore_SRCS := \
 	blockstore/port_data.c blockstore/port_helper.c blockstore/recount.c blockstore/recount_fix.c blockstore/recount_leaf.c blockstore/recover.c blockstore/replay.c blockstore/resilver.c blockstore/segment_grow.c blockstore/segment.c \
 	blockstore/scrub.c blockstore/scrub_count.c blockstore/scrub_view.c blockstore/scrub_name.c blockstore/scrub_page.c \
 	blockstore/snapshot.c blockstore/store.c blockstore/stock.c blockstore/stored.c blockstore/super_format.c \
-	blockstore/table_format.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
+	blockstore/table_format.c blockstore/temporary.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
 	blockstore/volume.c blockstore/volume_change.c blockstore/warm.c blockstore/work.c
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_device_pace.c tests/unit/test_store.c tests/unit/test_store_copy.c tests/unit/test_store_dedup.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_pool.c tests/unit/test_store_port.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \

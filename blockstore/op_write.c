@@ -3,6 +3,7 @@
 #include "blockstore/map.h"
 #include "blockstore/op_int.h"
 #include "blockstore/plant.h"
+#include "blockstore/port.h"
 
 static unsigned split(const struct bs_iop *op, struct bs_op_part parts[2])
 {
@@ -15,9 +16,17 @@ static unsigned split(const struct bs_iop *op, struct bs_op_part parts[2])
 	return head < n ? 2 : 1;
 }
 
+static bool is_private(const struct bs_vol *v)
+{
+	return (v->ent.flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)) != 0;
+}
+
 bool bs_op_private(const struct bs_iop *op)
 {
-	return (op->vol->ent.flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)) != 0;
+	const struct bs_req *req = op->req;
+
+	return is_private(op->vol) || (op->vol->ent.flags & BS_VOL_TEMPORARY &&
+				       req->op == BS_COPY && is_private(req->source->vol));
 }
 
 /* A block is looked for; what is near it may be wanted next. */

@@ -8,6 +8,7 @@
 #include "blockstore/op.h"
 #include "blockstore/pool_open.h"
 #include "blockstore/replay.h"
+#include "blockstore/temporary.h"
 #include "blockstore/resilver.h"
 
 #include <stdio.h>
@@ -248,6 +249,8 @@ static int recover(struct bs_engine *e, struct bs_call *c)
 	bs_discard_open(e);
 	for (unsigned i = 0; i < 2 && rc == 0; i++) /* both superblocks know the new epoch */
 		rc = bs_checkpoint_run(e, false);
+	if (rc == 0) /* what cannot be deleted now is at the next opening */
+		(void)!bs_temporary_purge(e);
 	return rc ? vs_fail(r->err, rc, "cannot write the checkpoint that ends recovery: %s",
 			    e->why[0] ? e->why : vs_err_text(rc))
 		  : 0;

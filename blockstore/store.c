@@ -359,7 +359,7 @@ static int get_info(struct bs_engine *e, struct bs_call *c)
 		int rc;
 		uint64_t id = v->ent.id;
 
-		if (v->ent.kind == BS_VOL_VOLUME)
+		if (v->ent.kind == BS_VOL_VOLUME && !(v->ent.flags & BS_VOL_TEMPORARY))
 			out->logical_used_bytes += bs_map_count(e, v, &rc) * BS_BLOCK;
 		v = bs_vol_by_id(e, id);
 		if (!v)

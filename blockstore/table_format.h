@@ -138,8 +138,9 @@ struct bs_volent {
 	struct vs_uuid uuid, origin;
 	char name[BS_NAME_MAX]; /* of the volume, or of the snapshot without its volume */
 };
-#define BS_VOL_NO_DEDUP (1u << 4) /* flags: what is written is private */
-#define BS_VOL_THICK (1u << 5)	  /* its size is reserved; what is written is private */
+#define BS_VOL_NO_DEDUP (1u << 4)  /* flags: what is written is private */
+#define BS_VOL_TEMPORARY (1u << 6) /* goes with its handle */
+#define BS_VOL_THICK (1u << 5)	   /* its size is reserved; what is written is private */
 #define BS_VOLENT_SIZE 256u
 #define BS_VOLENTS_PER_PAGE (BS_PAGE / BS_VOLENT_SIZE)
 

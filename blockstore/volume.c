@@ -3,6 +3,7 @@
 
 #include "blockstore/map.h"
 #include "blockstore/port.h"
+#include "blockstore/temporary.h"
 #include "common/log.h"
 #include "common/text.h"
 
@@ -227,7 +228,7 @@ static int do_find(struct bs_engine *e, struct bs_call *c)
 
 	if (a->uuid) {
 		v = bs_vol_by_uuid(e, a->uuid);
-		if (!v)
+		if (!v || v->ent.flags & BS_VOL_TEMPORARY)
 			rc = vs_fail(c->err, VS_E_NOENT, "no volume with this UUID");
 	} else {
 		rc = bs_volume_look(e, a->full, false, &v, c->err);
@@ -266,6 +267,8 @@ static int do_list(struct bs_engine *e, struct bs_call *c)
 
 	while (a->n < a->max && (v = bs_vol_next(e, a->after))) {
 		a->after = v->ent.id;
+		if (v->ent.flags & BS_VOL_TEMPORARY)
+			continue;
 		bs_volume_fill_info(e, v, &a->out[a->n++]);
 	}
 	return 0;
@@ -287,21 +290,16 @@ struct open_args {
 	struct bs_volume *out;
 };
 
-static int do_open(struct bs_engine *e, struct bs_call *c)
+int bs_volume_handle(struct bs_engine *e, struct bs_vol *v, struct bs_store *s,
+		     struct bs_volume **out, struct vs_error *err)
 {
-	struct open_args *a = c->arg;
-	struct bs_vol *v;
-	int rc = bs_volume_look(e, a->full, false, &v, c->err);
-
-	if (rc)
-		return rc;
 	if (!v->public_handle) {
 		struct bs_volume *h = calloc(1, sizeof(*h));
 
 		if (!h)
-			return vs_fail(c->err, VS_E_NOMEM, "out of memory");
+			return vs_fail(err, VS_E_NOMEM, "out of memory");
 		h->engine = e;
-		h->store = a->store;
+		h->store = s;
 		h->vol = v;
 		h->uuid = v->ent.uuid;
 		h->sector = v->ent.sector;
@@ -310,8 +308,17 @@ static int do_open(struct bs_engine *e, struct bs_call *c)
 		v->public_handle = h;
 	}
 	v->handles++;
-	a->out = v->public_handle;
+	*out = v->public_handle;
 	return 0;
+}
+
+static int do_open(struct bs_engine *e, struct bs_call *c)
+{
+	struct open_args *a = c->arg;
+	struct bs_vol *v;
+	int rc = bs_volume_look(e, a->full, false, &v, c->err);
+
+	return rc ? rc : bs_volume_handle(e, v, a->store, &a->out, c->err);
 }
 
 int bs_volume_open(struct bs_store *s, const char *full, struct bs_volume **out,
@@ -327,13 +334,15 @@ int bs_volume_open(struct bs_store *s, const char *full, struct bs_volume **out,
 static int do_close(struct bs_engine *e, struct bs_call *c)
 {
 	struct bs_volume *h = c->arg;
+	struct bs_vol *v = h->vol;
 
-	(void)e;
-	VS_ASSERT(h->vol->handles);
-	if (--h->vol->handles == 0) {
-		h->vol->public_handle = NULL;
-		free(h);
-	}
+	VS_ASSERT(v->handles);
+	if (--v->handles)
+		return 0;
+	v->public_handle = NULL;
+	free(h);
+	if (v->ent.flags & BS_VOL_TEMPORARY && !e->read_only && !e->failed)
+		return bs_temporary_delete(e, v);
 	return 0;
 }
 

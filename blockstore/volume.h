@@ -110,6 +110,14 @@ uint32_t bs_volume_sector(const struct bs_volume *v);
 bool bs_volume_read_only(const struct bs_volume *v);
 const struct vs_uuid *bs_volume_uuid(const struct bs_volume *v);
 
+/*
+ * A volume of zeros without a name that no other call finds or lists. It goes when its handle is
+ * closed, or at the store's next opening. What a copy brings into it from a volume without
+ * deduplication, or a thick one, stays private.
+ */
+int bs_volume_temporary(struct bs_store *s, uint64_t size, struct bs_volume **out,
+			struct vs_error *err) vs_must_check;
+
 /* What differs: runs of blocks. kind ZERO: reads as zeros in b. DATA: one block each, with digest.
  */
 enum bs_diff_kind { BS_DIFF_ZERO, BS_DIFF_DATA };

@@ -3,6 +3,8 @@
 #include "blockstore/io.h"
 #include "common/bytes.h"
 
+#include "tests/unit/files.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -322,6 +324,86 @@ static void test_what_is_refused(void **state)
 	check_all(f);
 }
 
+static size_t listed(struct fixture *f)
+{
+	struct bs_volume_info info[8];
+	struct bs_store_info store;
+	size_t n;
+
+	assert_int_equal(bs_volume_list(f->s, 0, info, VS_ARRAY_LEN(info), &n, NULL), 0);
+	bs_store_info(f->s, &store);
+	assert_int_equal(store.volumes, n);
+	return n;
+}
+
+/* What a temporary volume was given stays as it was, and goes with it. */
+static void test_temporary_volumes(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_volume *t;
+	struct bs_req req;
+	struct vs_error err = {0};
+	uint64_t before = unique(f), logical;
+	struct bs_store_info info;
+
+	bs_store_info(f->s, &info);
+	logical = info.logical_used_bytes;
+	assert_int_equal(bs_volume_temporary(f->s, UINT64_C(1) << 40, &t, &err), 0);
+	assert_int_equal(listed(f), VOLUMES);
+	assert_int_equal(bs_volume_find_uuid(f->s, bs_volume_uuid(t), NULL, NULL), VS_E_NOENT);
+	req = copy_of(f, 0, 64u << 10, 0, UINT64_C(1) << 39, 1u << 20);
+	req.volume = t;
+	assert_int_equal(bs_io_wait(f->port, &req), 0);
+	assert_int_equal(unique(f), before);
+	memcpy(f->want[0] + SIZE / 2, f->want[0] + (64u << 10), 1u << 20);
+	put(f, 0, 64u << 10, 1u << 20);
+	req = copy_of(f, 0, UINT64_C(1) << 39, 0, SIZE / 2, 1u << 20);
+	req.source = t;
+	assert_int_equal(bs_io_wait(f->port, &req), 0);
+	/* private content stays private there */
+	assert_int_equal(bs_store_drain(f->s, NULL), 0);
+	before = unique(f);
+	req = copy_of(f, 1, 64u << 10, 0, 0, 1u << 20);
+	req.volume = t;
+	assert_int_equal(bs_io_wait(f->port, &req), 0);
+	assert_int_equal(unique(f), before + (1u << 20));
+	bs_store_info(f->s, &info);
+	/* of the copies only the one to a, behind what it had */
+	assert_int_equal(info.logical_used_bytes, logical + (1u << 20) - (64u << 10));
+	bs_volume_close(t);
+	assert_int_equal(bs_store_drain(f->s, NULL), 0);
+	assert_int_equal(unique(f), before);
+	check_all(f);
+}
+
+/* The file as a killed daemon leaves it. */
+static void test_a_crash_leaves_no_temporary_volume(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_volume *t;
+	char copy_path[80];
+	struct vs_error err = {0};
+	struct bs_req req;
+	uint64_t before = unique(f);
+
+	assert_int_equal(bs_volume_temporary(f->s, UINT64_C(1) << 40, &t, &err), 0);
+	req = copy_of(f, 1, 64u << 10, 0, 0, 1u << 20);
+	req.volume = t;
+	assert_int_equal(bs_io_wait(f->port, &req), 0);
+	assert_int_equal(bs_io_flush(f->port), 0);
+	assert_int_equal(unique(f), before + (1u << 20));
+	snprintf(copy_path, sizeof(copy_path), "%s.killed", f->path);
+	assert_int_equal(files_copy(f->path, copy_path), 0);
+	bs_volume_close(t);
+	close_store(f);
+	assert_int_equal(rename(copy_path, f->path), 0);
+	open_store(f);
+	assert_int_equal(listed(f), VOLUMES);
+	assert_int_equal(bs_store_drain(f->s, NULL), 0);
+	assert_int_equal(unique(f), before);
+	check_all(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +414,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_any_ranges, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_many_at_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_what_is_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_temporary_volumes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_crash_leaves_no_temporary_volume, setup,
+					    teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
