@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "targets/iscsi/scsi_format.h"
+#include "targets/iscsi/token_format.h"
 
 #define IDENTIFICATION 0xe4 /* CSCD descriptor by a designator of VPD page 83h */
 #define BLOCK_TO_BLOCK 0x02
@@ -154,7 +155,7 @@ static size_t put_descriptor(uint8_t *b, uint16_t type, size_t len)
 
 static size_t put_commands(uint8_t *b)
 {
-	static const uint8_t list[] = {0x83, 1, 0x00, 0x84, 3, 0x00, 0x03, 0x04};
+	static const uint8_t list[] = {0x83, 3, 0x00, 0x10, 0x11, 0x84, 4, 0x00, 0x03, 0x04, 0x07};
 
 	b[4] = sizeof(list);
 	memcpy(b + 5, list, sizeof(list));
@@ -193,13 +194,16 @@ static size_t put_general(uint8_t *b)
 	return put_descriptor(b, 0x8001, 36);
 }
 
-size_t scsi_copy_put_page(uint8_t *b)
+size_t scsi_copy_put_page(uint8_t *b, uint32_t block_length)
 {
 	static size_t (*const parts[])(uint8_t * b) = {
-	    put_commands, put_parameter_data, put_descriptor_types, put_cscd_ids, put_general};
-	size_t len = 0;
+	    put_commands, put_parameter_data,	   put_descriptor_types,
+	    put_cscd_ids, scsi_token_put_features, scsi_token_put_types,
+	    put_general};
+	size_t len;
 
-	memset(b, 0, 512);
+	memset(b, 0, 1024);
+	len = scsi_token_put_limits(b, block_length);
 	for (size_t i = 0; i < VS_ARRAY_LEN(parts); i++)
 		len += parts[i](b + len);
 	return len;

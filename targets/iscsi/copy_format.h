@@ -61,6 +61,6 @@ size_t scsi_copy_put_status(uint8_t *b, const struct scsi_copy_state *s);
 size_t scsi_copy_put_failed(uint8_t *b, const struct scsi_copy_state *s);
 size_t scsi_copy_put_parameters(uint8_t *b);
 /* Of the third-party copy VPD page (SPC-4, 7.8.22), what follows the page's header. */
-size_t scsi_copy_put_page(uint8_t *b);
+size_t scsi_copy_put_page(uint8_t *b, uint32_t block_length);
 
 #endif

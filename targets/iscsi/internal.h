@@ -10,10 +10,10 @@
 #define ISCSI_INTERNAL_H
 
 #include "blockstore/io.h"
-#include "targets/iscsi/copy_format.h"
 #include "targets/iscsi/login.h"
 #include "targets/iscsi/pr.h"
 #include "targets/iscsi/server.h"
+#include "targets/iscsi/token.h"
 #include "targets/iscsi/throttle.h"
 
 #include <pthread.h>
@@ -210,7 +210,8 @@ struct iscsi_task {
 	struct iscsi_piece *filling;	   /* WRITE: what arrives now */
 	struct iscsi_piece own;
 	struct iscsi_out out_status, out_r2t;
-	unsigned outs; /* its items in the queue or the batch */
+	unsigned outs;		      /* its items in the queue or the batch */
+	struct iscsi_token_use token; /* given back at the latest when the task is released */
 };
 
 struct iscsi_msg {
@@ -222,14 +223,16 @@ struct iscsi_msg {
 	bool takes_stat_sn;
 };
 
-/* What RECEIVE COPY RESULTS tells of a copy that is over. */
+/* What RECEIVE COPY RESULTS and RECEIVE ROD TOKEN INFORMATION tell of a copy that is over. */
 struct iscsi_copy_result {
 	bool used;
-	uint8_t list_id;
+	uint8_t action; /* service action of its command */
+	uint32_t list_id;
 	unsigned lun;
+	uint64_t token; /* that it has made; 0: none */
 	struct scsi_copy_state state;
 };
-#define ISCSI_COPY_RESULTS 16
+#define ISCSI_COPY_RESULTS 64
 
 /* ---- connections ---- */
 
@@ -412,6 +415,7 @@ struct iscsi_server {
 	struct iscsi_thread threads[ISCSI_THREADS];
 	unsigned nthreads;
 
+	struct iscsi_tokens *tokens; /* NULL: the store takes no writes */
 	pthread_mutex_t lock; /* over the list of targets and their configurations' references */
 	struct iscsi_target *targets;
 

@@ -70,7 +70,7 @@ void scsi_io_failed(struct iscsi_task *t, const struct bs_req *req)
 	bool write = req->op != BS_READ && req->op != BS_STATUS;
 	bool first = !t->failed;
 
-	if (req->op == BS_COPY) {
+	if (t->copied) {
 		copy_failed(t, req);
 		return;
 	}

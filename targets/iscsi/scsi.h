@@ -99,6 +99,18 @@ void scsi_copy_prepare(struct iscsi_task *t);
 enum scsi_result scsi_copy_run(struct iscsi_task *t);
 void scsi_copy_failed(struct iscsi_task *t); /* its request to the store has; sense is set */
 enum scsi_result scsi_copy_results(struct iscsi_task *t);
+/* Keeps what the task's copy came to; token: that it has made, 0: none. */
+void scsi_copy_keep(struct iscsi_task *t, uint32_t id, uint64_t token);
+/* NULL: nothing is known. by_token: of POPULATE TOKEN, WRITE USING TOKEN. */
+struct iscsi_copy_result *scsi_copy_find(const struct iscsi_task *t, uint32_t id, bool by_token);
+
+/* scsi_token.c */
+void scsi_token_prepare_populate(struct iscsi_task *t);
+enum scsi_result scsi_token_populate(struct iscsi_task *t);
+void scsi_token_prepare_use(struct iscsi_task *t);
+enum scsi_result scsi_token_use(struct iscsi_task *t);
+void scsi_token_failed(struct iscsi_task *t); /* as scsi_copy_failed, which calls it */
+enum scsi_result scsi_token_information(struct iscsi_task *t);
 
 /* scsi_pr.c */
 /* Whether another's reservation keeps a command out that reads or writes. */

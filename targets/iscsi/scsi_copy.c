@@ -121,36 +121,44 @@ static struct iscsi_task *find_running(const struct iscsi_task *t, uint8_t id)
 	return NULL;
 }
 
-static struct iscsi_copy_result *find_result(const struct iscsi_task *t, uint8_t id)
+struct iscsi_copy_result *scsi_copy_find(const struct iscsi_task *t, uint32_t id, bool by_token)
 {
 	struct iscsi_copy_result *r = t->conn->copies;
 
 	for (unsigned i = 0; i < ISCSI_COPY_RESULTS; i++)
-		if (r[i].used && r[i].list_id == id && r[i].lun == t->lun->lun)
+		if (r[i].used && r[i].list_id == id && r[i].lun == t->lun->lun &&
+		    (r[i].action != 0) == by_token)
 			return &r[i];
 	return NULL;
 }
 
-/* Kept until others take its place: the oldest goes. */
-static void keep_result(struct iscsi_task *t, const struct scsi_copy_list *list)
+/* The oldest goes for it. */
+void scsi_copy_keep(struct iscsi_task *t, uint32_t id, uint64_t token)
 {
-	struct iscsi_copy_result *r = find_result(t, list->id);
+	uint8_t action = t->cdb[1] & 0x1f;
+	struct iscsi_copy_result *r = scsi_copy_find(t, id, action != 0);
 	struct scsi_copy_state *s;
 
-	if (list->usage != SCSI_COPY_HOLD && !(t->failed && list->usage == SCSI_COPY_DISCARD))
-		return;
 	if (!r)
 		r = &t->conn->copies[t->conn->next_copy++ % ISCSI_COPY_RESULTS];
-	*r = (struct iscsi_copy_result){.used = true, .list_id = list->id, .lun = t->lun->lun};
+	*r = (struct iscsi_copy_result){
+	    .used = true, .action = action, .list_id = id, .token = token, .lun = t->lun->lun};
 	s = &r->state;
 	s->manager_status = t->failed ? 2 : 1;
-	s->segments = t->step ? (uint16_t)STEP_SEGMENTS(t->step) : 0;
+	if (action == 0 && t->step)
+		s->segments = (uint16_t)STEP_SEGMENTS(t->step);
 	s->bytes = t->copied;
 	s->status = t->status;
 	if (t->failed && t->sense_len) {
 		s->sense_len = t->sense_len;
 		memcpy(s->sense, t->sense + 2, sizeof(s->sense));
 	}
+}
+
+static void keep_result(struct iscsi_task *t, const struct scsi_copy_list *list)
+{
+	if (list->usage == SCSI_COPY_HOLD || (t->failed && list->usage == SCSI_COPY_DISCARD))
+		scsi_copy_keep(t, list->id, 0);
 }
 
 void scsi_copy_prepare(struct iscsi_task *t)
@@ -219,7 +227,9 @@ void scsi_copy_failed(struct iscsi_task *t)
 {
 	struct scsi_copy_list list;
 
-	if (is_copy(t) && scsi_copy_decode(t->own.buf, t->dlen, &list) == 0)
+	if (!is_copy(t))
+		scsi_token_failed(t);
+	else if (scsi_copy_decode(t->own.buf, t->dlen, &list) == 0)
 		keep_result(t, &list);
 }
 
@@ -227,7 +237,7 @@ void scsi_copy_failed(struct iscsi_task *t)
 static bool find_state(const struct iscsi_task *t, struct scsi_copy_state *out)
 {
 	const struct iscsi_task *o = find_running(t, t->cdb[2]);
-	const struct iscsi_copy_result *r = find_result(t, t->cdb[2]);
+	const struct iscsi_copy_result *r = scsi_copy_find(t, t->cdb[2], false);
 
 	if (o)
 		*out = (struct scsi_copy_state){.segments = (uint16_t)STEP_SEGMENTS(o->step),

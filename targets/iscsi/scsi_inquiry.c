@@ -102,8 +102,7 @@ static size_t page_extended(struct iscsi_task *t, uint8_t *b)
 
 static size_t page_copy(struct iscsi_task *t, uint8_t *b)
 {
-	(void)t;
-	return scsi_copy_put_page(b);
+	return scsi_copy_put_page(b, scsi_sector(t));
 }
 
 static size_t page_limits(struct iscsi_task *t, uint8_t *b)
@@ -150,7 +149,7 @@ static const struct {
     {0x80, true, page_serial},
     {0x83, true, page_identification},
     {0x86, false, page_extended},
-    {0x8f, false, page_copy},
+    {0x8f, true, page_copy},
     {0xb0, true, page_limits},
     {0xb1, false, page_characteristics},
     {0xb2, false, page_provisioning},

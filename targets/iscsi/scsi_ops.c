@@ -96,6 +96,13 @@ const struct scsi_op scsi_ops[] = {
 	/* READ CAPACITY(16), GET LBA STATUS */
 	{0x9e, 0x10, IN, SCSI_PR_OK, {0x9e, 0x1f, B8, B4, 0x01, CTL}, NULL, scsi_unit_capacity16},
 	{0x9e, 0x12, IN, 0, {0x9e, 0x1f, B8, B4, 0, CTL}, NULL, scsi_provision_lba_status},
+	/* POPULATE TOKEN, WRITE USING TOKEN, RECEIVE ROD TOKEN INFORMATION */
+	{0x83, 0x10, OUT, SCSI_WHOLE_LIST, {0x83, 0x1f, 0, 0, 0, 0, B4, B4, GRP, CTL},
+	 scsi_token_prepare_populate, scsi_token_populate},
+	{0x83, 0x11, OUT, SCSI_WHOLE_LIST | SCSI_CHANGES,
+	 {0x83, 0x1f, 0, 0, 0, 0, B4, B4, GRP, CTL}, scsi_token_prepare_use, scsi_token_use},
+	{0x84, 0x07, IN, 0, {0x84, 0x1f, B4, 0, 0, 0, 0, B4, 0, CTL}, NULL,
+	 scsi_token_information},
 	/* EXTENDED COPY(LID1); RECEIVE COPY STATUS, OPERATING PARAMETERS, FAILURE DETAILS (LID1) */
 	{0x83, 0x00, OUT, COPY, {0x83, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, B4, 0, CTL}, scsi_copy_prepare,
 	 scsi_copy_run},

@@ -4,6 +4,7 @@
 #include "targets/iscsi/listener.h"
 
 #include "common/bytes.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -57,6 +58,8 @@ static void *io_thread(void *arg)
 	vs_loop_run(t->loop);
 	while (atomic_load(&t->nconns)) /* posts that free the last connections */
 		vs_loop_turn(t->loop, 10);
+	if (t->index == 0)
+		iscsi_tokens_stop(t->srv->tokens);
 	bs_port_close(t->port);
 	t->port = NULL;
 	return NULL;
@@ -80,6 +83,12 @@ static int start_thread(struct iscsi_thread *t, struct vs_error *err)
 	rc = bs_port_open(t->srv->store, t->loop, PORT_DEPTH, &t->port, err);
 	if (rc < 0)
 		return rc;
+	if (t->index == 0 && t->srv->tokens) {
+		rc = iscsi_tokens_start(t->srv->tokens, t->loop, t->port);
+		if (rc < 0)
+			return vs_fail(err, rc, "cannot start an iSCSI thread: %s",
+				       vs_err_text(rc));
+	}
 	t->idle = (struct vs_idle){.idle = iscsi_conn_flush_dirty, .arg = t};
 	vs_loop_add_idle(t->loop, &t->idle);
 	errno = pthread_create(&t->tid, NULL, io_thread, t);
@@ -95,6 +104,8 @@ static void stop_thread(struct iscsi_thread *t)
 		vs_loop_stop(t->loop);
 		pthread_join(t->tid, NULL);
 	} else if (t->port) {
+		if (t->index == 0)
+			iscsi_tokens_stop(t->srv->tokens);
 		bs_port_close(t->port);
 	}
 	vs_loop_free(t->loop);
@@ -118,7 +129,11 @@ static int start(struct iscsi_server *srv, const struct iscsi_server_options *o,
 		 struct vs_error *err)
 {
 	int rc = vs_loop_new(&srv->loop, err);
+	struct vs_error why;
 
+	srv->tokens = iscsi_tokens_new(o->store, &why);
+	if (!srv->tokens) /* all else works without */
+		vs_warn("iscsi: no copies by token: %s", why.text);
 	for (size_t i = 0; i < o->nportals && rc == 0; i++) {
 		srv->portals[i].srv = srv;
 		srv->nportals = i + 1;
@@ -218,6 +233,7 @@ void iscsi_server_stop(struct iscsi_server *srv)
 			iscsi_listener_close(&srv->portals[i]);
 	}
 	vs_loop_free(srv->loop);
+	iscsi_tokens_free(srv->tokens);
 	iscsi_throttle_free(srv->throttle);
 	pthread_mutex_destroy(&srv->lock);
 	free(srv);

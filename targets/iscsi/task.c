@@ -160,6 +160,8 @@ void iscsi_task_release(struct iscsi_task *t)
 	iscsi_task_forget(t);
 	*(t->prev ? &t->prev->next : &c->used_first) = t->next;
 	*(t->next ? &t->next->prev : &c->used_last) = t->prev;
+	if (t->token.index)
+		iscsi_token_put(c->srv->tokens, &t->token, false);
 	iscsi_task_ended_by_tmf(t); /* while the map holds what it points to */
 	if (t->orphan && t->lun)
 		iscsi_lu_orphan_ended(t->lun->lu);

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Copies that the iSCSI target makes itself: EXTENDED COPY(LID1) and RECEIVE COPY RESULTS, from an
-initiator that says anything at all."""
+"""Copies that the iSCSI target makes itself, by EXTENDED COPY(LID1) and by token, for an initiator
+that says anything at all."""
 
+import contextlib
 import os
 import random
 import struct
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, ".."), HERE]
@@ -36,6 +38,16 @@ def ready(target=IQN, luns=(A, B, K4, RO, PRIVATE), **more):
     for lun in luns:
         s.ready(lun)
     return s
+
+
+@contextlib.contextmanager
+def together(s):
+    """What is sent meanwhile goes out as one, so nothing ends in between."""
+    parts, send = [], s.send
+    s.send = parts.append
+    yield
+    s.send = send
+    s.send(b"".join(parts))
 
 
 def noise(length, seed):
@@ -297,13 +309,16 @@ def test_every_truncation_is_refused_and_copies_nothing():
 
 def test_a_copy_that_is_aborted_ends_and_holds_nobody_up():
     with ready() as s, ready(isid=b"\x80\0\0\0\0\2") as other:
-        for i in range(16):
+        for i in range(32):
             s.write(i * 2048, noise(MIB, 100 + i), lun=PRIVATE)
-        data = copy_list(units(PRIVATE), [segment(0, 0, 32768, 1, 65536)] * 16)  # 256 MiB, by bytes
-        itt = s.start(extended_copy(len(data)), data, lun=PRIVATE)
-        running = results(s, 0, lun=PRIVATE)
+        data = copy_list(units(PRIVATE), [segment(0, 0, 65535, 1, 65536)] * 16)  # 512 MiB, by bytes
+        with together(s):
+            itt = s.start(extended_copy(len(data)), data, lun=PRIVATE)
+            status = s.start(struct.pack(">BBB7xIBB", 0x84, 0, 1, 12, 0, 0), length=12, lun=PRIVATE)
+            again = s.start(extended_copy(len(data)), data, lun=PRIVATE)
+        running = s.finish(status)
         assert running.status == GOOD and running.data[4] == 0, running
-        refused(xcopy(s, data, lun=PRIVATE), ILLEGAL, 0x0016)
+        refused(s.finish(again), ILLEGAL, 0x0016)
         assert other.read(0, 8, lun=PRIVATE) == s.read(0, 8, lun=PRIVATE)
         tag = s.task_request(ABORT_TASK, lun=PRIVATE, ref_itt=itt)
         p = s.receive()
@@ -327,7 +342,7 @@ def test_results_are_kept_as_the_initiator_wants():
         assert status_of(s, 35) == (2, 0, 0)
         failed = results(s, 4, 35).data
         assert failed[56] == CHECK_CONDITION and failed[62] == ABORTED and len(failed) == 78
-        for i in range(40, 56):  # sixteen are kept
+        for i in range(40, 104):  # 64 are kept
             copied(s, copy_list(units(A, B), data, i))
         refused(results(s, 0, 33), ILLEGAL, CDB)
         assert status_of(s, 40)[0] == 1
@@ -350,8 +365,235 @@ def test_inquiry_says_what_can_be_copied():
             at += 4 + length
             assert at % 4 == 0
         assert at == len(page) and list(parts) == sorted(parts)
+        ranges, longest, usual, most, best = struct.unpack(">HIIQQ", parts[0][6:32])
+        assert (ranges, longest, usual, most * 512, best * 512) == (16, 600, 60, 1 << 30, 1 << 28)
+        assert parts[0x0001][0] == 11 and b"\x83\3\0\x10\x11" in parts[0x0001]
+        assert parts[0x0108][4:8] == b"\0\x80\0\0" and parts[0x0108][68:72] == b"\xff\xff\0\1"
         assert parts[0x0008][:3] == b"\x02\x02\xe4" and parts[0x000c][:4] == b"\0\2\xff\xff"
         assert struct.unpack(">HHI", parts[0x0004][4:12]) == (8, 16, 704)
+
+
+# ---- tokens
+
+UNKNOWN, REVOKED, EXPIRED, DELETED = 0x2304, 0x2306, 0x2307, 0x2309
+ZEROS = struct.pack(">IHH", 0xffff0001, 0, 504) + bytes(504)
+
+
+def ranges(*pairs):
+    out = b"".join(struct.pack(">QI4x", lba, blocks) for lba, blocks in pairs)
+    return struct.pack(">H", len(out)) + out
+
+
+def populate_list(*pairs, timeout=0, flags=0, rod_type=0, length=None):
+    tail = ranges(*pairs)
+    n = 12 + len(tail) if length is None else length
+    return struct.pack(">HBBII2x", n, flags, 0, timeout, rod_type) + tail
+
+
+def use_list(token, *pairs, offset=0, flags=0, length=None):
+    tail = ranges(*pairs)
+    n = 532 + len(tail) if length is None else length
+    return struct.pack(">HB5xQ512s6x", n, flags, offset, token) + tail
+
+
+def token_command(s, action, data, lun, list_id, length=None):
+    length = len(data) if length is None else length
+    return s.call(struct.pack(">BB4xIIBB", 0x83, action, list_id, length, 0, 0), data, lun=lun)
+
+
+def information(s, list_id, lun, length=1024):
+    return s.call(struct.pack(">BBI4xIBB", 0x84, 7, list_id, length, 0, 0), length=length, lun=lun)
+
+
+def populate(s, *pairs, lun=A, list_id=1, **more):
+    """The token of the ranges."""
+    r = token_command(s, 0x10, populate_list(*pairs, **more), lun, list_id)
+    assert r.status == GOOD, r
+    d = information(s, list_id, lun).data
+    assert struct.unpack(">I", d[:4])[0] == len(d) - 4 == 546 and d[4:6] == b"\x10\1"
+    assert d[15] == 0xf1 and struct.unpack(">Q", d[16:24])[0] == sum(n for _, n in pairs)
+    assert d[32:38] == struct.pack(">IH", 514, 0)
+    token = d[38:]
+    assert token[:8] == struct.pack(">IHH", 0x00800000, 0, 504)
+    return token
+
+
+def use(s, token, *pairs, lun=B, list_id=2, **more):
+    return token_command(s, 0x11, use_list(token, *pairs, **more), lun, list_id)
+
+
+def used_token(s, token, *pairs, lun=B, list_id=2, **more):
+    r = use(s, token, *pairs, lun=lun, list_id=list_id, **more)
+    assert r.status == GOOD, r
+    d = information(s, list_id, lun).data
+    assert len(d) == 36 and d[4:6] == b"\x11\1" and d[32:] == bytes(4)
+    assert struct.unpack(">Q", d[16:24])[0] == sum(n for _, n in pairs)
+
+
+def test_a_token_shares_what_the_source_held():
+    data = noise(2 * MIB, 20)
+    with ready() as s:
+        s.write(0, data[:MIB])
+        s.write(2048, data[MIB:])
+        before = used(s)
+        token = populate(s, (0, 4096))
+        used_token(s, token, (8192, 4096))
+        assert used(s) == before
+        assert s.read(8192, 2048, lun=B) + s.read(10240, 2048, lun=B) == data
+
+
+def test_a_token_holds_what_was_there_whoever_writes():
+    data, other = noise(MIB, 21), noise(MIB, 22)
+    with ready() as s, ready(isid=b"\x80\0\0\0\0\2") as writer:
+        s.write(0, data)
+        token = populate(s, (0, 2048))
+        writer.write(0, other[:MIB // 2])
+        writer.good(struct.pack(">BBQIBB", 0x93, 1, 1024, 1024, 0, 0))  # WRITE SAME, no data
+        used_token(s, token, (0, 2048))
+        assert s.read(0, 2048, lun=B) == data
+        assert s.read(0, 2048) == other[:MIB // 2] + bytes(MIB // 2)
+        used_token(writer, token, (0, 2048), lun=A)  # and back to where it came from
+        assert s.read(0, 2048) == data
+
+
+def test_ranges_of_tokens_are_taken_as_one():
+    data = noise(MIB, 23)
+    with ready() as s:
+        s.write(0, data)
+        token = populate(s, (3, 100), (1000, 7), (512, 0), (200, 33))
+        want = b"".join(data[a * 512:(a + n) * 512] for a, n in ((3, 100), (1000, 7), (200, 33)))
+        used_token(s, token, (50, 90), (1000, 50))
+        assert s.read(50, 90, lun=B) + s.read(1000, 50, lun=B) == want
+        used_token(s, token, (5000, 20), offset=95)
+        assert s.read(5000, 20, lun=B) == want[95 * 512:115 * 512]
+        for offset, n in ((140, 1), (0, 141), (2**64 - 1, 1), (2**56, 1)):
+            refused(use(s, token, (0, n), offset=offset), ILLEGAL, FIELD)
+        used_token(s, populate(s, (0, 64)), (2, 8), lun=K4)
+        assert s.read(2, 8, 4096, lun=K4) == data[:32768]
+
+
+def test_a_token_of_private_content():
+    data = noise(MIB, 24)
+    with ready() as s:
+        s.write(0, data, lun=PRIVATE)
+        token = populate(s, (0, 2048), lun=PRIVATE)
+        s.write(0, bytes(MIB), lun=PRIVATE)
+        used_token(s, token, (30000, 2048))
+        assert s.read(30000, 2048, lun=B) == data
+
+
+def test_the_token_of_zeros():
+    with ready() as s:
+        s.write(0, noise(65536, 25), lun=B)
+        used_token(s, ZEROS, (1, 63), (64, 32))
+        got = s.read(0, 128, lun=B)
+        assert got[512:49152] == bytes(48640) and any(got[:512]) and any(got[49152:])
+
+
+def test_tokens_that_are_not():
+    with ready() as s:
+        token = populate(s, (0, 64), timeout=1)
+        for i in (*range(8, 16), 24, 63, 99, 256, 287, 511):
+            forged = bytearray(token)
+            forged[i] ^= 1
+            refused(use(s, bytes(forged), (0, 8)), ILLEGAL, UNKNOWN)
+        refused(use(s, struct.pack(">IHH", 0x00800000, 0, 504) + bytes(504), (0, 8)), ILLEGAL,
+                UNKNOWN)
+        refused(use(s, struct.pack(">IHH", 0x00010000, 0, 504) + bytes(504), (0, 8)), ILLEGAL,
+                0x2301)
+        refused(use(s, token[:6] + b"\1\0" + token[8:], (0, 8)), ILLEGAL, 0x230a)
+        used_token(s, token, (0, 8))
+        time.sleep(1.2)  # its timeout is one second
+        refused(use(s, token, (0, 8)), ILLEGAL, EXPIRED)
+        assert len(information(s, 1, A).data) == 36  # nothing is handed out any more
+        token = populate(s, (0, 64))
+        used_token(s, token, (0, 8), flags=2)  # DEL_TKN
+        refused(use(s, token, (0, 8)), ILLEGAL, DELETED)
+
+
+def test_a_token_is_for_those_who_see_its_unit():
+    with ready(OTHERS, (0,)) as other, ready() as s:
+        token = populate(s, (0, 64))
+        refused(use(other, token, (0, 64), lun=0), ILLEGAL, REVOKED)
+        refused(use(s, populate(other, (0, 64), lun=0), (0, 64)), ILLEGAL, REVOKED)
+        refused(use(s, token, (0, 64), lun=RO), PROTECT, 0x2700)
+        with ready(initiator="iqn.1994-05.org.example:cluster") as second:
+            used_token(second, token, (0, 64))
+
+
+def test_tokens_are_bounded_and_their_space_comes_back():
+    data = noise(MIB, 26)
+    with ready(initiator="iqn.1994-05.org.example:many") as s:
+        s.write(0, data)
+        before = used(s)
+        tokens = [populate(s, (0, 2048), timeout=600) for _ in range(64)]
+        refused(token_command(s, 0x10, populate_list((0, 8)), A, 9), ILLEGAL, 0x550d)
+        s.write(0, bytes(MIB))
+        for token in tokens[:-1]:
+            used_token(s, token, (0, 8), flags=2)
+        used_token(s, tokens[-1], (4096, 2048), flags=2)
+        assert s.read(4096, 2048, lun=B) == data
+        s.write(4096, bytes(MIB), lun=B)
+        for _ in range(200):
+            if used(s) <= before - MIB:
+                return
+            time.sleep(0.1)
+        raise AssertionError("what tokens held stays")
+
+
+def test_token_lists_that_are_wrong():
+    with ready() as s:
+        token = populate(s, (0, 64))
+        for data, asc in (
+                (populate_list((0, 8), (4, 8)), FIELD),
+                (populate_list((0, 0)), FIELD),
+                (populate_list((0, 8), timeout=601), FIELD),
+                (populate_list((0, 8), flags=2, rod_type=0x00010000), FIELD),
+                (populate_list((0, 8), length=29), FIELD),
+                (populate_list(), FIELD),
+                (populate_list((SIZE // 512 - 1, 2)), 0x2100),
+                (populate_list((2**64 - 1, 2)), 0x2100),
+                (populate_list(*((i * 8, 8) for i in range(17))), LENGTH)):
+            refused(token_command(s, 0x10, data, A, 5), ILLEGAL, asc)
+        refused(use(s, token, (0, 8), (7, 8)), ILLEGAL, FIELD)
+        refused(use(s, token, (SIZE // 512 - 1, 2)), ILLEGAL, 0x2100)
+        refused(use(s, token, (0, 8), length=540), ILLEGAL, FIELD)
+        for action, whole in ((0x10, populate_list((0, 8), (16, 8))),
+                              (0x11, use_list(token, (0, 8), (16, 8)))):
+            for n in range(1, len(whole)):
+                r = token_command(s, action, whole[:n], B, 6)
+                refused(r, ILLEGAL, LENGTH)
+            assert token_command(s, action, b"", B, 6).status == GOOD
+        refused(information(s, 6, B), ILLEGAL, CDB)
+
+
+def test_an_aborted_token_is_none():
+    with ready() as s:
+        for i in range(32):
+            s.write(i * 2048, noise(MIB, 200 + i), lun=PRIVATE)
+        data = populate_list((0, 65536))
+        with together(s):
+            itt = s.start(struct.pack(">BB4xIIBB", 0x83, 0x10, 7, len(data), 0, 0), data,
+                          lun=PRIVATE)
+            status = s.start(struct.pack(">BBI4xIBB", 0x84, 7, 7, 36, 0, 0), length=36, lun=PRIVATE)
+            tag = s.task_request(ABORT_TASK, lun=PRIVATE, ref_itt=itt)
+        running = s.finish(status)
+        assert running.status == GOOD and running.data[5] == 0x11, running
+        p = s.receive()
+        assert p.opcode == TASK_RESPONSE and p.itt == tag and p.header[2] == 0, p
+        refused(information(s, 7, PRIVATE), ILLEGAL, CDB)
+
+
+def test_a_killed_daemon_leaves_nothing_of_tokens():
+    before = len(node.json("volume", "list"))
+    with ready() as s:
+        s.write(0, noise(MIB, 27))
+        token = populate(s, (0, 2048), timeout=600)
+        node.kill()
+    node.start()
+    assert len(node.json("volume", "list")) == before
+    with ready() as s:
+        refused(use(s, token, (0, 8)), ILLEGAL, UNKNOWN)
 
 
 def main():

@@ -8,6 +8,7 @@
 #include "targets/iscsi/crc32c.h"
 #include "targets/iscsi/login.h"
 #include "targets/iscsi/scsi_format.h"
+#include "targets/iscsi/token_format.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,21 @@ static void fuzz_scsi(const uint8_t *data, size_t size)
 	VS_ASSERT(iscsi_crc32c(0, data, size) == iscsi_crc32c_table(0, data, size));
 }
 
+static void fuzz_token(const uint8_t *data, size_t size)
+{
+	struct scsi_token_list list;
+	enum scsi_token_kind kind;
+	uint64_t id;
+
+	if (scsi_token_decode_populate(data, size, &list) == 0)
+		VS_ASSERT(list.nranges && list.nranges <= SCSI_TOKEN_RANGES);
+	if (scsi_token_decode_use(data, size, &list))
+		return;
+	VS_ASSERT(list.nranges && list.nranges <= SCSI_TOKEN_RANGES);
+	VS_ASSERT(list.token + SCSI_TOKEN_LEN <= data + size);
+	(void)scsi_token_look(list.token, &kind, &id);
+}
+
 static void fuzz_copy(const uint8_t *data, size_t size)
 {
 	struct scsi_copy_segment segment;
@@ -132,7 +148,7 @@ static void fuzz_copy(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const targets[])(const uint8_t *data, size_t size) = {
-	    fuzz_login, fuzz_pdu, fuzz_values, fuzz_scsi, fuzz_copy};
+	    fuzz_login, fuzz_pdu, fuzz_values, fuzz_scsi, fuzz_copy, fuzz_token};
 
 	if (size)
 		targets[data[0] % VS_ARRAY_LEN(targets)](data + 1, size - 1);
