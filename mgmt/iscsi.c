@@ -5,6 +5,7 @@
 #include "common/bytes.h"
 #include "common/text.h"
 #include "mgmt/volume.h"
+#include "targets/iscsi/isns.h"
 #include "targets/iscsi/server.h"
 
 #include <stdio.h>
@@ -15,6 +16,7 @@
 
 struct mg_iscsi {
 	struct iscsi_server *server; /* NULL: off */
+	struct iscsi_isns *isns;     /* NULL: off */
 };
 
 /* A document turned into what the server takes; strings point into the document and names. */
@@ -150,6 +152,32 @@ static void login_failed(void *arg, const struct iscsi_login_failure *f)
 		 f->reason, f->failures);
 }
 
+static void isns_event(void *arg, bool well, const char *message)
+{
+	struct mg_node *n = arg;
+
+	mg_event(n->events, well ? MG_INFO : MG_WARNING, well ? "isns.registered" : "isns.failed",
+		 n->options->isns.at[0].text, "%s", message);
+}
+
+static int start_isns(struct mg_node *n, struct mg_iscsi *s, struct vs_error *err)
+{
+	const struct mg_listens *l = &n->options->isns;
+	struct iscsi_isns_options o = {.server = s->server,
+				       .address = l->at[0].addr,
+				       .address_len = l->at[0].addr_len,
+				       .event = isns_event,
+				       .event_arg = n};
+
+	return l->n ? iscsi_isns_start(&o, &s->isns, err) : 0;
+}
+
+static void targets_changed(struct mg_node *n)
+{
+	if (n->iscsi->isns)
+		iscsi_isns_changed(n->iscsi->isns);
+}
+
 int mg_iscsi_open(struct mg_node *n, struct mg_iscsi **out, struct vs_error *err)
 {
 	const struct mg_listens *l = &n->options->iscsi;
@@ -173,6 +201,8 @@ int mg_iscsi_open(struct mg_node *n, struct mg_iscsi **out, struct vs_error *err
 	rc = iscsi_server_start(&o, &s->server, err);
 	if (rc == 0)
 		rc = serve_all(n, s, err);
+	if (rc == 0)
+		rc = start_isns(n, s, err);
 	if (rc != 0) {
 		mg_iscsi_close(s);
 		*out = NULL;
@@ -184,6 +214,7 @@ void mg_iscsi_close(struct mg_iscsi *s)
 {
 	if (!s)
 		return;
+	iscsi_isns_stop(s->isns);
 	if (s->server)
 		iscsi_server_stop(s->server);
 	free(s);
@@ -208,6 +239,7 @@ int mg_iscsi_create(struct mg_node *n, const json_t *doc, struct vs_error *err)
 			mg_event(n->events, MG_WARNING, "target.failed", c.cfg.iqn,
 				 "a refused target could not be taken back");
 	}
+	targets_changed(n);
 	config_free(&c);
 	return rc;
 }
@@ -233,6 +265,7 @@ int mg_iscsi_update(struct mg_node *n, const json_t *doc, struct vs_error *err)
 			mg_event(n->events, MG_ERROR, "target.failed", c.cfg.iqn,
 				 "a change that could not be kept could not be taken back");
 	}
+	targets_changed(n);
 	config_free(&c);
 	json_decref(old);
 	return rc;
@@ -247,6 +280,7 @@ int mg_iscsi_delete(struct mg_node *n, const char *iqn, struct vs_error *err)
 		if (rc == VS_E_NOENT)
 			rc = 0; /* it was not served for want of a volume */
 	}
+	targets_changed(n);
 	return rc;
 }
 

@@ -29,6 +29,7 @@ const char mg_options_help[] =
     "      --store-hold SECONDS    how long the store waits for a LUN that is away [60]\n"
     "      --memory SIZE           limit for caches, tables and index [25% of RAM]\n"
     "      --iscsi [TAG@]ADDR:PORT listen for iSCSI, \"off\" for none [127.0.0.1:3260]\n"
+    "      --isns ADDR:PORT        register iSCSI targets with this iSNS server [off]\n"
     "      --nbd ADDR:PORT         listen for NBD, \"off\" for none [off]\n"
     "      --discard on|off        give what is free back to the devices [on]\n"
     "      --log-level LEVEL       error, warning, info or debug [info]\n"
@@ -98,6 +99,8 @@ static int set_listen(struct mg_listens *l, const char *key, const char *value,
 	int rc;
 
 	l->given = true;
+	if (strcmp(key, "isns") == 0)
+		l->n = 0;
 	if (strcmp(value, "off") == 0) {
 		l->n = 0;
 		return 0;
@@ -168,6 +171,8 @@ int mg_options_set(struct mg_options *o, const char *key, const char *value, str
 		return set_memory(o, value, err);
 	if (strcmp(key, "iscsi") == 0)
 		return set_listen(&o->iscsi, key, value, err);
+	if (strcmp(key, "isns") == 0)
+		return set_listen(&o->isns, key, value, err);
 	if (strcmp(key, "nbd") == 0)
 		return set_listen(&o->nbd, key, value, err);
 	if (strcmp(key, "discard") == 0) {
@@ -265,6 +270,8 @@ static void merge(struct mg_options *o, const struct mg_options *cli)
 		o->memory = cli->memory;
 	if (cli->iscsi.given)
 		o->iscsi = cli->iscsi;
+	if (cli->isns.given)
+		o->isns = cli->isns;
 	if (cli->nbd.given)
 		o->nbd = cli->nbd;
 	if (cli->discard)
@@ -281,6 +288,7 @@ static const struct option longopts[] = {
     {"store-hold", required_argument, NULL, 'o'},
     {"memory", required_argument, NULL, 'o'},
     {"iscsi", required_argument, NULL, 'o'},
+    {"isns", required_argument, NULL, 'o'},
     {"nbd", required_argument, NULL, 'o'},
     {"discard", required_argument, NULL, 'o'},
     {"log-level", required_argument, NULL, 'o'},

@@ -1,5 +1,5 @@
 iscsi_SRCS := $(addprefix targets/iscsi/, \
-	chap.c conn.c control.c copy_format.c crc32c.c data.c flow.c handshake.c listener.c login.c lu.c negotiate.c \
+	chap.c conn.c control.c copy_format.c crc32c.c data.c flow.c handshake.c isns.c isns_format.c listener.c login.c lu.c negotiate.c \
 	pdu_format.c pr.c rx.c scsi.c scsi_block.c scsi_copy.c scsi_format.c scsi_inquiry.c scsi_mode.c scsi_ops.c scsi_pr.c \
 	scsi_provision.c scsi_report.c scsi_token.c scsi_unit.c server.c session.c target.c task.c text.c \
 	text_format.c throttle.c tmf.c token.c token_format.c tx.c)

@@ -6,6 +6,7 @@
 #include "common/bytes.h"
 #include "targets/iscsi/copy_format.h"
 #include "targets/iscsi/crc32c.h"
+#include "targets/iscsi/isns_format.h"
 #include "targets/iscsi/login.h"
 #include "targets/iscsi/scsi_format.h"
 #include "targets/iscsi/token_format.h"
@@ -72,7 +73,12 @@ static void fuzz_pdu(const uint8_t *data, size_t size)
 	struct iscsi_task_request task;
 	struct iscsi_data_out d;
 	struct iscsi_bhs b;
+	struct isns_response response;
+	struct isns_header header;
 
+	if (size >= ISNS_HEADER && isns_header_decode(data, &header) == 0)
+		VS_ASSERT(header.length <= ISNS_PDU_MAX);
+	(void)!isns_response_decode(data, size, &response);
 	if (size < ISCSI_BHS_LEN)
 		return;
 	iscsi_bhs_decode(data, &b);
