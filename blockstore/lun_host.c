@@ -2,6 +2,7 @@
 
 #include "common/secret.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,12 +64,32 @@ const char *lun_host_address(const struct bs_lun *l, char buf[BS_LUN_ADDR_TEXT])
 	const struct sockaddr_storage *a = &l->addr[l->next_addr % l->naddrs];
 	char host[NI_MAXHOST];
 
+	if (l->moved[0])
+		return l->moved;
 	if (getnameinfo((const struct sockaddr *)a, sizeof(*a), host, sizeof(host), NULL, 0,
 			NI_NUMERICHOST) != 0)
 		return bs_lun_url_portal(&l->url, buf);
 	(void)snprintf(buf, BS_LUN_ADDR_TEXT, a->ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
 		       l->url.port);
 	return buf;
+}
+
+bool lun_host_moved(struct iscsi_context *ctx, char out[BS_LUN_ADDR_TEXT])
+{
+	const char *said = iscsi_get_target_address(ctx);
+	char text[BS_LUN_ADDR_TEXT + 16];
+	struct bs_lun_url url;
+	uint8_t addr[16];
+
+	if (!said || strlen(said) >= BS_LUN_ADDR_TEXT)
+		return false;
+	(void)snprintf(text, sizeof(text), "%s%s", BS_LUN_SCHEME, said);
+	text[strcspn(text, ",")] = '\0'; /* the portal group's tag */
+	if (bs_lun_url_parse_portal(text, &url, NULL) != 0 ||
+	    (inet_pton(AF_INET, url.host, addr) != 1 && inet_pton(AF_INET6, url.host, addr) != 1))
+		return false;
+	(void)bs_lun_url_portal(&url, out);
+	return true;
 }
 
 static int resolve(struct bs_lun *l, struct vs_error *err)

@@ -73,6 +73,8 @@ struct bs_lun {
 	char initiator[BS_LUN_NAME_MAX + 1];
 	struct sockaddr_storage addr[LUN_ADDRS];
 	unsigned naddrs, next_addr;
+	char moved[BS_LUN_ADDR_TEXT]; /* where the target sent this attempt; "": nowhere */
+	unsigned moves;
 
 	/* path */
 	struct iscsi_context *ctx;
@@ -82,12 +84,13 @@ struct bs_lun {
 	enum lun_state state;
 	bool inside; /* of iscsi_service */
 	bool broken; /* the path goes down when libiscsi is left */
+	bool moving; /* ... and is tried at `moved` at once */
 	bool dropping;
 	bool opened;  /* was up before: reconnects by itself */
 	bool expired; /* down for longer than hold_ns */
 	bool steady;  /* a command has ended well since the path came up */
 	bool logged_out;
-	bool kicked;  /* the timer is due for what was submitted */
+	bool kicked; /* the timer is due for what was submitted */
 	uint64_t down_ns, retry_ns, attempt_ns, alive_ns, asked_ns;
 	unsigned attempts;   /* since it went down */
 	struct vs_error why; /* why the last attempt or the path failed */
@@ -141,6 +144,8 @@ const char *lun_host_address(const struct bs_lun *l, char buf[BS_LUN_ADDR_TEXT])
 void lun_host_initiator(char name[BS_LUN_NAME_MAX + 1]);
 /* What libiscsi found last, in words. */
 const char *lun_cause(struct iscsi_context *ctx);
+/* Where a login was sent on to, if that is a numeric address: RFC 7143 section 13.8. */
+bool lun_host_moved(struct iscsi_context *ctx, char out[BS_LUN_ADDR_TEXT]);
 int lun_login_cause(struct iscsi_context *ctx,
 		    const char **text); /* the VS_E_* of a failed login */
 

@@ -14,6 +14,7 @@
 #define ASK_NS (5 * LUN_SECOND)	     /* between looks at the capacity, which also show life */
 #define BACKOFF_NS (LUN_SECOND / 10) /* doubled by each attempt */
 #define BACKOFF_MAX_NS (5 * LUN_SECOND)
+#define MOVES 4u /* redirections of one attempt */
 #define TICK_NS (LUN_SECOND / 4)
 
 int lun_number(const struct bs_lun *l)
@@ -52,6 +53,19 @@ static void forget_secrets(struct iscsi_context *ctx)
 	iscsi_set_target_username_pwd(ctx, "-", "-");
 }
 
+static void follow(struct bs_lun *l)
+{
+	if (l->moves == MOVES)
+		lun_session_fail(l, VS_E_IO, "the target has moved too often");
+	else if (!lun_host_moved(l->ctx, l->moved))
+		lun_session_fail(l, VS_E_NOTSUP,
+				 "the target has moved to '%s', which is no address",
+				 iscsi_get_target_address(l->ctx));
+	else
+		lun_session_fail(l, VS_E_IO, "the target has moved to %s", l->moved);
+	l->moving = l->why.code == VS_E_IO && l->moves++ < MOVES;
+}
+
 static void logged_in(struct iscsi_context *ctx, int status, void *data, void *arg)
 {
 	struct bs_lun *l = arg;
@@ -59,6 +73,10 @@ static void logged_in(struct iscsi_context *ctx, int status, void *data, void *a
 	(void)ctx, (void)data;
 	if (l->dropping)
 		return;
+	if (status == SCSI_STATUS_REDIRECT) {
+		follow(l);
+		return;
+	}
 	if (status != SCSI_STATUS_GOOD) {
 		login_failed(l);
 		return;
@@ -136,14 +154,22 @@ static int begin(struct bs_lun *l)
 	return iscsi_connect_async(l->ctx, lun_host_address(l, portal), connected, l);
 }
 
-void lun_session_start(struct bs_lun *l)
+static void attempt(struct bs_lun *l)
 {
-	l->broken = false;
+	l->broken = l->moving = false;
 	l->state = LUN_LOGIN;
 	l->attempt_ns = l->alive_ns = vs_now_ns();
 	if (begin(l) != 0)
 		lun_session_fail(l, VS_E_IO, "cannot connect: %s",
 				 l->ctx ? lun_cause(l->ctx) : "out of memory");
+}
+
+/* From where the URL says: a redirection is for one login. */
+void lun_session_start(struct bs_lun *l)
+{
+	l->moves = 0;
+	l->moved[0] = '\0';
+	attempt(l);
 	l->next_addr++;
 }
 
@@ -199,6 +225,10 @@ static void go_down(struct bs_lun *l)
 		vs_debug("%s", l->why.text);
 	}
 	leave(l);
+	if (l->moving) {
+		attempt(l);
+		return;
+	}
 	l->broken = false;
 	l->state = LUN_DOWN;
 	l->retry_ns = now + VS_MIN(BACKOFF_NS << VS_MIN(l->attempts, 10u), BACKOFF_MAX_NS);
@@ -239,6 +269,8 @@ void lun_settle(struct bs_lun *l)
 		lun_replay_pump(l);
 	if (!l->broken && l->ctx && iscsi_which_events(l->ctx) & POLLOUT && l->state >= LUN_PROBE)
 		serve(l, POLLOUT);
+	if (l->broken)
+		go_down(l);
 	if (!l->broken && l->ctx)
 		watch(l);
 	if (l->broken)

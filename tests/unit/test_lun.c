@@ -27,6 +27,7 @@ struct scene {
 	uint16_t port;
 	struct vs_loop *loop;
 	struct bs_lun *lun;
+	const char *redirect; /* of the target at the next start */
 	struct vs_error err;
 };
 
@@ -47,6 +48,7 @@ static void start_array(struct scene *s, const char *secret)
 						   .nluns = 3,
 						   .chap_user = secret ? "joe" : NULL,
 						   .chap_secret = secret,
+						   .redirect = s->redirect,
 						   .mutual_user = secret ? "array" : NULL,
 						   .mutual_secret = secret ? MUTUAL : NULL};
 
@@ -332,6 +334,35 @@ static void test_refused(void **state)
 	must(s, try_open(s, IQN, 0, &spec));
 }
 
+/* A target that has moved is followed; one that sends in circles is not for ever. */
+static void test_redirected(void **state)
+{
+	struct scene *s = *state;
+	struct iscsi_server *there = s->server;
+	struct bs_lun_spec spec = {.keep = MIB};
+	uint8_t *data = pattern(MIB, 11);
+	struct iscsi_session_info info;
+	char to[32];
+
+	snprintf(to, sizeof(to), "127.0.0.1:%u,1", s->port);
+	s->port = 0;
+	s->redirect = to;
+	start_array(s, NULL);
+	must(s, try_open(s, IQN, 0, &spec));
+	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, MIB), 0);
+	assert_holds(s, 0, data, MIB);
+	assert_int_equal(iscsi_server_sessions(there, IQN, &info, 1), 1);
+	bs_lun_close(s->lun);
+	s->lun = NULL;
+	stop_array(s);
+	snprintf(to, sizeof(to), "127.0.0.1:%u", s->port);
+	start_array(s, NULL);
+	assert_int_not_equal(try_open(s, IQN, 0, &spec), 0);
+	assert_non_null(strstr(s->err.text, "moved"));
+	iscsi_server_stop(there);
+	free(data);
+}
+
 /* The array has to know a secret, too. */
 static void test_mutual(void **state)
 {
@@ -571,7 +602,8 @@ int main(void)
 	    TEST(test_zero),	   TEST(test_read_only),     TEST(test_refused),
 	    TEST(test_held),	   TEST(test_gone_too_long), TEST(test_lost_cache),
 	    TEST(test_not_kept),   TEST(test_other_lun),     TEST(test_grows),
-	    TEST(test_mutual),	   TEST(test_full),	     TEST(test_device),
+	    TEST(test_redirected), TEST(test_mutual),	     TEST(test_full),
+	    TEST(test_device),
 	};
 
 	alarm(300); /* a bound on waiting, not a verdict on speed */
