@@ -11,15 +11,15 @@
  * Errors: status is 0 or VS_E_RANGE, VS_E_INVAL (alignment), VS_E_ROFS, VS_E_NOSPC, VS_E_CHECKSUM,
  * VS_E_IO, VS_E_FAILED, VS_E_MISMATCH (compare), VS_E_CLOSED. Nothing wrong is ever returned.
  * Order: none among outstanding requests. Of a write, each aligned 128 KiB piece of its whole
- * blocks is atomic, and the parts of its first and last block each are; a COMPARE_WRITE is atomic
- * as a whole.
- * Of a COPY, each aligned 128 KiB piece of the destination's whole blocks is read at one instant
- * and written at one, and where both are whole blocks of content that may be shared these are the
- * same: nothing is moved, no space is taken. What may not be shared (deduplication is off, a thick
- * volume) or does not align (offsets that differ modulo 4096: pieces of 64 KiB; parts of blocks) is
- * read and written, by the port. Ranges that overlap in one volume are copied as by memmove, unless
- * others write to them meanwhile.
- * Acknowledged writes survive the daemon's death; flushed ones (BS_FLUSH, BS_FUA) power loss.
+ * blocks is atomic, and the parts of its first and last block each are; a COMPARE_WRITE, and a
+ * WRITE with BS_ATOMIC, is atomic as a whole: snapshots and what is left after power loss hold all
+ * of it or nothing. Of a COPY, each aligned 128 KiB piece of the destination's whole blocks is read
+ * at one instant and written at one, and where both are whole blocks of content that may be shared
+ * these are the same: nothing is moved, no space is taken. What may not be shared (deduplication is
+ * off, a thick volume) or does not align (offsets that differ modulo 4096: pieces of 64 KiB; parts
+ * of blocks) is read and written, by the port. Ranges that overlap in one volume are copied as by
+ * memmove, unless others write to them meanwhile. Acknowledged writes survive the daemon's death;
+ * flushed ones (BS_FLUSH, BS_FUA) power loss.
  */
 #ifndef BS_IO_H
 #define BS_IO_H
@@ -43,8 +43,11 @@ enum bs_op {
 
 #define BS_FUA 1u
 #define BS_UNSTABLE 2u /* the bytes may change while the request runs: they are copied first */
+#define BS_ATOMIC \
+	4u /* WRITE of up to BS_ATOMIC_MAX, whole blocks: in one piece, wherever it begins */
 
 #define BS_COMPARE_MAX (64u << 10) /* bytes of a COMPARE_WRITE */
+#define BS_ATOMIC_MAX (128u << 10) /* bytes of an atomic WRITE */
 #define BS_LINK_MAX 32u		   /* blocks of a LINK */
 #define BS_STATUS_MAX 4096u	   /* blocks of a STATUS */
 

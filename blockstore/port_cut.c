@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+_Static_assert(BS_ATOMIC_MAX <= BS_OP_BLOCKS * BS_BLOCK, "an atomic write is one operation");
+
 #define FEW 4u /* blocks that are hashed together while the engine waits */
 
 static void plan_read(const struct bs_req *req, struct bs_iop *op)
@@ -35,7 +37,10 @@ static void plan_change(const struct bs_req *req, struct bs_iop *op)
 		op->rel = end - req->offset; /* where the request goes on */
 		return;
 	} else {
-		end = VS_MIN(VS_ALIGN_DOWN(req->end_, BS_BLOCK), VS_ALIGN_DOWN(at, piece) + piece);
+		/* an atomic one is no longer than one operation may be */
+		end = req->flags & BS_ATOMIC ? req->end_
+					     : VS_MIN(VS_ALIGN_DOWN(req->end_, BS_BLOCK),
+						      VS_ALIGN_DOWN(at, piece) + piece);
 		op->stage = BS_OP_WRITE;
 		op->count = (end - at) / BS_BLOCK;
 	}
@@ -254,6 +259,9 @@ static int check(const struct bs_req *req)
 		return VS_E_RANGE;
 	if (writes && req->volume->read_only)
 		return VS_E_ROFS;
+	if (req->flags & BS_ATOMIC && (req->op != BS_WRITE || req->offset % BS_BLOCK ||
+				       req->length % BS_BLOCK || req->length > BS_ATOMIC_MAX))
+		return VS_E_INVAL;
 	switch (req->op) {
 	case BS_COPY:
 		if (req->source->engine != req->volume->engine || req->source_offset % 512 ||

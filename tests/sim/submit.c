@@ -60,13 +60,15 @@ struct world_req *world_read(struct world *w, struct model_image *img, uint32_t 
 
 /*
  * Where a new atomic part of a write begins: at each aligned 128 KiB, and where a block that is
- * written in part meets whole ones. Zeros are atomic block by block only, copies that do not align
- * in pieces of half that size.
+ * written in part meets whole ones; an atomic write has one part. Zeros are atomic block by block
+ * only, copies that do not align in pieces of half that size.
  */
 static bool part_begins(const struct world_req *q, uint32_t sector, bool zeros)
 {
 	uint32_t end = q->sector + q->count, piece = PIECE_SECTORS;
 
+	if (q->req.flags & BS_ATOMIC)
+		return sector == q->sector;
 	if (q->req.op == BS_COPY && (q->req.offset ^ q->req.source_offset) % BS_BLOCK)
 		piece /= 2;
 	if (sector == q->sector || sector % piece == 0)

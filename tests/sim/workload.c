@@ -93,6 +93,9 @@ static void start_write(struct world *w, const struct workload *l, struct model_
 
 	if (sim_one_in(&w->rng, 6))
 		flags |= BS_UNSTABLE;
+	if (align == SIM_BLOCK_SECTORS && count <= BS_ATOMIC_MAX / SIM_SECTOR &&
+	    sim_one_in(&w->rng, 4))
+		flags |= BS_ATOMIC;
 	for (uint32_t i = 0; i < count; i++) {
 		if (i == 0 || (sector + i) % SIM_BLOCK_SECTORS == 0)
 			content = workload_content(w, l);
