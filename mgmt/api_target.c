@@ -66,20 +66,22 @@ static int check_mask(const json_t *doc, const char *initiator, struct vs_error 
 		       initiator);
 }
 
-/* Appends {volume, lun?, read_only?, initiator?} of a request to the LUNs of a document. */
+/* Appends {volume, lun?, read_only?, removable?, initiator?} of a request to the LUNs of a
+ * document. */
 static int add_lun(struct mg_node *n, json_t *doc, json_t *entry, struct vs_error *err)
 {
 	json_t *luns = json_object_get(doc, "luns");
 	const char *volume, *initiator = NULL;
 	struct bs_volume_info info;
 	char uuid[VS_UUID_TEXT];
-	int read_only = 0, rc;
+	int read_only = 0, removable = 0, rc;
 	json_int_t lun = -1;
 	json_error_t why;
 	size_t at;
 
-	if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:s, s?I, s?b, s?s}", "volume", &volume,
-			   "lun", &lun, "read_only", &read_only, "initiator", &initiator) != 0)
+	if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:s, s?I, s?b, s?b, s?s}", "volume", &volume,
+			   "lun", &lun, "read_only", &read_only, "removable", &removable,
+			   "initiator", &initiator) != 0)
 		return vs_fail(err, VS_E_INVAL, "bad LUN: %s", why.text);
 	rc = initiator ? check_mask(doc, initiator, err) : 0;
 	if (rc != 0)
@@ -95,9 +97,10 @@ static int add_lun(struct mg_node *n, json_t *doc, json_t *entry, struct vs_erro
 	if (rc != 0)
 		return rc;
 	vs_uuid_format(&info.uuid, uuid);
-	return json_array_append_new(luns, json_pack("{s:I, s:s, s:b, s:s?}", "lun", lun, "volume",
-						     uuid, "read_only", read_only || info.snapshot,
-						     "initiator", initiator));
+	return json_array_append_new(luns,
+				     json_pack("{s:I, s:s, s:b, s:b, s:s?}", "lun", lun, "volume",
+					       uuid, "read_only", read_only || info.snapshot,
+					       "removable", removable, "initiator", initiator));
 }
 
 static int check_redirect(json_t *value, struct vs_error *err)

@@ -1,6 +1,7 @@
 #include "common/text.h"
 #include "mgmt/api.h"
 #include "mgmt/draft.h"
+#include "mgmt/iscsi.h"
 #include "mgmt/repo.h"
 #include "mgmt/vms.h"
 #include "mgmt/volume.h"
@@ -187,6 +188,7 @@ static int delete_volume(struct mg_node *n, const struct mg_request *req, struct
 	pthread_mutex_unlock(&n->config);
 	if (rc != 0)
 		return rc;
+	mg_iscsi_volume_deleted(n, &info.uuid);
 	mg_event(n->events, MG_INFO, "volume.deleted", name, "%lld bytes", (long long)info.size);
 	return mg_reply_json(reply, 200, json_object(), err);
 }

@@ -23,7 +23,7 @@
 #define MG_OBJECT_VOLUMES_MAX 256 /* volumes that one object may refer to */
 
 /* Kinds of objects; the names stand in the file. */
-enum mg_kind { MG_TARGET, MG_NBD, MG_REPO, MG_BASE, MG_VM, MG_DRAFT, MG_SCRUB, MG_KINDS };
+enum mg_kind { MG_TARGET, MG_NBD, MG_REPO, MG_BASE, MG_VM, MG_DRAFT, MG_SCRUB, MG_UNIT, MG_KINDS };
 extern const char *const mg_kind_name[MG_KINDS];
 
 struct mg_catalogue;

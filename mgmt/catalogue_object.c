@@ -7,7 +7,7 @@
 
 const char *const mg_kind_name[MG_KINDS] = {
     [MG_TARGET] = "target", [MG_NBD] = "nbd",	  [MG_REPO] = "repo",	[MG_BASE] = "base",
-    [MG_VM] = "vm",	    [MG_DRAFT] = "draft", [MG_SCRUB] = "scrub",
+    [MG_VM] = "vm",	    [MG_DRAFT] = "draft", [MG_SCRUB] = "scrub", [MG_UNIT] = "unit",
 };
 
 /* Statement over (kind, name[, doc]). */

@@ -59,6 +59,7 @@ static int decode_luns(struct mg_node *n, const json_t *luns, struct config *c,
 		    .lun = (unsigned)json_integer_value(json_object_get(lun, "lun")),
 		    .volume = c->names[i],
 		    .read_only = json_is_true(json_object_get(lun, "read_only")),
+		    .removable = json_is_true(json_object_get(lun, "removable")),
 		    .initiator = text(lun, NULL, "initiator")};
 	}
 	return 0;
@@ -183,6 +184,7 @@ int mg_iscsi_open(struct mg_node *n, struct mg_iscsi **out, struct vs_error *err
 	const struct mg_listens *l = &n->options->iscsi;
 	struct iscsi_portal portals[MG_LISTEN_MAX];
 	struct iscsi_server_options o = {.store = n->store,
+					 .keeper = mg_iscsi_keeper(n),
 					 .portals = portals,
 					 .nportals = l->n,
 					 .login_failed = login_failed,
@@ -294,8 +296,9 @@ static json_t *lun_json(const struct iscsi_lun_config *lun, const struct vs_uuid
 	char naa[ISCSI_NAA_TEXT];
 
 	iscsi_naa_text(uuid, naa);
-	return json_pack("{s:i, s:s, s:b, s:s, s:s?}", "lun", (int)lun->lun, "volume", lun->volume,
-			 "read_only", lun->read_only, "naa", naa, "initiator", lun->initiator);
+	return json_pack("{s:i, s:s, s:b, s:b, s:s, s:s?}", "lun", (int)lun->lun, "volume",
+			 lun->volume, "read_only", lun->read_only, "removable", lun->removable,
+			 "naa", naa, "initiator", lun->initiator);
 }
 
 static int show_doc(struct mg_node *n, const json_t *doc, json_t **out, struct vs_error *err)

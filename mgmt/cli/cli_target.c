@@ -44,6 +44,7 @@ static const struct cli_field lun_fields[] = {
     {"lun", "LUN", CLI_AS_COUNT},
     {"volume", "VOLUME", CLI_AS_TEXT},
     {"read_only", "READ-ONLY", CLI_AS_YES_NO},
+    {"removable", "REMOVABLE", CLI_AS_YES_NO},
     {"naa", "NAA", CLI_AS_TEXT},
     {"initiator", "ONLY FOR", CLI_AS_TEXT},
     {0},
@@ -57,7 +58,7 @@ static const struct cli_field session_fields[] = {
     {0},
 };
 
-/* "NAME[:LUN]" into {volume, lun?, read_only?}; NULL after printing why. */
+/* "NAME[:LUN]" into {volume, lun?, read_only?, removable?}; NULL after printing why. */
 static json_t *parse_lun(const struct cli *c, const char *text)
 {
 	const char *colon = strchr(text, ':');
@@ -75,6 +76,8 @@ static json_t *parse_lun(const struct cli *c, const char *text)
 	    lun, "volume", colon ? json_stringn(text, (size_t)(colon - text)) : json_string(text));
 	if (cli_args_has(&c->args, "read-only"))
 		(void)json_object_set_new(lun, "read_only", json_true());
+	if (cli_args_has(&c->args, "removable"))
+		(void)json_object_set_new(lun, "removable", json_true());
 	return lun;
 }
 
@@ -289,6 +292,7 @@ const struct cli_command cli_target_commands[] = {
 	 {"volume", CLI_TEXT, "NAME[:LUN]", "a volume to show (LUN: lowest free)", CLI_REPEAT},
 	 OPTIONS_ACCESS,
 	 {"read-only", CLI_FLAG, NULL, "refuse writes to these volumes", 0},
+	 {"removable", CLI_FLAG, NULL, "initiators may eject and load these volumes", 0},
 	 {0},
      },
      create},
@@ -312,6 +316,7 @@ const struct cli_command cli_target_commands[] = {
 	 {"initiator", CLI_TEXT, "IQN", "to this initiator only, which then sees no others", 0},
 	 {"volume", CLI_TEXT, "NAME[:LUN]", "the volume (LUN: lowest free)", CLI_REQUIRED},
 	 {"read-only", CLI_FLAG, NULL, "refuse writes", 0},
+	 {"removable", CLI_FLAG, NULL, "initiators may eject and load it", 0},
 	 {0},
      },
      map},

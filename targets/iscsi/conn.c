@@ -275,6 +275,8 @@ void iscsi_conn_wanted(struct vs_post *p)
 		iscsi_session_ask_logout(c);
 	if (bits & ISCSI_WANT_DROP)
 		iscsi_session_drop(c);
+	if (bits & (ISCSI_WANT_RESUME | ISCSI_WANT_RESET_DONE) && c->state == ISCSI_CONN_FULL)
+		iscsi_flow_run_parked(c);
 	if (bits & ISCSI_WANT_CLOSE)
 		iscsi_conn_close(c, NULL);
 	if (bits & ISCSI_WANT_FREE)

@@ -85,6 +85,20 @@ void iscsi_flow_run_held(struct iscsi_conn *c)
 	}
 }
 
+/* What they waited for may have come about elsewhere. */
+void iscsi_flow_run_parked(struct iscsi_conn *c)
+{
+	struct iscsi_task *t = c->used_first, *next;
+
+	for (; t && c->state == ISCSI_CONN_FULL; t = next) {
+		next = t->next;
+		if (!t->parked)
+			continue;
+		t->parked = false;
+		iscsi_flow_advance(t);
+	}
+}
+
 static void read_more(struct iscsi_task *t)
 {
 	uint32_t sector = scsi_sector(t);
@@ -209,6 +223,34 @@ static void flow_in(struct iscsi_task *t)
 	iscsi_task_send(t, &t->own);
 }
 
+/* All of the data before run: what the own buffer does not hold comes into one chunk. */
+static void flow_whole(struct iscsi_task *t)
+{
+	struct iscsi_piece *own = &t->own;
+
+	if (t->io)
+		return;
+	if (own->filled < own->length) {
+		ask(t, own);
+		return;
+	}
+	if (t->want > own->length && !t->scratch) {
+		struct iscsi_piece *p = t->filling == own ? next_filling(t) : t->filling;
+
+		if (!p)
+			return;
+		if (p->filled < p->length) {
+			ask(t, p);
+			return;
+		}
+		t->filling = NULL;
+		t->scratch = p;
+	}
+	if (t->op->run(t) == SCSI_WAIT || t->failed)
+		return;
+	iscsi_task_answer(t);
+}
+
 static void flow_none(struct iscsi_task *t)
 {
 	if (t->io || t->op->run(t) == SCSI_WAIT || t->failed)
@@ -218,7 +260,7 @@ static void flow_none(struct iscsi_task *t)
 
 static void (*const flows[])(struct iscsi_task *t) = {
     [SCSI_FLOW_NONE] = flow_none, [SCSI_FLOW_IN] = flow_in,	  [SCSI_FLOW_OUT] = flow_out,
-    [SCSI_FLOW_READ] = flow_read, [SCSI_FLOW_WRITE] = flow_write,
+    [SCSI_FLOW_READ] = flow_read, [SCSI_FLOW_WRITE] = flow_write, [SCSI_FLOW_WHOLE] = flow_whole,
 };
 
 /* The initiator need not wait for a store that is stuck; the command's buffer and its place in the
@@ -243,7 +285,9 @@ static void end(struct iscsi_task *t)
 		return;
 	if (t->aborted) {
 		iscsi_task_ended_by_tmf(t); /* what is still being sent holds nobody up */
-		if (!t->outs)
+		if (t->tell_aborted)
+			iscsi_task_answer(t);
+		else if (!t->outs)
 			iscsi_task_release(t);
 		return;
 	}

@@ -35,6 +35,7 @@
 #define ISCSI_SENSE_LEN 18
 #define ISCSI_SENSE_MAX 32
 #define ISCSI_HASH 256
+#define ISCSI_THRESHOLDS 2 /* of a unit, for thin provisioning */
 
 struct iscsi_conn;
 struct iscsi_task;
@@ -42,23 +43,42 @@ struct scsi_op;
 
 /* ---- logical units and targets (control thread; see also srv->lock) ---- */
 
-/* One volume behind one target, shared by its sessions, under whichever LUN they see it. */
+/* What keeps a unit from being ready. */
+enum iscsi_lu_state {
+	ISCSI_LU_EJECTED = 1u << 0,
+	ISCSI_LU_SANITIZING = 1u << 1,
+	ISCSI_LU_SANITIZE_FAILED = 1u << 2,
+};
+
+/* One volume, shared by all sessions that see it, by whichever target and LUN: its name (VPD page
+   83h) is the same everywhere, so its reservations must be. */
 struct iscsi_lu {
 	struct iscsi_lu *next; /* in srv->lus */
 	unsigned refs;	       /* targets' configurations and attached sessions; control thread */
 	unsigned users;	       /* attached sessions; the volume is open while there are any */
-	char target[ISCSI_NAME_MAX];
 	struct vs_uuid volume;
-	struct bs_volume *vol;	  /* NULL when it could not be opened */
-	atomic_bool write_back;	  /* WCE of the caching mode page */
-	atomic_bool swp;	  /* software write protect of the control mode page */
-	atomic_uint mode_changes; /* by MODE SELECT */
-	atomic_uint orphans;	  /* commands that are over for their initiators but still write */
-	pthread_mutex_t lock;	  /* over what follows */
+	atomic_uint_fast64_t thresholds[ISCSI_THRESHOLDS]; /* see threshold.c */
+	uint64_t told[ISCSI_THRESHOLDS];		   /* control thread */
+	struct bs_volume *vol;				   /* NULL when it could not be opened */
+	atomic_bool write_back;				   /* WCE of the caching mode page */
+	atomic_bool swp;	    /* software write protect of the control mode page */
+	atomic_bool d_sense, tas;   /* of the same: format of sense data, TASK ABORTED */
+	atomic_uint mode_changes;   /* by MODE SELECT */
+	atomic_uint state;	    /* enum iscsi_lu_state; 0: ready */
+	atomic_uint progress;	    /* of sanitizing, of 65536 */
+	atomic_bool may_exit;	    /* a sanitizing that failed may be left as it is */
+	atomic_uint orphans; /* commands that are over for their initiators but still write */
+	pthread_mutex_t lock;	    /* over what follows */
 	struct iscsi_lun *sessions; /* that see the unit; joined and left by the control thread */
 	unsigned aborting;	    /* sessions that have yet to end their tasks for another */
 	struct iscsi_conn *reserved_by; /* RESERVE(6) holder */
 	struct iscsi_pr pr;
+	/* keep.c: what was asked for last, what is done */
+	struct vs_post keep_post;
+	const struct iscsi_keeper *keeper;
+	bool keep_posted, keep_failed;
+	bool kept; /* something is */
+	uint64_t keep_number, kept_number;
 	atomic_bool reserved; /* reserved_by is set or somebody is registered */
 };
 
@@ -81,6 +101,8 @@ enum iscsi_ua {
 	ISCSI_UA_RESERVATIONS_PREEMPTED = 1u << 7,
 	ISCSI_UA_RESERVATIONS_RELEASED = 1u << 8,
 	ISCSI_UA_REGISTRATIONS_PREEMPTED = 1u << 9,
+	ISCSI_UA_MEDIUM = 1u << 10, /* was ejected and loaded */
+	ISCSI_UA_THRESHOLD = 1u << 11,
 };
 
 /* A task management function at work, or the abort of tasks that another session asked for. */
@@ -97,7 +119,7 @@ struct iscsi_tmf_op {
 /* A session's view of a LUN. */
 struct iscsi_lun {
 	unsigned lun;
-	bool read_only;
+	bool read_only, removable;
 	struct iscsi_lu *lu;
 	struct bs_volume *vol;
 	struct iscsi_conn *conn;
@@ -111,6 +133,7 @@ struct iscsi_lun {
 	struct iscsi_lun *next; /* of the unit's sessions */
 	bool aborting;		/* counted in lu->aborting */
 	bool closed;		/* its session has closed: it has no tasks to end */
+	bool prevents;		/* the medium's removal */
 };
 
 /* A session's LUNs: made and released by the control thread, used by the session's. */
@@ -118,7 +141,8 @@ struct iscsi_lun_map {
 	struct vs_post post; /* to release it */
 	struct iscsi_conn *conn;
 	struct iscsi_server *srv;
-	unsigned refs; /* the session and its tasks; session's thread */
+	unsigned refs;	       /* the session and its tasks; session's thread */
+	uint16_t portal_group; /* that the target is for; 0: all */
 	unsigned n;
 	struct iscsi_lun luns[];
 };
@@ -168,6 +192,7 @@ struct iscsi_task {
 	struct iscsi_piece *scratch; /* a chunk for a command's own use */
 	bool aborted, immediate;
 	bool orphan;		/* aborted, and the store still works on it: it is in lu->orphans */
+	bool tell_aborted;	/* aborted, and its status is TASK ABORTED */
 	bool ordered, held;	/* ORDERED; waits for older ones */
 	uint8_t attr;		/* task attribute */
 	bool in_advance, again; /* completions within bs_submit do not nest */
@@ -185,7 +210,9 @@ struct iscsi_task {
 	uint64_t blocks;
 	uint32_t dlen; /* bytes the command moves */
 	uint32_t want; /* bytes that go over the wire: min(dlen, edtl), whole blocks */
-	bool fua;
+	bool fua, atomic;
+	bool mismatched; /* COMPARE_WRITE of one with SCSI_RETRIES */
+	bool parked;	 /* waits for ISCSI_WANT_RESUME */
 
 	uint8_t status;
 	uint8_t sense[ISCSI_SENSE_MAX];
@@ -255,6 +282,7 @@ enum {
 	ISCSI_WANT_LOGOUT = 1u << 7, /* ask the initiator to log out */
 	ISCSI_WANT_DROP = 1u << 8,   /* tell it that it has not, and close */
 	ISCSI_WANT_HELD = 1u << 9,   /* an orphan has ended: look at the tasks that are held */
+	ISCSI_WANT_RESUME = 1u << 10, /* parked tasks look again */
 };
 /* I/O thread to control thread. */
 enum {
@@ -309,6 +337,7 @@ struct iscsi_thread {
 	struct iscsi_conn *conns; /* of this thread */
 	struct iscsi_conn *dirty; /* with something to send, or to look at again */
 	atomic_uint nconns;
+	atomic_uint jobs; /* of sanitize.c */
 	atomic_uint load; /* connections given to it; written by the control thread */
 	bool started;
 };
@@ -406,6 +435,7 @@ struct iscsi_portal_state {
 
 struct iscsi_server {
 	struct bs_store *store;
+	struct iscsi_keeper keeper;
 	unsigned max_connections;
 	struct vs_loop *loop; /* the control thread's */
 	pthread_t tid;
@@ -424,9 +454,12 @@ struct iscsi_server {
 	unsigned nconns;
 	struct iscsi_lu *lus;
 	uint16_t last_tsih;
+	struct vs_timer threshold_timer;
+	atomic_uint available, used;	/* resources of the store, in ISCSI_THRESHOLD_UNIT */
 	struct iscsi_ctl_call *waiting; /* calls that wait for sessions to go */
 	bool stopping;
 	struct vs_timer stop_timer; /* until sessions that were asked to log out are closed */
+	atomic_bool ending;	    /* the same, for other threads */
 	struct iscsi_throttle *throttle;
 	void (*login_failed)(void *arg, const struct iscsi_login_failure *f); /* or NULL */
 	void *login_failed_arg;
@@ -448,14 +481,16 @@ void iscsi_target_drop_lus(struct iscsi_server *srv, struct iscsi_target *t); /*
 
 /* lu.c: logical units and sessions' views of them; control thread where nothing is said */
 /* NULL: out of memory. */
-struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
-			      const struct vs_uuid *volume);
+struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const struct vs_uuid *volume);
 void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu);
 /* Opens the volumes that nobody had open. NULL: out of memory. */
 struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target *t);
 void iscsi_lu_map_put(struct iscsi_lun_map *map); /* the session's thread */
 /* Whether both show the same units under the same LUNs; access: and as writable, and as ready. */
 bool iscsi_lu_map_same(const struct iscsi_lun_map *a, const struct iscsi_lun_map *b, bool access);
+/* One more that needs the volume open. */
+void iscsi_lu_use(struct iscsi_server *srv, struct iscsi_lu *lu);
+void iscsi_lu_unuse(struct iscsi_server *srv, struct iscsi_lu *lu);
 /* Below: any thread. Tells the unit's other sessions ua and makes them end their tasks; returns
    whether there is one that has to (then it gets ISCSI_WANT_RESET_DONE). */
 bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua);
@@ -464,6 +499,8 @@ bool iscsi_lu_aborting(struct iscsi_lu *lu);
 void iscsi_lu_closed(struct iscsi_lun *l);	  /* by a session that has closed */
 void iscsi_lu_orphan_ended(struct iscsi_lu *lu);  /* any thread */
 void iscsi_lu_abort_session(struct iscsi_lun *l); /* this one's tasks; with lu->lock held */
+void iscsi_lu_resume(struct iscsi_lu *lu);	  /* all sessions' parked tasks look again */
+void iscsi_lu_allow_removal(struct iscsi_lu *lu);
 /* Ends a RESERVE(6) of this session, or of whom ever (holder NULL). Any thread. */
 void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder);
 
@@ -544,6 +581,7 @@ void iscsi_task_sent(struct iscsi_out *out);
 /* flow.c: how a command goes on */
 void iscsi_flow_start(struct iscsi_task *t); /* its PDU is here */
 void iscsi_flow_run_held(struct iscsi_conn *c);
+void iscsi_flow_run_parked(struct iscsi_conn *c);
 void iscsi_flow_advance(struct iscsi_task *t);
 void iscsi_flow_abort(struct iscsi_task *t);
 void iscsi_flow_drop_all(struct iscsi_conn *c); /* the connection is dead */

@@ -1,4 +1,4 @@
-#include "targets/iscsi/internal.h"
+#include "targets/iscsi/keep.h"
 
 #include "common/log.h"
 
@@ -19,12 +19,11 @@ void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu)
 	free(lu);
 }
 
-struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
-			      const struct vs_uuid *volume)
+struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const struct vs_uuid *volume)
 {
 	struct iscsi_lu *lu = srv->lus;
 
-	while (lu && (strcmp(lu->target, target) != 0 || !vs_uuid_equal(&lu->volume, volume)))
+	while (lu && !vs_uuid_equal(&lu->volume, volume))
 		lu = lu->next;
 	if (!lu) {
 		lu = calloc(1, sizeof(*lu));
@@ -33,7 +32,7 @@ struct iscsi_lu *iscsi_lu_get(struct iscsi_server *srv, const char *target,
 		pthread_mutex_init(&lu->lock, NULL);
 		atomic_init(&lu->write_back, true);
 		lu->volume = *volume;
-		snprintf(lu->target, sizeof(lu->target), "%s", target);
+		iscsi_keep_load(srv, lu);
 		lu->next = srv->lus;
 		srv->lus = lu;
 	}
@@ -63,17 +62,20 @@ static int open_volume(struct iscsi_server *srv, struct iscsi_lu *lu, struct vs_
 	return vs_fail(err, VS_E_AGAIN, "volume %s was just replaced", full);
 }
 
-static void use_lu(struct iscsi_server *srv, struct iscsi_lu *lu, unsigned lun)
+void iscsi_lu_use(struct iscsi_server *srv, struct iscsi_lu *lu)
 {
+	char uuid[VS_UUID_TEXT];
 	struct vs_error err;
 
 	lu->refs++;
 	lu->users++;
-	if (!lu->vol && open_volume(srv, lu, &err) < 0)
-		vs_err("iscsi: target %s LUN %u is not ready: %s", lu->target, lun, err.text);
+	if (lu->vol || open_volume(srv, lu, &err) == 0)
+		return;
+	vs_uuid_format(&lu->volume, uuid);
+	vs_err("iscsi: volume %s is not ready: %s", uuid, err.text);
 }
 
-static void unuse_lu(struct iscsi_server *srv, struct iscsi_lu *lu)
+void iscsi_lu_unuse(struct iscsi_server *srv, struct iscsi_lu *lu)
 {
 	if (--lu->users == 0 && lu->vol) {
 		bs_volume_close(lu->vol);
@@ -185,7 +187,7 @@ static void release_map(struct vs_post *p)
 
 	for (unsigned i = 0; i < map->n; i++) {
 		leave(&map->luns[i]);
-		unuse_lu(map->srv, map->luns[i].lu);
+		iscsi_lu_unuse(map->srv, map->luns[i].lu);
 	}
 	if (c->ctl_map == map)
 		c->ctl_map = NULL;
@@ -206,9 +208,10 @@ static void add_lun(struct iscsi_lun_map *map, const struct iscsi_target *t, siz
 	l->conn = map->conn;
 	l->lu = t->lus[i];
 	l->lun = t->cfg.luns[i].lun;
-	use_lu(map->srv, l->lu, l->lun);
+	iscsi_lu_use(map->srv, l->lu);
 	l->vol = l->lu->vol;
 	l->read_only = t->cfg.read_only || t->cfg.luns[i].read_only;
+	l->removable = t->cfg.luns[i].removable;
 	l->seen_size = l->vol ? bs_volume_size(l->vol) : 0;
 	l->seen_modes = atomic_load(&l->lu->mode_changes);
 	join(l);
@@ -225,6 +228,7 @@ struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target
 	c->maps++;
 	map->post = (struct vs_post){.call = release_map, .arg = map};
 	map->refs = 1;
+	map->portal_group = t->cfg.portal_group;
 	for (size_t i = 0; i < t->cfg.nluns; i++)
 		if (iscsi_target_shows(t, i, c->login.initiator))
 			add_lun(map, t, i);
@@ -256,5 +260,21 @@ void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder)
 		lu->reserved_by = NULL;
 		atomic_store(&lu->reserved, lu->pr.n > 0);
 	}
+	pthread_mutex_unlock(&lu->lock);
+}
+
+void iscsi_lu_resume(struct iscsi_lu *lu)
+{
+	pthread_mutex_lock(&lu->lock);
+	for (struct iscsi_lun *s = lu->sessions; s; s = s->next)
+		iscsi_control_want(s->conn, ISCSI_WANT_RESUME);
+	pthread_mutex_unlock(&lu->lock);
+}
+
+void iscsi_lu_allow_removal(struct iscsi_lu *lu)
+{
+	pthread_mutex_lock(&lu->lock);
+	for (struct iscsi_lun *s = lu->sessions; s; s = s->next)
+		s->prevents = false;
 	pthread_mutex_unlock(&lu->lock);
 }

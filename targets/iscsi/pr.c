@@ -19,15 +19,16 @@ bool iscsi_pr_type_ok(uint8_t type)
 	       for_any(type);
 }
 
-static bool same(const struct iscsi_pr_nexus *a, const struct iscsi_pr_nexus *b)
+bool iscsi_pr_same(const struct iscsi_pr_nexus *a, const struct iscsi_pr_nexus *b)
 {
-	return a->tag == b->tag && strcmp(a->port, b->port) == 0;
+	return a->tag == b->tag && strcmp(a->port, b->port) == 0 &&
+	       strcmp(a->target, b->target) == 0;
 }
 
 static struct iscsi_pr_registrant *find(const struct iscsi_pr *pr, const struct iscsi_pr_nexus *who)
 {
 	for (unsigned i = 0; i < pr->n; i++)
-		if (same(&pr->r[i].nexus, who))
+		if (iscsi_pr_same(&pr->r[i].nexus, who))
 			return &pr->r[i];
 	return NULL;
 }
@@ -53,7 +54,7 @@ static void tell_others(struct iscsi_pr *pr, const struct iscsi_pr_nexus *who,
 			enum iscsi_pr_news what, const struct iscsi_pr_ops *ops)
 {
 	for (unsigned i = 0; i < pr->n; i++)
-		if (!same(&pr->r[i].nexus, who))
+		if (!iscsi_pr_same(&pr->r[i].nexus, who))
 			ops->tell(ops->arg, &pr->r[i].nexus, what);
 }
 
@@ -78,37 +79,91 @@ static void drop(struct iscsi_pr *pr, unsigned i)
 		pr->type = ISCSI_PR_NONE;
 }
 
-static enum iscsi_pr_result add(struct iscsi_pr *pr, const struct iscsi_pr_nexus *who, uint64_t key)
+static enum iscsi_pr_result make_room(struct iscsi_pr *pr, unsigned n)
 {
 	if (!pr->r)
 		pr->r = calloc(ISCSI_PR_MAX, sizeof(*pr->r));
-	if (!pr->r || pr->n == ISCSI_PR_MAX)
-		return ISCSI_PR_NO_ROOM;
+	return pr->r && n <= ISCSI_PR_MAX - pr->n ? ISCSI_PR_OK : ISCSI_PR_NO_ROOM;
+}
+
+static void add(struct iscsi_pr *pr, const struct iscsi_pr_nexus *who, uint64_t key)
+{
 	pr->r[pr->n].nexus = *who;
 	pr->r[pr->n++].key = key;
-	pr->generation++;
-	return ISCSI_PR_OK;
+}
+
+static void unregister(struct iscsi_pr *pr, unsigned i, const struct iscsi_pr_ops *ops)
+{
+	struct iscsi_pr_nexus who = pr->r[i].nexus;
+
+	if (iscsi_pr_holds(pr, i) && (!for_any(pr->type) || pr->n == 1))
+		release(pr, &who, ops);
+	drop(pr, i);
+}
+
+/* Gives the nexus the key, whether it has one or not; 0 takes it away. */
+static void set_key(struct iscsi_pr *pr, const struct iscsi_pr_nexus *who, uint64_t key,
+		    const struct iscsi_pr_ops *ops)
+{
+	struct iscsi_pr_registrant *r = find(pr, who);
+
+	if (r && key)
+		r->key = key;
+	else if (r)
+		unregister(pr, (unsigned)(r - pr->r), ops);
+	else if (key)
+		add(pr, who, key);
 }
 
 static enum iscsi_pr_result do_register(struct iscsi_pr *pr, const struct iscsi_pr_nexus *who,
 					const struct iscsi_pr_request *req,
 					const struct iscsi_pr_ops *ops)
 {
-	struct iscsi_pr_registrant *r = find(pr, who);
-	unsigned i = r ? (unsigned)(r - pr->r) : 0;
+	const struct iscsi_pr_registrant *r = find(pr, who);
+	unsigned fresh = r == NULL;
 
 	if (req->action == ISCSI_PR_REGISTER && req->key != (r ? r->key : 0))
 		return ISCSI_PR_CONFLICT;
-	if (!r)
-		return req->sa_key ? add(pr, who, req->sa_key) : ISCSI_PR_OK;
-	pr->generation++;
-	if (req->sa_key) {
-		r->key = req->sa_key;
-		return ISCSI_PR_OK;
+	if (r && req->nothers && req->others_are_new)
+		return ISCSI_PR_BAD_LIST;
+	for (unsigned i = 0; i < req->nothers; i++) {
+		bool known = find(pr, &req->others[i]) || iscsi_pr_same(&req->others[i], who);
+
+		if (known && req->others_are_new)
+			return ISCSI_PR_BAD_LIST;
+		fresh += !known;
 	}
-	if (iscsi_pr_holds(pr, i) && (!for_any(pr->type) || pr->n == 1))
-		release(pr, who, ops);
-	drop(pr, i);
+	if (!r && !req->sa_key)
+		return ISCSI_PR_OK; /* nothing to take away */
+	if (req->sa_key && make_room(pr, fresh) != ISCSI_PR_OK)
+		return ISCSI_PR_NO_ROOM;
+	set_key(pr, who, req->sa_key, ops);
+	for (unsigned i = 0; i < req->nothers; i++)
+		set_key(pr, &req->others[i], req->sa_key, ops);
+	pr->generation++;
+	pr->aptpl = req->aptpl;
+	return ISCSI_PR_OK;
+}
+
+/* SPC-4, 5.12.8: the holder registers another nexus and makes it the holder. */
+static enum iscsi_pr_result do_move(struct iscsi_pr *pr, unsigned me,
+				    const struct iscsi_pr_request *req,
+				    const struct iscsi_pr_ops *ops)
+{
+	const struct iscsi_pr_nexus *to = req->others;
+
+	if (!iscsi_pr_holds(pr, me) || for_any(pr->type))
+		return ISCSI_PR_CONFLICT;
+	if (!req->sa_key || iscsi_pr_same(&pr->r[me].nexus, to))
+		return ISCSI_PR_BAD_LIST;
+	if (!find(pr, to) && make_room(pr, 1) != ISCSI_PR_OK)
+		return ISCSI_PR_NO_ROOM;
+	set_key(pr, to, req->sa_key, ops);
+	pr->holder = (unsigned)(find(pr, to) - pr->r);
+	if (req->unregister)
+		drop(pr, me);
+	pr->generation++;
+	pr->aptpl = req->aptpl;
 	return ISCSI_PR_OK;
 }
 
@@ -149,7 +204,7 @@ static unsigned remove_others(struct iscsi_pr *pr, const struct iscsi_pr_nexus *
 	unsigned removed = 0;
 
 	for (unsigned i = pr->n; i-- > 0;) {
-		if (same(&pr->r[i].nexus, who) || (!all && pr->r[i].key != key))
+		if (iscsi_pr_same(&pr->r[i].nexus, who) || (!all && pr->r[i].key != key))
 			continue;
 		ops->tell(ops->arg, &pr->r[i].nexus, ISCSI_PR_REGISTRATION_PREEMPTED);
 		drop(pr, i);
@@ -200,6 +255,8 @@ enum iscsi_pr_result iscsi_pr_do(struct iscsi_pr *pr, const struct iscsi_pr_nexu
 		return do_release(pr, me, req->type, ops);
 	case ISCSI_PR_CLEAR:
 		return do_clear(pr, me, ops);
+	case ISCSI_PR_REGISTER_MOVE:
+		return do_move(pr, me, req, ops);
 	default:
 		return do_preempt(pr, me, req, ops);
 	}

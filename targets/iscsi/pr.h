@@ -1,7 +1,7 @@
 /*
  * Persistent reservations of one logical unit (SPC-4, 5.12). A state machine without I/O: who calls
- * holds the unit's lock. It lives as long as the target maps the volume; it does not survive the
- * daemon (PTPL_C is 0).
+ * holds the unit's lock. It lives as long as a target maps the volume, and across power loss if an
+ * initiator asks for that (APTPL): then who calls keeps it (pr_format.h) before it answers.
  */
 #ifndef ISCSI_PR_H
 #define ISCSI_PR_H
@@ -25,6 +25,7 @@ enum iscsi_pr_type {
 struct iscsi_pr_nexus {
 	char port[ISCSI_PR_PORT]; /* the initiator port's name */
 	uint16_t tag;		  /* portal group */
+	char target[ISCSI_NAME_MAX];
 };
 
 struct iscsi_pr_registrant {
@@ -38,6 +39,7 @@ struct iscsi_pr {
 	struct iscsi_pr_registrant *r; /* ISCSI_PR_MAX; NULL before the first */
 	uint8_t type;		       /* of the reservation; ISCSI_PR_NONE: there is none */
 	unsigned holder;	       /* index; means nothing when all registrants hold it */
+	bool aptpl;		       /* it is to survive power loss */
 };
 
 /* What became of others: the caller tells them. */
@@ -67,6 +69,7 @@ enum iscsi_pr_action {
 	ISCSI_PR_PREEMPT = 4,
 	ISCSI_PR_PREEMPT_ABORT = 5,
 	ISCSI_PR_REGISTER_IGNORE = 6,
+	ISCSI_PR_REGISTER_MOVE = 7,
 };
 
 /* key: the reservation key, by which the nexus proves itself; sa_key: the service action's. */
@@ -74,6 +77,13 @@ struct iscsi_pr_request {
 	enum iscsi_pr_action action;
 	uint8_t type; /* a valid one for RESERVE, RELEASE and PREEMPT */
 	uint64_t key, sa_key;
+	bool aptpl;	 /* REGISTER, REGISTER AND IGNORE, REGISTER AND MOVE */
+	bool unregister; /* REGISTER AND MOVE: the one that moves it */
+	/* REGISTER: others that the key is for; they must not be registered (SPEC_I_PT) or may
+	   (ALL_TG_PT). REGISTER AND MOVE: the one that gets the reservation. */
+	const struct iscsi_pr_nexus *others;
+	unsigned nothers;
+	bool others_are_new;
 };
 
 enum iscsi_pr_result iscsi_pr_do(struct iscsi_pr *pr, const struct iscsi_pr_nexus *who,
@@ -83,6 +93,7 @@ enum iscsi_pr_result iscsi_pr_do(struct iscsi_pr *pr, const struct iscsi_pr_nexu
 bool iscsi_pr_allows(const struct iscsi_pr *pr, const struct iscsi_pr_nexus *who, bool write);
 bool iscsi_pr_holds(const struct iscsi_pr *pr, unsigned registrant);
 bool iscsi_pr_type_ok(uint8_t type);
+bool iscsi_pr_same(const struct iscsi_pr_nexus *a, const struct iscsi_pr_nexus *b);
 void iscsi_pr_destroy(struct iscsi_pr *pr);
 
 #endif

@@ -97,12 +97,14 @@ static const struct {
     {ISCSI_UA_BUS_RESET, SCSI_BUS_RESET},
     {ISCSI_UA_LUN_RESET, SCSI_BUS_DEVICE_RESET},
     {ISCSI_UA_CLEARED, SCSI_COMMANDS_CLEARED},
+    {ISCSI_UA_MEDIUM, SCSI_MEDIUM_MAY_HAVE_CHANGED},
     {ISCSI_UA_CAPACITY, SCSI_CAPACITY_CHANGED},
     {ISCSI_UA_MODE, SCSI_MODE_CHANGED},
     {ISCSI_UA_RESERVATIONS_PREEMPTED, SCSI_RESERVATIONS_PREEMPTED},
     {ISCSI_UA_RESERVATIONS_RELEASED, SCSI_RESERVATIONS_RELEASED},
     {ISCSI_UA_REGISTRATIONS_PREEMPTED, SCSI_REGISTRATIONS_PREEMPTED},
     {ISCSI_UA_LUNS, SCSI_REPORTED_LUNS_CHANGED},
+    {ISCSI_UA_THRESHOLD, SCSI_THRESHOLD_REACHED},
 };
 
 /* Changes that the session sees for itself. */
@@ -198,6 +200,8 @@ static void prepare_on_lun(struct iscsi_task *t)
 		t->status = SCSI_RESERVATION_CONFLICT;
 	} else if (!t->lun->vol && !(op->flags & SCSI_NO_MEDIUM)) {
 		iscsi_task_fail(t, SCSI_NOT_READY, SCSI_NOT_READY_MANUAL);
+	} else if (scsi_state_refuses(t)) {
+		return;
 	} else if (!cdb_within_usage(t)) {
 		(void)scsi_bad_cdb(t);
 	} else {

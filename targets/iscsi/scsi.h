@@ -11,6 +11,7 @@
 #define SCSI_MAX_TRANSFER (32u << 20) /* bytes of one read or write */
 #define SCSI_MAX_SAME (32u << 20)     /* bytes of one WRITE SAME */
 #define SCSI_MAX_COMPARE (32u << 10)  /* bytes that one COMPARE AND WRITE compares */
+#define SCSI_MAX_ATOMIC BS_ATOMIC_MAX /* bytes of one WRITE ATOMIC */
 #define SCSI_MAX_UNMAP (1u << 20)     /* blocks of one UNMAP */
 #define SCSI_MAX_UNMAP_DESCRIPTORS 256
 
@@ -20,6 +21,7 @@ enum scsi_flow {
 	SCSI_FLOW_OUT,	 /* run gets dlen bytes, one own buffer after the other */
 	SCSI_FLOW_READ,	 /* lba and blocks go to the initiator */
 	SCSI_FLOW_WRITE, /* lba and blocks come from it */
+	SCSI_FLOW_WHOLE, /* run gets it all: in the own buffer, the rest in the scratch piece */
 };
 
 enum scsi_result { SCSI_DONE, SCSI_WAIT };
@@ -36,6 +38,10 @@ enum scsi_result { SCSI_DONE, SCSI_WAIT };
 #define SCSI_PR_OK 256u		/* runs beside another's persistent reservation */
 #define SCSI_PR_WRITES 512u	/* is a write to a persistent reservation */
 #define SCSI_SPC2_RESERVE 1024u /* RESERVE(6) and RELEASE(6) */
+#define SCSI_RETRIES 2048u	/* run looks at t->mismatched and tries again */
+#define SCSI_ANY_STATE 4096u	/* also while the unit is sanitized (SBC-3, 4.11) */
+#define SCSI_EJECTED_OK 8192u	/* also without medium */
+#define SCSI_SANITIZES 16384u	/* also when sanitizing has failed */
 
 #define SCSI_NO_SA (-1)
 
@@ -43,7 +49,7 @@ struct scsi_op {
 	uint8_t opcode;
 	int8_t service; /* service action, SCSI_NO_SA: none */
 	uint8_t flow;
-	uint16_t flags;
+	uint32_t flags;
 	uint8_t usage[16]; /* bits of the CDB that are looked at or may be ignored; from byte 0 */
 	/* Checks the CDB and sets dlen and what the flow needs; may fail the task. NULL: nothing.
 	 */
@@ -61,7 +67,7 @@ static inline bool scsi_op_reads(const struct scsi_op *op)
 }
 static inline bool scsi_op_writes(const struct scsi_op *op)
 {
-	return op->flow == SCSI_FLOW_OUT || op->flow == SCSI_FLOW_WRITE;
+	return op->flow >= SCSI_FLOW_OUT && op->flow != SCSI_FLOW_READ;
 }
 
 /* scsi.c */
@@ -79,7 +85,7 @@ enum scsi_result scsi_reply(struct iscsi_task *t, size_t len, size_t allocation)
 enum scsi_result scsi_fail(struct iscsi_task *t, uint8_t key, uint16_t asc);
 enum scsi_result scsi_bad_cdb(struct iscsi_task *t);
 
-/* scsi_block.c, scsi_same.c: data commands */
+/* scsi_block.c, scsi_provision.c, scsi_status.c: data commands */
 void scsi_block_prepare(struct iscsi_task *t);
 void scsi_block_prepare_verify(struct iscsi_task *t);
 void scsi_block_prepare_compare(struct iscsi_task *t);
@@ -88,11 +94,44 @@ enum scsi_result scsi_block_write_verify(struct iscsi_task *t);
 enum scsi_result scsi_block_compare_write(struct iscsi_task *t);
 enum scsi_result scsi_block_sync(struct iscsi_task *t);
 enum scsi_result scsi_block_prefetch(struct iscsi_task *t);
+/* Reads [offset, offset + length) of the command's range into the scratch piece; false: there is
+   no chunk now, and the task is advanced when there is. */
+bool scsi_scratch_read(struct iscsi_task *t, uint64_t offset, uint64_t length);
+void scsi_scratch_put(struct iscsi_task *t);
+
+/* scsi_atomic.c */
+void scsi_atomic_prepare_or(struct iscsi_task *t);
+enum scsi_result scsi_atomic_or(struct iscsi_task *t);
+void scsi_atomic_prepare_write(struct iscsi_task *t);
+enum scsi_result scsi_atomic_write(struct iscsi_task *t);
+
+/* scsi_defect.c, scsi_removable.c */
+enum scsi_result scsi_defect_list10(struct iscsi_task *t);
+enum scsi_result scsi_defect_list12(struct iscsi_task *t);
+enum scsi_result scsi_removable_prevent(struct iscsi_task *t);
+enum scsi_result scsi_removable_start_stop(struct iscsi_task *t);
+
+/* scsi_state.c: units that are not ready. Fails the task if the unit's state does not let it run.
+ */
+bool scsi_state_refuses(struct iscsi_task *t);
+void scsi_state_sense(const struct iscsi_lu *lu, uint8_t sense[SCSI_SENSE_LEN]);
+
+/* scsi_ports.c, scsi_log.c */
+uint16_t scsi_ports_group(void); /* the target port group that all ports are in */
+enum scsi_result scsi_ports_report(struct iscsi_task *t);
+enum scsi_result scsi_log_sense(struct iscsi_task *t);
+
+/* scsi_sanitize.c */
+void scsi_sanitize_prepare(struct iscsi_task *t);
+void scsi_sanitize_prepare_overwrite(struct iscsi_task *t);
+enum scsi_result scsi_sanitize_overwrite(struct iscsi_task *t);
+enum scsi_result scsi_sanitize_erase(struct iscsi_task *t);
+enum scsi_result scsi_sanitize_exit(struct iscsi_task *t);
 void scsi_provision_prepare_same(struct iscsi_task *t);
 enum scsi_result scsi_provision_same(struct iscsi_task *t);
 void scsi_provision_prepare_unmap(struct iscsi_task *t);
 enum scsi_result scsi_provision_unmap(struct iscsi_task *t);
-enum scsi_result scsi_provision_lba_status(struct iscsi_task *t);
+enum scsi_result scsi_status_get(struct iscsi_task *t);
 
 /* scsi_copy.c */
 void scsi_copy_prepare(struct iscsi_task *t);
@@ -134,7 +173,6 @@ enum scsi_result scsi_unit_ready(struct iscsi_task *t);
 enum scsi_result scsi_unit_request_sense(struct iscsi_task *t);
 enum scsi_result scsi_unit_capacity10(struct iscsi_task *t);
 enum scsi_result scsi_unit_capacity16(struct iscsi_task *t);
-enum scsi_result scsi_unit_start_stop(struct iscsi_task *t);
 enum scsi_result scsi_unit_reserve(struct iscsi_task *t);
 enum scsi_result scsi_unit_release(struct iscsi_task *t);
 

@@ -38,18 +38,17 @@ void scsi_block_prepare_verify(struct iscsi_task *t)
 					    : scsi_sector(t);
 }
 
-/* Reads [offset, offset + length) of the command's range into the scratch piece. */
-static enum scsi_result read_scratch(struct iscsi_task *t, uint64_t offset, uint64_t length)
+bool scsi_scratch_read(struct iscsi_task *t, uint64_t offset, uint64_t length)
 {
 	if (!t->scratch)
 		t->scratch = iscsi_task_chunk(t);
-	if (t->scratch)
-		iscsi_task_submit(t, t->scratch, BS_READ, t->lba * scsi_sector(t) + offset, length,
-				  0);
-	return SCSI_WAIT;
+	if (!t->scratch)
+		return false;
+	iscsi_task_submit(t, t->scratch, BS_READ, t->lba * scsi_sector(t) + offset, length, 0);
+	return true;
 }
 
-static void put_scratch(struct iscsi_task *t)
+void scsi_scratch_put(struct iscsi_task *t)
 {
 	if (t->scratch)
 		iscsi_task_chunk_put(t, t->scratch);
@@ -83,7 +82,7 @@ static enum scsi_result verify_range(struct iscsi_task *t, bool against_block)
 		for (uint32_t at = 0; at < t->scratch->length && !t->failed; at += sector)
 			compare_own(t, t->scratch->buf + at, sector);
 	if (t->failed || t->step == total) {
-		put_scratch(t);
+		scsi_scratch_put(t);
 		return SCSI_DONE;
 	}
 	if (!t->scratch) {
@@ -93,7 +92,8 @@ static enum scsi_result verify_range(struct iscsi_task *t, bool against_block)
 	}
 	t->scratch->length = (uint32_t)VS_MIN(total - t->step, (uint64_t)ISCSI_CHUNK);
 	t->step += t->scratch->length;
-	return read_scratch(t, t->step - t->scratch->length, t->scratch->length);
+	(void)scsi_scratch_read(t, t->step - t->scratch->length, t->scratch->length);
+	return SCSI_WAIT;
 }
 
 enum scsi_result scsi_block_verify(struct iscsi_task *t)
@@ -106,14 +106,12 @@ enum scsi_result scsi_block_verify(struct iscsi_task *t)
 	if (!length)
 		return SCSI_DONE;
 	if (!t->scratch || t->scratch->length == 0) {
-		enum scsi_result r = read_scratch(t, t->own.offset, length);
-
-		if (t->scratch)
+		if (scsi_scratch_read(t, t->own.offset, length))
 			t->scratch->length = length;
-		return r;
+		return SCSI_WAIT;
 	}
 	compare_own(t, t->scratch->buf, length);
-	put_scratch(t);
+	scsi_scratch_put(t);
 	return SCSI_DONE;
 }
 
@@ -131,12 +129,12 @@ enum scsi_result scsi_block_write_verify(struct iscsi_task *t)
 				  length, 0);
 		return SCSI_WAIT;
 	case 1:
-		if (read_scratch(t, t->own.offset, length) == SCSI_WAIT && !t->scratch)
+		if (!scsi_scratch_read(t, t->own.offset, length))
 			t->step = 1;
 		return SCSI_WAIT;
 	default:
 		compare_own(t, t->scratch->buf, length);
-		put_scratch(t);
+		scsi_scratch_put(t);
 		return SCSI_DONE;
 	}
 }

@@ -42,7 +42,7 @@ static struct iscsi_lun *find_unit(struct iscsi_task *t, const struct scsi_copy_
 		struct iscsi_lun *l = &t->map->luns[i];
 		uint8_t naa[8];
 
-		if (!l->vol)
+		if (!l->vol || atomic_load(&l->lu->state)) /* ejected, or being sanitized */
 			continue;
 		scsi_inquiry_naa(bs_volume_uuid(l->vol), naa);
 		if (memcmp(naa, d.id, sizeof(naa)) == 0 && (!found || scsi_lun_read_only(found)))

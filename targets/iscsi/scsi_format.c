@@ -19,12 +19,39 @@ void scsi_sense_information(uint8_t sense[SCSI_SENSE_LEN], uint64_t value)
 	vs_put_be32(sense + 3, (uint32_t)value);
 }
 
-void scsi_sense_encode_descriptor(uint8_t sense[8], uint8_t key, uint16_t asc)
+void scsi_sense_progress(uint8_t sense[SCSI_SENSE_LEN], uint16_t progress)
 {
-	memset(sense, 0, 8);
-	sense[0] = 0x72;
-	sense[1] = key;
-	vs_put_be16(sense + 2, asc);
+	sense[15] = 0x80; /* SKSV */
+	vs_put_be16(sense + 16, progress);
+}
+
+size_t scsi_sense_to_descriptor(const uint8_t fixed[SCSI_SENSE_LEN],
+				uint8_t out[SCSI_SENSE_DESCRIPTOR_MAX])
+{
+	size_t len = 8;
+
+	memset(out, 0, SCSI_SENSE_DESCRIPTOR_MAX);
+	out[0] = 0x72;
+	out[1] = fixed[2] & 0x0f;
+	memcpy(out + 2, fixed + 12, 2);
+	if (fixed[0] & 0x80) { /* information */
+		uint8_t *d = out + len;
+
+		d[1] = 10;
+		d[2] = 0x80; /* VALID */
+		memcpy(d + 8, fixed + 3, 4);
+		len += 12;
+	}
+	if (fixed[15] & 0x80) { /* sense key specific */
+		uint8_t *d = out + len;
+
+		d[0] = 2;
+		d[1] = 6;
+		memcpy(d + 4, fixed + 15, 3);
+		len += 8;
+	}
+	out[7] = (uint8_t)(len - 8);
+	return len;
 }
 
 void scsi_cdb_range(const uint8_t *cdb, uint64_t *lba, uint64_t *blocks)

@@ -13,6 +13,7 @@ enum scsi_status {
 	SCSI_CHECK_CONDITION = 0x02,
 	SCSI_BUSY = 0x08,
 	SCSI_RESERVATION_CONFLICT = 0x18,
+	SCSI_TASK_ABORTED = 0x40,
 };
 
 enum scsi_key {
@@ -33,6 +34,7 @@ enum scsi_asc {
 	SCSI_NO_ADDITIONAL_SENSE = 0x0000,
 	SCSI_OPERATION_IN_PROGRESS = 0x0016,
 	SCSI_NOT_READY_MANUAL = 0x0403,
+	SCSI_SANITIZE_IN_PROGRESS = 0x041b,
 	SCSI_UNREACHABLE_COPY_TARGET = 0x0804,
 	SCSI_UNEXPECTED_UNSOLICITED_DATA = 0x0c0c,
 	SCSI_WRITE_ERROR = 0x0c00,
@@ -63,6 +65,7 @@ enum scsi_asc {
 	SCSI_INLINE_DATA_EXCEEDED = 0x260b,
 	SCSI_WRITE_PROTECTED = 0x2700,
 	SCSI_SPACE_ALLOCATION_FAILED = 0x2707,
+	SCSI_MEDIUM_MAY_HAVE_CHANGED = 0x2800,
 	SCSI_POWER_ON = 0x2900,
 	SCSI_BUS_RESET = 0x2902,
 	SCSI_BUS_DEVICE_RESET = 0x2903,
@@ -72,10 +75,14 @@ enum scsi_asc {
 	SCSI_REGISTRATIONS_PREEMPTED = 0x2a05,
 	SCSI_CAPACITY_CHANGED = 0x2a09,
 	SCSI_COMMANDS_CLEARED = 0x2f00,
+	SCSI_SANITIZE_FAILED = 0x3103,
+	SCSI_THRESHOLD_REACHED = 0x3807,
 	SCSI_SAVING_NOT_SUPPORTED = 0x3900,
+	SCSI_MEDIUM_NOT_PRESENT = 0x3a00,
 	SCSI_REPORTED_LUNS_CHANGED = 0x3f0e,
 	SCSI_INTERNAL_TARGET_FAILURE = 0x4400,
 	SCSI_INVALID_MESSAGE_ERROR = 0x4900,
+	SCSI_REMOVAL_PREVENTED = 0x5302,
 	SCSI_INSUFFICIENT_REGISTRATIONS = 0x5504,
 	SCSI_NO_ROOM_FOR_TOKEN = 0x550d,
 	SCSI_PROTOCOL_SERVICE_CRC_ERROR = 0x4705,
@@ -88,8 +95,12 @@ enum scsi_asc {
 void scsi_sense_encode(uint8_t sense[SCSI_SENSE_LEN], uint8_t key, uint16_t asc);
 /* Sets INFORMATION; values that need more than 32 bits are left out. */
 void scsi_sense_information(uint8_t sense[SCSI_SENSE_LEN], uint64_t value);
-/* Descriptor format, 8 bytes (SPC-4, 4.5.2). */
-void scsi_sense_encode_descriptor(uint8_t sense[8], uint8_t key, uint16_t asc);
+/* Sets the progress indication (SPC-4, 4.5.2.4.4), of 65536. */
+void scsi_sense_progress(uint8_t sense[SCSI_SENSE_LEN], uint16_t progress);
+#define SCSI_SENSE_DESCRIPTOR_MAX 28
+/* The same in descriptor format (SPC-4, 4.5.2); its length. */
+size_t scsi_sense_to_descriptor(const uint8_t fixed[SCSI_SENSE_LEN],
+				uint8_t out[SCSI_SENSE_DESCRIPTOR_MAX]);
 
 /* LBA and number of blocks of the read and write commands' CDBs of 6, 10, 12 and 16 bytes. */
 void scsi_cdb_range(const uint8_t *cdb, uint64_t *lba, uint64_t *blocks);

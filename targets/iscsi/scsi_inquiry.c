@@ -1,4 +1,5 @@
 #include "targets/iscsi/scsi.h"
+#include "targets/iscsi/threshold.h"
 
 #include "common/bytes.h"
 #include "common/text.h"
@@ -39,10 +40,12 @@ static size_t standard(struct iscsi_task *t, uint8_t *b)
 
 	memset(b, 0, 96);
 	b[0] = t->lun ? 0x00 : 0x7f;
-	b[2] = 0x06; /* SPC-4 */
-	b[3] = 0x12; /* HISUP, response data format 2 */
+	if (t->lun && t->lun->removable)
+		b[1] = 0x80; /* RMB */
+	b[2] = 0x06;	     /* SPC-4 */
+	b[3] = 0x12;	     /* HISUP, response data format 2 */
 	b[4] = 96 - 5;
-	b[5] = 0x08; /* 3PC: third-party copies */
+	b[5] = 0x18; /* TPGS 01b: implicit asymmetric access; 3PC: third-party copies */
 	b[7] = 0x02; /* CMDQUE */
 	scsi_put_text(b + 8, 8, VENDOR);
 	scsi_put_text(b + 16, 16, PRODUCT);
@@ -75,19 +78,40 @@ static size_t put_designator(uint8_t *b, uint8_t code_set, uint8_t type, const v
 	return n + 4;
 }
 
+/* A SCSI name string ends with a NUL and is padded to a multiple of 4 (SPC-4, 7.8.5.11). */
+static size_t put_name(uint8_t *b, uint8_t association, const char *name)
+{
+	char text[ISCSI_NAME_MAX + 16] = {0};
+	size_t n = VS_ALIGN_UP(strlen(name) + 1, 4);
+
+	snprintf(text, sizeof(text), "%s", name);
+	return put_designator(b, 0x53, 0x88 | association, text, n);
+}
+
+#define OF_PORT 0x10
+#define OF_DEVICE 0x20
+
+/* The unit by its NAA and T10 names; the port by number, group and name; the device by its name. */
 static size_t page_identification(struct iscsi_task *t, uint8_t *b)
 {
-	char t10[8 + UUID_HEX + 1];
-	uint8_t naa[8], port[4] = {0};
+	uint16_t tag = t->conn->portal->tag;
+	const char *target = t->conn->login.target;
+	char t10[8 + UUID_HEX + 1], name[ISCSI_NAME_MAX + 12];
+	uint8_t naa[8], number[4] = {0};
 	size_t len;
 
 	scsi_inquiry_naa(bs_volume_uuid(t->lun->vol), naa);
 	scsi_put_text((uint8_t *)t10, 8, VENDOR);
 	serial(t, t10 + 8);
-	vs_put_be16(port + 2, t->conn->portal->tag);
 	len = put_designator(b, 1, 3, naa, sizeof(naa));
 	len += put_designator(b + len, 2, 1, t10, 8 + UUID_HEX);
-	len += put_designator(b + len, 0x51, 0x94, port, sizeof(port)); /* relative target port */
+	vs_put_be16(number + 2, tag);
+	len += put_designator(b + len, 0x51, 0x94, number, sizeof(number));
+	vs_put_be16(number + 2, scsi_ports_group());
+	len += put_designator(b + len, 0x51, 0x95, number, sizeof(number));
+	snprintf(name, sizeof(name), "%s,t,0x%04x", target, tag);
+	len += put_name(b + len, OF_PORT, name);
+	len += put_name(b + len, OF_DEVICE, target);
 	return len;
 }
 
@@ -120,6 +144,10 @@ static size_t page_limits(struct iscsi_task *t, uint8_t *b)
 	vs_put_be32(b + 24, per_block);
 	vs_put_be32(b + 28, 0x80000000u); /* UGAVALID, alignment 0 */
 	vs_put_be64(b + 32, SCSI_MAX_SAME / sector);
+	/* atomic writes (SBC-4, 6.6.4): how long, how aligned, in steps of what */
+	vs_put_be32(b + 40, SCSI_MAX_ATOMIC / sector);
+	vs_put_be32(b + 44, per_block);
+	vs_put_be32(b + 48, per_block);
 	return 60;
 }
 
@@ -128,13 +156,14 @@ static size_t page_characteristics(struct iscsi_task *t, uint8_t *b)
 	(void)t;
 	memset(b, 0, 60);
 	vs_put_be16(b, 1); /* does not rotate */
+	b[3] = 0x40;	   /* WABEREQ 01b: what a block erase left reads as zeros */
 	return 60;
 }
 
 static size_t page_provisioning(struct iscsi_task *t, uint8_t *b)
 {
-	(void)t;
 	memset(b, 0, 4);
+	b[0] = (uint8_t)__builtin_ctz(ISCSI_THRESHOLD_UNIT / scsi_sector(t)); /* exponent */
 	b[1] = 0xe4; /* LBPU, LBPWS, LBPWS10, LBPRZ */
 	b[2] = 0x02; /* thin */
 	return 4;
@@ -152,7 +181,7 @@ static const struct {
     {0x8f, true, page_copy},
     {0xb0, true, page_limits},
     {0xb1, false, page_characteristics},
-    {0xb2, false, page_provisioning},
+    {0xb2, true, page_provisioning},
 };
 
 static size_t page_supported(struct iscsi_task *t, uint8_t *b)

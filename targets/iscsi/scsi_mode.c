@@ -1,3 +1,5 @@
+/* MODE SENSE and MODE SELECT (SPC-4, 6.8 to 6.11). */
+#include "targets/iscsi/scsi_mode.h"
 #include "targets/iscsi/scsi.h"
 
 #include "common/bytes.h"
@@ -6,63 +8,24 @@
 #define LLBAA 0x10
 #define PAGE_FORMAT 0x10
 #define SAVE_PAGES 0x01
-#define WCE 0x04
-#define SWP 0x08
+#define SPF 0x40
+#define ALL_PAGES 0x3f
+#define ALL_SUBPAGES 0xff
 
-enum { PC_CURRENT, PC_CHANGEABLE, PC_DEFAULT, PC_SAVED };
-
-static size_t page_caching(const struct iscsi_lu *lu, int pc, uint8_t *b)
+/* Whether MODE SENSE for this code and subpage wants the page (SPC-4, table 156). */
+static bool wanted(const struct scsi_mode_page *p, uint8_t code, uint8_t sub)
 {
-	memset(b, 0, 20);
-	b[0] = 0x08;
-	b[1] = 18;
-	if (pc != PC_CURRENT || atomic_load(&lu->write_back))
-		b[2] = WCE;
-	return 20;
+	return (code == ALL_PAGES || code == p->code) && (sub == ALL_SUBPAGES || sub == p->sub);
 }
 
-static size_t page_control(const struct iscsi_lu *lu, int pc, uint8_t *b)
-{
-	memset(b, 0, 12);
-	b[0] = 0x0a;
-	b[1] = 10;
-	if (pc == PC_CHANGEABLE || (pc == PC_CURRENT && atomic_load(&lu->swp)))
-		b[4] = SWP;
-	if (pc == PC_CHANGEABLE)
-		return 12;
-	b[2] = 0x20;		    /* TST 001b: a task set for each I_T nexus */
-	b[3] = 0x10;		    /* unrestricted reordering */
-	vs_put_be16(b + 8, 0xffff); /* busy timeout: unlimited */
-	return 12;
-}
-
-static size_t page_exceptions(const struct iscsi_lu *lu, int pc, uint8_t *b)
-{
-	(void)lu;
-	memset(b, 0, 12);
-	b[0] = 0x1c;
-	b[1] = 10;
-	if (pc != PC_CHANGEABLE)
-		b[2] = 0x08; /* DEXCPT */
-	return 12;
-}
-
-static const struct {
-	uint8_t code;
-	size_t (*make)(const struct iscsi_lu *lu, int pc, uint8_t *b);
-} pages[] = {
-    {0x08, page_caching},
-    {0x0a, page_control},
-    {0x1c, page_exceptions},
-};
-
-static size_t put_pages(const struct iscsi_lu *lu, uint8_t code, int pc, uint8_t *b)
+static size_t put_pages(const struct iscsi_lu *lu, uint8_t code, uint8_t sub,
+			enum scsi_page_control pc, uint8_t *b)
 {
 	size_t len = 0;
 
-	for (size_t i = 0; i < VS_ARRAY_LEN(pages); i++)
-		if (code == 0x3f || code == pages[i].code)
-			len += pages[i].make(lu, pc, b + len);
+	for (size_t i = 0; i < scsi_mode_page_count; i++)
+		if (wanted(&scsi_mode_pages[i], code, sub))
+			len += scsi_mode_pages[i].make(lu, pc, b + len);
 	return len;
 }
 
@@ -87,15 +50,15 @@ enum scsi_result scsi_mode_sense(struct iscsi_task *t)
 	uint8_t *b = t->own.buf, code = t->cdb[2] & 0x3f, subpage = t->cdb[3];
 	uint8_t device = (scsi_lun_read_only(t->lun) ? 0x80 : 0) | 0x10; /* WP, DPOFUA */
 	size_t header = six ? 4 : 8, desc = 0, len;
-	int pc = t->cdb[2] >> 6;
+	enum scsi_page_control pc = t->cdb[2] >> 6;
 
-	if (pc == PC_SAVED)
+	if (pc == SCSI_PC_SAVED)
 		return scsi_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_SAVING_NOT_SUPPORTED);
-	if (subpage && !(code == 0x3f && subpage == 0xff))
+	if (code == ALL_PAGES && subpage && subpage != ALL_SUBPAGES)
 		return scsi_bad_cdb(t);
 	if (!(t->cdb[1] & DBD))
 		desc = put_block_descriptor(t, long_lba, b + header);
-	len = put_pages(t->lun->lu, code, pc, b + header + desc);
+	len = put_pages(t->lun->lu, code, subpage, pc, b + header + desc);
 	if (!len)
 		return scsi_bad_cdb(t);
 	len += header + desc;
@@ -121,47 +84,48 @@ void scsi_mode_prepare_select(struct iscsi_task *t)
 		t->dlen = t->cdb[0] == 0x15 ? t->cdb[4] : vs_get_be16(t->cdb + 7);
 }
 
+static const struct scsi_mode_page *find_page(const uint8_t *page, size_t left)
+{
+	uint8_t sub;
+
+	if (left < 4) /* no page is so short */
+		return NULL;
+	sub = page[0] & SPF ? page[1] : 0;
+	for (size_t i = 0; i < scsi_mode_page_count; i++)
+		if (scsi_mode_pages[i].code == (page[0] & 0x3f) && scsi_mode_pages[i].sub == sub &&
+		    !(page[0] & SPF) == !scsi_mode_pages[i].sub)
+			return &scsi_mode_pages[i];
+	return NULL;
+}
+
 /* Whether the page asks only for what may change; its length, 0: no. */
 static size_t page_acceptable(const struct iscsi_lu *lu, const uint8_t *page, size_t left)
 {
-	uint8_t now[32], may[32];
+	const struct scsi_mode_page *p = find_page(page, left);
+	uint8_t now[SCSI_MODE_PAGE_MAX], may[SCSI_MODE_PAGE_MAX];
+	size_t len, at = p && p->sub ? 4 : 2;
 
-	for (size_t i = 0; i < VS_ARRAY_LEN(pages); i++) {
-		size_t len;
-
-		if (left < 2 || (page[0] & 0x3f) != pages[i].code || page[0] & 0x40)
-			continue;
-		len = pages[i].make(lu, PC_CURRENT, now);
-		pages[i].make(lu, PC_CHANGEABLE, may);
-		if (page[1] != now[1] || len > left)
+	if (!p)
+		return 0;
+	len = p->make(lu, SCSI_PC_CURRENT, now);
+	p->make(lu, SCSI_PC_CHANGEABLE, may);
+	if (len > left || memcmp(page + 1, now + 1, at - 1) != 0)
+		return 0;
+	for (size_t k = at; k < len; k++)
+		if ((page[k] ^ now[k]) & ~may[k])
 			return 0;
-		for (size_t k = 2; k < len; k++)
-			if ((page[k] ^ now[k]) & ~may[k])
-				return 0;
-		return len;
-	}
-	return 0;
+	return len;
 }
 
-static void apply(struct iscsi_task *t, const uint8_t *page)
+/* All sessions but this one are told what changed. */
+static size_t apply(struct iscsi_task *t, const uint8_t *page, size_t left)
 {
+	const struct scsi_mode_page *p = find_page(page, left);
 	struct iscsi_lun *l = t->lun;
-	bool changed = false, v;
 
-	switch (page[0] & 0x3f) {
-	case 0x08:
-		v = page[2] & WCE;
-		changed = atomic_exchange(&l->lu->write_back, v) != v;
-		break;
-	case 0x0a:
-		v = page[4] & SWP;
-		changed = atomic_exchange(&l->lu->swp, v) != v;
-		break;
-	default:
-		break;
-	}
-	if (changed) /* all sessions but this one are told */
+	if (p->apply && p->apply(l->lu, page))
 		l->seen_modes = atomic_fetch_add(&l->lu->mode_changes, 1) + 1;
+	return p->sub ? vs_get_be16(page + 2) + 4u : page[1] + 2u;
 }
 
 enum scsi_result scsi_mode_select(struct iscsi_task *t)
@@ -181,7 +145,7 @@ enum scsi_result scsi_mode_select(struct iscsi_task *t)
 		if (!n)
 			return scsi_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_INVALID_FIELD_IN_LIST);
 	}
-	for (at = header + desc; at < t->dlen; at += (size_t)b[at + 1] + 2)
-		apply(t, b + at);
+	for (at = header + desc; at < t->dlen; at += n)
+		n = apply(t, b + at, t->dlen - at);
 	return SCSI_DONE;
 }

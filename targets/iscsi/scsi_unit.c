@@ -8,25 +8,24 @@ enum scsi_result scsi_unit_ready(struct iscsi_task *t)
 	return SCSI_DONE;
 }
 
-/* Sense is sent with each status, so all that can wait here is a unit attention. */
+#define DESC 1
+
+/* Sense is sent with each status: what can wait here is a unit attention, and the unit's state. */
 enum scsi_result scsi_unit_request_sense(struct iscsi_task *t)
 {
-	uint8_t key = SCSI_NO_SENSE, *b = t->own.buf;
-	uint16_t asc = SCSI_NO_ADDITIONAL_SENSE;
-	bool descriptor = t->cdb[1] & 1;
+	uint8_t *b = t->own.buf, sense[SCSI_SENSE_LEN];
+	uint16_t ua = t->lun ? scsi_take_ua(t->lun) : 0;
 
-	if (!t->lun) {
-		key = SCSI_ILLEGAL_REQUEST;
-		asc = SCSI_LUN_NOT_SUPPORTED;
-	} else {
-		asc = scsi_take_ua(t->lun);
-		key = asc ? SCSI_UNIT_ATTENTION : SCSI_NO_SENSE;
-	}
-	if (descriptor)
-		scsi_sense_encode_descriptor(b, key, asc);
+	if (!t->lun)
+		scsi_sense_encode(sense, SCSI_ILLEGAL_REQUEST, SCSI_LUN_NOT_SUPPORTED);
+	else if (ua)
+		scsi_sense_encode(sense, SCSI_UNIT_ATTENTION, ua);
 	else
-		scsi_sense_encode(b, key, asc);
-	return scsi_reply(t, descriptor ? 8 : SCSI_SENSE_LEN, t->cdb[4]);
+		scsi_state_sense(t->lun->lu, sense);
+	if (t->cdb[1] & DESC)
+		return scsi_reply(t, scsi_sense_to_descriptor(sense, b), t->cdb[4]);
+	memcpy(b, sense, sizeof(sense));
+	return scsi_reply(t, SCSI_SENSE_LEN, t->cdb[4]);
 }
 
 enum scsi_result scsi_unit_capacity10(struct iscsi_task *t)
@@ -54,19 +53,6 @@ enum scsi_result scsi_unit_capacity16(struct iscsi_task *t)
 	b[13] = exponent;
 	b[14] = 0xc0; /* LBPME, LBPRZ */
 	return scsi_reply(t, 32, vs_get_be32(t->cdb + 10));
-}
-
-/* There is nothing to start or stop; a stop flushes, as a disk's would (SBC-3, 5.25). */
-enum scsi_result scsi_unit_start_stop(struct iscsi_task *t)
-{
-	bool no_flush = t->cdb[4] & 0x04, start = t->cdb[4] & 0x01, eject = t->cdb[4] & 0x02;
-
-	if (eject)
-		return scsi_bad_cdb(t);
-	if (start || no_flush || t->step++)
-		return SCSI_DONE;
-	iscsi_task_submit(t, &t->own, BS_FLUSH, 0, 0, 0);
-	return SCSI_WAIT;
 }
 
 /* RESERVE(6) of the whole unit (SPC-2, 7.21); another's reservation was refused before. */

@@ -2,6 +2,7 @@
 
 #include "targets/iscsi/control.h"
 #include "targets/iscsi/listener.h"
+#include "targets/iscsi/threshold.h"
 
 #include "common/bytes.h"
 #include "common/log.h"
@@ -56,7 +57,8 @@ static void *io_thread(void *arg)
 	struct iscsi_thread *t = arg;
 
 	vs_loop_run(t->loop);
-	while (atomic_load(&t->nconns)) /* posts that free the last connections */
+	/* posts that free the last connections, and what is not theirs */
+	while (atomic_load(&t->nconns) || atomic_load(&t->jobs))
 		vs_loop_turn(t->loop, 10);
 	if (t->index == 0)
 		iscsi_tokens_stop(t->srv->tokens);
@@ -146,6 +148,9 @@ static int start(struct iscsi_server *srv, const struct iscsi_server_options *o,
 	}
 	if (rc < 0)
 		return rc;
+	rc = iscsi_threshold_watch(srv);
+	if (rc < 0)
+		return vs_fail(err, rc, "cannot start the iSCSI target: no timer");
 	errno = pthread_create(&srv->tid, NULL, control_thread, srv);
 	if (errno)
 		return vs_fail_errno(err, "cannot start the iSCSI control thread");
@@ -166,6 +171,7 @@ int iscsi_server_start(const struct iscsi_server_options *opts, struct iscsi_ser
 		return vs_fail(err, VS_E_NOMEM, "cannot start the iSCSI target: out of memory");
 	pthread_mutex_init(&srv->lock, NULL);
 	srv->store = opts->store;
+	srv->keeper = opts->keeper;
 	srv->max_connections = opts->max_connections ? opts->max_connections : DEFAULT_CONNECTIONS;
 	srv->nthreads = opts->threads ? opts->threads : DEFAULT_THREADS;
 	srv->login_failed = opts->login_failed;
@@ -188,6 +194,7 @@ static bool run_stop(struct iscsi_ctl_call *call)
 
 	if (!srv->stopping) {
 		srv->stopping = true;
+		atomic_store(&srv->ending, true);
 		for (size_t i = 0; i < srv->nportals; i++)
 			iscsi_listener_close(&srv->portals[i]);
 		iscsi_control_begin_stop(srv);

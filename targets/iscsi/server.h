@@ -41,8 +41,24 @@ struct iscsi_login_failure {
 	unsigned failures; /* of this address lately */
 };
 
+/*
+ * Keeps what of a volume's logical unit survives the daemon: save replaces what was kept (len 0:
+ * forgets it) and is durable on return; load gives it back (*len 0: there is none). Both are called
+ * on the control thread and may wait; then logins wait with it, and commands only that asked for
+ * it.
+ */
+#define ISCSI_KEPT_MAX (32u << 10)
+struct iscsi_keeper {
+	int (*save)(void *arg, const struct vs_uuid *volume, const uint8_t *kept, size_t len,
+		    struct vs_error *err);
+	int (*load)(void *arg, const struct vs_uuid *volume, uint8_t *kept, size_t max, size_t *len,
+		    struct vs_error *err);
+	void *arg;
+};
+
 struct iscsi_server_options {
 	struct bs_store *store;
+	struct iscsi_keeper keeper; /* save NULL: nothing is kept, and APTPL is refused */
 	const struct iscsi_portal *portals;
 	size_t nportals;	  /* 1 to 16 */
 	unsigned threads;	  /* that do I/O, up to 16; 0: 2 */
@@ -57,6 +73,7 @@ struct iscsi_lun_config {
 	unsigned lun;	    /* 0 to ISCSI_LUN_LIMIT - 1 */
 	const char *volume; /* NAME or NAME@SNAP; snapshots are always read-only */
 	bool read_only;
+	bool removable; /* the medium can be ejected, which hides the volume until it is loaded */
 	/* NULL: for all that have no LUNs of their own. Who has some sees exactly those. */
 	const char *initiator;
 };

@@ -246,7 +246,7 @@ static int make(struct iscsi_server *srv, const struct iscsi_target_config *cfg,
 	t->lus = calloc(cfg->nluns + 1, sizeof(struct iscsi_lu *));
 	ok = copy_config(&t->cfg, cfg) && t->lus;
 	for (size_t i = 0; ok && i < cfg->nluns; i++) {
-		t->lus[i] = iscsi_lu_get(srv, cfg->iqn, &uuids[i]);
+		t->lus[i] = iscsi_lu_get(srv, &uuids[i]);
 		ok = t->lus[i] != NULL;
 	}
 	if (!ok) {

@@ -213,8 +213,21 @@ static void set_residual(struct iscsi_task *t)
 		t->residual = (struct iscsi_residual){false, true, edtl - moved};
 }
 
+/* As the control mode page wants it (SPC-4, 7.5.8: D_SENSE). */
+static void convert_sense(struct iscsi_task *t)
+{
+	uint8_t fixed[SCSI_SENSE_LEN];
+
+	_Static_assert(2 + SCSI_SENSE_DESCRIPTOR_MAX <= ISCSI_SENSE_MAX, "both formats fit");
+	if (!t->sense_len || !t->lun || !atomic_load(&t->lun->lu->d_sense))
+		return;
+	memcpy(fixed, t->sense + 2, sizeof(fixed));
+	t->sense_len = (uint8_t)scsi_sense_to_descriptor(fixed, t->sense + 2);
+}
+
 void iscsi_task_answer(struct iscsi_task *t)
 {
+	convert_sense(t);
 	set_residual(t);
 	account_answer(t);
 	queue_out(t, &t->out_status);
@@ -339,7 +352,9 @@ static void piece_done(struct bs_req *req)
 		iscsi_conn_dirty(c);
 		return;
 	}
-	if (req->status < 0)
+	if (req->status == VS_E_MISMATCH && t->op->flags & SCSI_RETRIES)
+		t->mismatched = true;
+	else if (req->status < 0)
 		scsi_io_failed(t, req);
 	if (t->op->flow == SCSI_FLOW_READ)
 		p->ready = true;
@@ -352,7 +367,7 @@ static void submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op op, u
 		   uint64_t length)
 {
 	p->req.op = op;
-	p->req.flags = t->fua && op != BS_READ ? BS_FUA : 0;
+	p->req.flags = (t->fua && op != BS_READ ? BS_FUA : 0) | (t->atomic ? BS_ATOMIC : 0);
 	p->req.offset = offset;
 	p->req.length = length;
 	p->req.done = piece_done;

@@ -1,6 +1,7 @@
 #include "targets/iscsi/internal.h"
 
 #include "common/bytes.h"
+#include "targets/iscsi/scsi_format.h"
 
 static struct iscsi_lun *find_lun(struct iscsi_conn *c, uint64_t raw)
 {
@@ -37,6 +38,16 @@ void iscsi_tmf_task_ended(struct iscsi_conn *c, struct iscsi_tmf_op *op)
 		respond(c, op->itt, op->response, op->close_after);
 }
 
+/* Another initiator ends it: with TAS, this one is told by a status (SAM-5, 5.6). */
+static void answer_aborted(struct iscsi_task *t)
+{
+	if (!t->lun || !atomic_load(&t->lun->lu->tas))
+		return;
+	t->tell_aborted = t->failed = true;
+	t->status = SCSI_TASK_ABORTED;
+	t->sense_len = 0;
+}
+
 /* Ends the session's tasks on the LUN (NULL: on all); op waits for them. */
 static void abort_tasks(struct iscsi_conn *c, const struct iscsi_lu *lu, struct iscsi_tmf_op *op)
 {
@@ -50,6 +61,8 @@ static void abort_tasks(struct iscsi_conn *c, const struct iscsi_lu *lu, struct 
 			t->tmf = op;
 			op->waits++;
 		}
+		if (op->remote)
+			answer_aborted(t);
 		iscsi_flow_abort(t);
 	}
 }
@@ -110,6 +123,7 @@ static void reset_lun(struct iscsi_conn *c, struct iscsi_lun *l, unsigned ua,
 	}
 	abort_tasks(c, l->lu, op);
 	iscsi_lu_unreserve(l->lu, NULL);
+	iscsi_lu_allow_removal(l->lu);
 	atomic_fetch_or(&l->ua, ua);
 	if (iscsi_lu_abort_others(l, ua)) {
 		l->reset_op = op;

@@ -50,10 +50,12 @@ class Result:
     """What a SCSI command came to."""
 
     def __init__(self, status, data, sense, residual):
-        self.status, self.data, self.residual = status, data, residual
-        self.key = sense[2] & 15 if sense else 0
-        self.asc = struct.unpack(">H", sense[12:14])[0] if sense else 0
-        self.information = struct.unpack(">I", sense[3:7])[0] if sense else 0
+        self.status, self.data, self.residual, self.sense = status, data, residual, sense
+        fixed = sense and sense[0] & 0x7e == 0x70
+        self.key = sense[2 if fixed else 1] & 15 if sense else 0
+        at = 12 if fixed else 2
+        self.asc = struct.unpack(">H", sense[at:at + 2])[0] if sense else 0
+        self.information = struct.unpack(">I", sense[3:7])[0] if fixed else 0
 
     def __repr__(self):
         return f"status {self.status:#x} key {self.key:#x} asc {self.asc:#06x} {len(self.data)} B"

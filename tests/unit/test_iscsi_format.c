@@ -239,7 +239,7 @@ static void digests_are_those_of_the_standard(void **state)
 
 static void sense_data_has_both_formats(void **state)
 {
-	uint8_t s[SCSI_SENSE_LEN];
+	uint8_t s[SCSI_SENSE_LEN], d[SCSI_SENSE_DESCRIPTOR_MAX];
 
 	(void)state;
 	scsi_sense_encode(s, SCSI_DATA_PROTECT, SCSI_SPACE_ALLOCATION_FAILED);
@@ -249,8 +249,18 @@ static void sense_data_has_both_formats(void **state)
 	scsi_sense_encode(s, SCSI_MEDIUM_ERROR, SCSI_UNRECOVERED_READ_ERROR);
 	scsi_sense_information(s, UINT64_C(1) << 32); /* has no room */
 	assert_int_equal(s[0], 0x70);
-	scsi_sense_encode_descriptor(s, SCSI_UNIT_ATTENTION, SCSI_CAPACITY_CHANGED);
-	assert_memory_equal(s, "\x72\6\x2a\x09\0\0\0\0", 8);
+	scsi_sense_encode(s, SCSI_UNIT_ATTENTION, SCSI_CAPACITY_CHANGED);
+	assert_int_equal(scsi_sense_to_descriptor(s, d), 8);
+	assert_memory_equal(d, "\x72\6\x2a\x09\0\0\0\0", 8);
+	scsi_sense_encode(s, SCSI_MISCOMPARE, SCSI_MISCOMPARE_DURING_VERIFY);
+	scsi_sense_information(s, 0x1234);
+	assert_int_equal(scsi_sense_to_descriptor(s, d), 20);
+	assert_memory_equal(d, "\x72\xe\x1d\0\0\0\0\x0c\0\x0a\x80\0\0\0\0\0\0\0\x12\x34", 20);
+	scsi_sense_encode(s, SCSI_NOT_READY, SCSI_SANITIZE_IN_PROGRESS);
+	scsi_sense_progress(s, 0x8001);
+	assert_memory_equal(s + 15, "\x80\x80\1", 3);
+	assert_int_equal(scsi_sense_to_descriptor(s, d), 16);
+	assert_memory_equal(d, "\x72\2\4\x1b\0\0\0\x08\2\6\0\0\x80\x80\1\0", 16);
 }
 
 static void ranges_of_all_cdb_lengths(void **state)

@@ -1,0 +1,81 @@
+#include "targets/iscsi/keep.h"
+
+#include "common/log.h"
+#include "targets/iscsi/pr_format.h"
+
+_Static_assert(ISCSI_PR_KEPT_MAX <= ISCSI_KEPT_MAX, "a keeper takes it");
+
+bool iscsi_keep_can(const struct iscsi_server *srv)
+{
+	return srv->keeper.save != NULL;
+}
+
+/* On the control thread; whoever waits for it is a parked task. */
+static void keep_now(struct vs_post *p)
+{
+	struct iscsi_lu *lu = p->arg;
+	const struct iscsi_keeper *k = lu->keeper;
+	uint8_t kept[ISCSI_PR_KEPT_MAX];
+	struct vs_error err;
+	uint64_t number;
+	size_t len;
+	int rc;
+
+	pthread_mutex_lock(&lu->lock);
+	lu->keep_posted = false;
+	number = lu->keep_number;
+	len = lu->pr.aptpl && lu->pr.n ? iscsi_pr_keep(&lu->pr, kept) : 0;
+	pthread_mutex_unlock(&lu->lock);
+	rc = k->save(k->arg, &lu->volume, kept, len, &err);
+	if (rc < 0)
+		vs_err("iscsi: reservations could not be kept: %s", err.text);
+	pthread_mutex_lock(&lu->lock);
+	lu->kept_number = number;
+	lu->keep_failed = rc < 0;
+	lu->kept = rc < 0 || len;
+	pthread_mutex_unlock(&lu->lock);
+	iscsi_lu_resume(lu);
+}
+
+uint64_t iscsi_keep(struct iscsi_server *srv, struct iscsi_lu *lu)
+{
+	if (!iscsi_keep_can(srv) || (!lu->pr.aptpl && !lu->kept))
+		return lu->kept_number;
+	lu->keep_number++;
+	if (!lu->keep_posted) {
+		lu->keep_posted = true;
+		lu->keeper = &srv->keeper;
+		lu->keep_post = (struct vs_post){.call = keep_now, .arg = lu};
+		vs_loop_post(srv->loop, &lu->keep_post);
+	}
+	return lu->keep_number;
+}
+
+enum iscsi_keep_state iscsi_keep_look(const struct iscsi_lu *lu, uint64_t number)
+{
+	if (lu->kept_number < number)
+		return ISCSI_KEEP_BUSY;
+	return lu->keep_failed && lu->kept_number == number ? ISCSI_KEEP_FAILED : ISCSI_KEEP_DONE;
+}
+
+void iscsi_keep_load(struct iscsi_server *srv, struct iscsi_lu *lu)
+{
+	const struct iscsi_keeper *k = &srv->keeper;
+	uint8_t kept[ISCSI_PR_KEPT_MAX];
+	struct vs_error err;
+	size_t len = 0;
+	int rc;
+
+	if (!iscsi_keep_can(srv))
+		return;
+	rc = k->load(k->arg, &lu->volume, kept, sizeof(kept), &len, &err);
+	if (rc == 0 && len) {
+		rc = iscsi_pr_restore(&lu->pr, kept, len);
+		if (rc < 0)
+			(void)vs_fail(&err, rc, "%s", vs_err_text(rc));
+	}
+	if (rc < 0)
+		vs_err("iscsi: a volume's reservations are lost: %s", err.text);
+	lu->kept = len != 0;
+	atomic_store(&lu->reserved, lu->pr.n > 0);
+}
