@@ -6,7 +6,6 @@ Beside each rate stands what a request cost the server in CPU time, user and sys
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -16,9 +15,9 @@ import typing
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
-import debian  # noqa: E402
 import node as vs  # noqa: E402
 from store import GIB, MIB, Failed, Row, against, megabytes, per_second  # noqa: E402
+from tgt import Tgt, free_port  # noqa: E402
 
 
 class Workload(typing.NamedTuple):
@@ -50,41 +49,6 @@ SCALING = ((READ_4, READ, 1.0), (WRITE_4, WRITE, 1.0))
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
-class Tgt:
-    """A tgtd of our own on a raw file."""
-
-    def __init__(self, folder, span):
-        tree = debian.unpacked("tgt")
-        self.adm = [os.path.join(tree, "usr/sbin/tgtadm"), "-C", str(os.getpid() % 30000 + 1)]
-        self.file = os.path.join(folder, "tgt.raw")
-        vs.run("truncate", "-s", str(span), self.file)
-        port = free_port()
-        self.url = f"iscsi://127.0.0.1:{port}/{vs.IQN}/1"
-        self.process = subprocess.Popen(
-            [os.path.join(tree, "usr/sbin/tgtd"), "-f", *self.adm[1:],
-             "--iscsi", f"portal=127.0.0.1:{port}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-        self.retry("--lld", "iscsi", "--op", "new", "--mode", "target", "--tid", "1", "-T", vs.IQN)
-        self.retry("--lld", "iscsi", "--op", "new", "--mode", "logicalunit", "--tid", "1",
-                   "--lun", "1", "--bstype", "aio", "-b", self.file)
-        self.retry("--lld", "iscsi", "--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL")
-
-    def retry(self, *args):
-        """tgtd says nothing when it is ready; its own tool has to be tried."""
-        for _ in range(100):
-            try:
-                return vs.run(*self.adm, *args)
-            except vs.CommandFailed as e:
-                error = e
-            time.sleep(0.1)
-        raise error
-
-    def close(self):
-        self.process.kill()  # it ignores SIGTERM while a target exists
-        self.process.wait()
-        os.unlink(self.file)
-
-
 class QemuNbd:
     """qemu-nbd on a qcow2 file, as a host would run it: no page cache, io_uring."""
 
@@ -108,12 +72,6 @@ class QemuNbd:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
         os.unlink(self.file)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def fill(url, span):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The daemon's iSCSI target against libiscsi's conformance suite, libiscsi's tools, QEMU's
-initiator, and initiators that say anything at all."""
+"""The daemon's iSCSI target against libiscsi's tools, QEMU's initiator, and initiators that say
+anything at all. libiscsi's conformance suite is in iscsi_suite_test.py."""
 
 import json
 import os
@@ -27,21 +27,6 @@ BYSTANDER = "iqn.2026-11.org.example:bystander"
 SECRET, MUTUAL = "twelve bytes or more", "another twelve bytes"
 node = None
 
-# Tests of iscsi-test-cu that fail on purpose: LUN -> test -> why.
-KNOWN = {
-    0: {"GetLBAStatus.UnmapSingle":
-        "asks for the block after the one that begins an extent and wants the next physical "
-        "block's descriptor; SBC-3 5.6 says that the first descriptor holds the LBA asked for"},
-    1: {},
-}
-# What the suite skips, and why that is right. Any other skip fails the test.
-SKIPS = (
-    "SANITIZE", "--allow-sanitize",
-    "ORWRITE", "READDEFECTDATA", "WRITEATOMIC16", "not removable", "not write-protected",
-    "does not support 0-blocks", "LBPPB < 2",
-    "REPORT_SUPPORTED_OPCODES is not implemented",  # its word for an expected CHECK CONDITION
-)
-
 
 def session(target=IQN, **more):
     return Session(node.listen["iscsi"], target, **more)
@@ -65,62 +50,6 @@ def pattern(length, seed):
 def qemu_io(url, *commands, more=()):
     out = run("qemu-io", *(more or ("-f", "raw")), *(x for c in commands for x in ("-c", c)), url)
     assert "Pattern verification failed" not in out and "failed" not in out, out
-
-
-# ---- libiscsi's suite
-
-
-def suites():
-    out = run("iscsi-test-cu", "-l")
-    return sorted({line.split(".")[1] for line in out.splitlines() if line.count(".") >= 1
-                   and line.startswith("ALL.")})
-
-
-def clear(lun):
-    """MultipathIO.CompareAndWrite expects zeros in one block more than it zeroes."""
-    with ready(lun=lun) as s:
-        s.good(struct.pack(">BBQIBB", 0x93, 1, 0, 512, 0, 0), lun=lun)
-
-
-def run_suite(suite, lun, known, failed, skipped):
-    """Returns how many tests passed; files the others."""
-    if suite == "MultipathIO":
-        clear(lun)
-    urls = [node.iscsi_url(lun, IQN)] * (2 if suite == "MultipathIO" else 1)
-    done = subprocess.run(["iscsi-test-cu", "--dataloss", "-t", f"ALL.{suite}", *urls],
-                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600)
-    total = re.search(r"tests +(\d+) +(\d+) +(\d+) +(\d+)", done.stdout)
-    assert total, f"{suite}: no summary: {done.stdout[-800:]} {done.stderr[-400:]}"
-    # "  Test: NAME ..." then what it says, then "passed" or "FAILED"
-    for name, said, outcome in re.findall(r"  Test: (\S+) \.\.\.(.*?)(passed|FAILED)(?=\s*\n|\s{4})",
-                                          done.stdout, re.S):
-        skips = [s for s in re.findall(r"\[SKIPPED\] (.*)", said)]
-        unknown = [s for s in skips if not any(k in s for k in SKIPS)]
-        assert not unknown, f"{suite}.{name} skips for an unknown reason: {unknown}"
-        if skips:
-            skipped.add(f"{suite}.{name}")
-        if outcome == "FAILED" and f"{suite}.{name}" not in known:
-            failed.append(f"{suite}.{name}: {said.strip()[-300:]}")
-    return int(total.group(3))
-
-
-def conformance(lun):
-    failed, skipped, passed = [], set(), 0
-    for suite in suites():
-        passed += run_suite(suite, lun, KNOWN[lun], failed, skipped)
-    print(f"# LUN {lun}: {passed - len(skipped)} passed, {len(skipped)} skipped, "
-          f"{len(KNOWN[lun])} known: {', '.join(KNOWN[lun]) or 'none'}")
-    assert not failed, "\n".join(failed)
-    assert passed >= 200
-    alive()
-
-
-def test_libiscsi_suite_on_512_byte_blocks():
-    conformance(0)
-
-
-def test_libiscsi_suite_on_4096_byte_blocks():
-    conformance(1)
 
 
 # ---- discovery and names
@@ -635,7 +564,7 @@ def test_a_session_that_does_not_read_does_not_delay_others():
 
 def main():
     global node
-    for tool in ("iscsi-test-cu", "iscsi-ls", "iscsi-inq", "qemu-img", "qemu-io"):
+    for tool in ("iscsi-ls", "iscsi-inq", "qemu-img", "qemu-io"):
         if not shutil.which(tool):
             print(f"1..0 # SKIP {tool} is not installed (packages libiscsi-bin, qemu-utils)")
             return
