@@ -12,7 +12,7 @@
 
 #define LOGIN_NS (15 * UINT64_C(1000000000))
 #define LOG_BURST 10
-#define TICK_NS (20 * UINT64_C(1000000000))
+#define TICK_NS (25 * UINT64_C(1000000000)) /* silent for 50 s: asked; for 75 s: gone */
 #define POOL_LEN ((size_t)ISCSI_SLOTS * ISCSI_OWN_BUF + (size_t)ISCSI_CHUNKS * ISCSI_CHUNK)
 #define TEXT_LEN VS_ALIGN_UP(ISCSI_MSG_DATA + 1, 4096)
 #define SMALL_LEN (ISCSI_RX_BUF + ISCSI_MSGS * ISCSI_MSG_DATA + TEXT_LEN + ISCSI_ANSWER_MAX)
@@ -293,11 +293,12 @@ bool iscsi_conn_may_log(struct iscsi_server *srv)
 	return atomic_fetch_add(&srv->log_lines, 1) < LOG_BURST;
 }
 
-/* The I_T nexus is lost, and with it its reservations (SPC-2, 5.5.1). */
+/* The I_T nexus is lost, and with it its reservations (SPC-2, 5.5.1) and what it prevents (SPC-4,
+   6.13). */
 void iscsi_conn_unreserve(struct iscsi_conn *c)
 {
 	for (unsigned i = 0; c->map && i < c->map->n; i++)
-		iscsi_lu_unreserve(c->map->luns[i].lu, c);
+		iscsi_lu_lose(&c->map->luns[i]);
 }
 
 /* Others need not wait for what the store still does for it. */

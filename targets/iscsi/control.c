@@ -207,6 +207,7 @@ static void inherit(struct iscsi_lun_map *map, const struct iscsi_lun_map *from)
 			if (o->lu != l->lu || o->lun != l->lun)
 				continue;
 			ua = atomic_load(&o->ua);
+			iscsi_lu_inherit(l, o);
 			if (o->read_only != l->read_only) /* WP of the mode parameter header */
 				ua |= ISCSI_UA_MODE;
 		}

@@ -279,15 +279,17 @@ static void orphan(struct iscsi_task *t)
 static void end(struct iscsi_task *t)
 {
 	iscsi_task_drop(t);
+	if (t->tell_aborted) {
+		t->tell_aborted = false;
+		iscsi_task_tell_aborted(t);
+	}
 	if (t->io && t->aborted)
 		orphan(t);
 	if (t->io)
 		return;
 	if (t->aborted) {
 		iscsi_task_ended_by_tmf(t); /* what is still being sent holds nobody up */
-		if (t->tell_aborted)
-			iscsi_task_answer(t);
-		else if (!t->outs)
+		if (!t->outs)
 			iscsi_task_release(t);
 		return;
 	}

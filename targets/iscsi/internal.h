@@ -61,21 +61,22 @@ struct iscsi_lu {
 	uint64_t told[ISCSI_THRESHOLDS];		   /* control thread */
 	struct bs_volume *vol;				   /* NULL when it could not be opened */
 	atomic_bool write_back;				   /* WCE of the caching mode page */
-	atomic_bool swp;	    /* software write protect of the control mode page */
-	atomic_bool d_sense, tas;   /* of the same: format of sense data, TASK ABORTED */
-	atomic_uint mode_changes;   /* by MODE SELECT */
-	atomic_uint state;	    /* enum iscsi_lu_state; 0: ready */
-	atomic_uint progress;	    /* of sanitizing, of 65536 */
-	atomic_bool may_exit;	    /* a sanitizing that failed may be left as it is */
-	atomic_uint orphans; /* commands that are over for their initiators but still write */
-	pthread_mutex_t lock;	    /* over what follows */
+	atomic_bool swp;	   /* software write protect of the control mode page */
+	atomic_bool d_sense, tas;  /* of the same: format of sense data, TASK ABORTED */
+	atomic_uint mode_changes;  /* by MODE SELECT */
+	atomic_uint state;	   /* enum iscsi_lu_state; 0: ready */
+	atomic_uint progress;	   /* of sanitizing, of 65536 */
+	atomic_bool sanitize_kept; /* that it goes on */
+	atomic_bool may_exit;	   /* a sanitizing that failed may be left as it is */
+	atomic_uint orphans;	   /* commands that are over for their initiators but still write */
+	pthread_mutex_t lock;	   /* over what follows */
 	struct iscsi_lun *sessions; /* that see the unit; joined and left by the control thread */
 	unsigned aborting;	    /* sessions that have yet to end their tasks for another */
 	struct iscsi_conn *reserved_by; /* RESERVE(6) holder */
 	struct iscsi_pr pr;
 	/* keep.c: what was asked for last, what is done */
 	struct vs_post keep_post;
-	const struct iscsi_keeper *keeper;
+	struct iscsi_server *srv;
 	bool keep_posted, keep_failed;
 	bool kept; /* something is */
 	uint64_t keep_number, kept_number;
@@ -192,7 +193,7 @@ struct iscsi_task {
 	struct iscsi_piece *scratch; /* a chunk for a command's own use */
 	bool aborted, immediate;
 	bool orphan;		/* aborted, and the store still works on it: it is in lu->orphans */
-	bool tell_aborted;	/* aborted, and its status is TASK ABORTED */
+	bool tell_aborted;	/* aborted, and its status TASK ABORTED is to be sent */
 	bool ordered, held;	/* ORDERED; waits for older ones */
 	uint8_t attr;		/* task attribute */
 	bool in_advance, again; /* completions within bs_submit do not nest */
@@ -279,9 +280,9 @@ enum {
 	ISCSI_WANT_ABORT = 1u << 4,
 	ISCSI_WANT_RESET_DONE = 1u << 5,
 	ISCSI_WANT_FREE = 1u << 6,
-	ISCSI_WANT_LOGOUT = 1u << 7, /* ask the initiator to log out */
-	ISCSI_WANT_DROP = 1u << 8,   /* tell it that it has not, and close */
-	ISCSI_WANT_HELD = 1u << 9,   /* an orphan has ended: look at the tasks that are held */
+	ISCSI_WANT_LOGOUT = 1u << 7,  /* ask the initiator to log out */
+	ISCSI_WANT_DROP = 1u << 8,    /* tell it that it has not, and close */
+	ISCSI_WANT_HELD = 1u << 9,    /* an orphan has ended: look at the tasks that are held */
 	ISCSI_WANT_RESUME = 1u << 10, /* parked tasks look again */
 };
 /* I/O thread to control thread. */
@@ -503,6 +504,9 @@ void iscsi_lu_resume(struct iscsi_lu *lu);	  /* all sessions' parked tasks look 
 void iscsi_lu_allow_removal(struct iscsi_lu *lu);
 /* Ends a RESERVE(6) of this session, or of whom ever (holder NULL). Any thread. */
 void iscsi_lu_unreserve(struct iscsi_lu *lu, struct iscsi_conn *holder);
+/* Of the same session's new map: what the old one's held. */
+void iscsi_lu_inherit(struct iscsi_lun *l, const struct iscsi_lun *from);
+void iscsi_lu_lose(struct iscsi_lun *l); /* what this session holds of it; any thread */
 
 /* control.c: the registry */
 void iscsi_control_tell(struct iscsi_conn *c, unsigned bits); /* from the I/O thread */
@@ -576,6 +580,7 @@ void iscsi_task_run_waiters(struct iscsi_conn *c);
 void iscsi_task_drop(struct iscsi_task *t); /* gives back the pieces that nobody works on */
 void iscsi_task_send(struct iscsi_task *t, struct iscsi_piece *p);
 void iscsi_task_answer(struct iscsi_task *t);
+void iscsi_task_tell_aborted(struct iscsi_task *t); /* its status is set; it ends as aborted */
 void iscsi_task_sent(struct iscsi_out *out);
 
 /* flow.c: how a command goes on */

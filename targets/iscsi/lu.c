@@ -165,6 +165,7 @@ void iscsi_lu_closed(struct iscsi_lun *l)
 {
 	pthread_mutex_lock(&l->lu->lock);
 	l->closed = true;
+	l->prevents = false;
 	count_abort_done(l);
 	pthread_mutex_unlock(&l->lu->lock);
 }
@@ -267,7 +268,8 @@ void iscsi_lu_resume(struct iscsi_lu *lu)
 {
 	pthread_mutex_lock(&lu->lock);
 	for (struct iscsi_lun *s = lu->sessions; s; s = s->next)
-		iscsi_control_want(s->conn, ISCSI_WANT_RESUME);
+		if (!s->closed)
+			iscsi_control_want(s->conn, ISCSI_WANT_RESUME);
 	pthread_mutex_unlock(&lu->lock);
 }
 
@@ -277,4 +279,19 @@ void iscsi_lu_allow_removal(struct iscsi_lu *lu)
 	for (struct iscsi_lun *s = lu->sessions; s; s = s->next)
 		s->prevents = false;
 	pthread_mutex_unlock(&lu->lock);
+}
+
+void iscsi_lu_inherit(struct iscsi_lun *l, const struct iscsi_lun *from)
+{
+	pthread_mutex_lock(&l->lu->lock);
+	l->prevents = from->prevents;
+	pthread_mutex_unlock(&l->lu->lock);
+}
+
+void iscsi_lu_lose(struct iscsi_lun *l)
+{
+	iscsi_lu_unreserve(l->lu, l->conn);
+	pthread_mutex_lock(&l->lu->lock);
+	l->prevents = false;
+	pthread_mutex_unlock(&l->lu->lock);
 }

@@ -11,8 +11,9 @@
 #define SEPARATOR ",i,0x"
 #define PORT_ID 0x45 /* iSCSI, initiator port with its ISID */
 #define KEPT_VERSION 1
-#define KEPT_HEADER 8 /* version, type, holder, number of registrants, 4 zero bytes */
-#define KEPT_EACH 12  /* key, tag, lengths of both names */
+#define KEPT_HEADER 8 /* version, type, holder, number of registrants, flags, 3 zero bytes */
+#define KEPT_FLAGS (ISCSI_KEPT_SANITIZING | ISCSI_KEPT_MAY_EXIT)
+#define KEPT_EACH 12 /* key, tag, lengths of both names */
 
 void iscsi_pr_port_name(char out[ISCSI_PR_PORT], const char *initiator, const uint8_t isid[6])
 {
@@ -57,12 +58,15 @@ size_t iscsi_pr_id_decode(const uint8_t *id, size_t len, char port[ISCSI_PR_PORT
 	return 4 + n;
 }
 
-size_t iscsi_pr_keep(const struct iscsi_pr *pr, uint8_t out[ISCSI_PR_KEPT_MAX])
+size_t iscsi_pr_keep(const struct iscsi_pr *pr, uint8_t flags, uint8_t out[ISCSI_PR_KEPT_MAX])
 {
 	size_t len = KEPT_HEADER;
 
 	memset(out, 0, KEPT_HEADER);
 	out[0] = KEPT_VERSION;
+	out[4] = flags;
+	if (!pr)
+		return len;
 	out[1] = pr->type;
 	out[2] = pr->holder < pr->n ? (uint8_t)pr->holder : 0;
 	out[3] = (uint8_t)pr->n;
@@ -99,14 +103,20 @@ static size_t restore_one(struct iscsi_pr_registrant *r, const uint8_t *p, size_
 	return KEPT_EACH + port + target;
 }
 
-int iscsi_pr_restore(struct iscsi_pr *pr, const uint8_t *kept, size_t len)
+int iscsi_pr_restore(struct iscsi_pr *pr, uint8_t *flags, const uint8_t *kept, size_t len)
 {
 	struct iscsi_pr_registrant *r;
 	size_t at = KEPT_HEADER, n;
 
 	if (len && kept[0] != KEPT_VERSION)
 		return VS_E_VERSION;
-	if (len < KEPT_HEADER || !kept[3] || kept[3] > ISCSI_PR_MAX || kept[2] >= kept[3] ||
+	if (len < KEPT_HEADER || kept[4] & ~KEPT_FLAGS)
+		return VS_E_CORRUPT;
+	if (!kept[3] && kept[4] && !kept[1] && len == KEPT_HEADER) {
+		*flags = kept[4];
+		return 0;
+	}
+	if (!kept[3] || kept[3] > ISCSI_PR_MAX || kept[2] >= kept[3] ||
 	    (kept[1] && !iscsi_pr_type_ok(kept[1])))
 		return VS_E_CORRUPT;
 	r = calloc(ISCSI_PR_MAX, sizeof(*r));
@@ -124,6 +134,7 @@ int iscsi_pr_restore(struct iscsi_pr *pr, const uint8_t *kept, size_t len)
 		free(r);
 		return VS_E_CORRUPT;
 	}
+	*flags = kept[4];
 	*pr = (struct iscsi_pr){
 	    .r = r, .n = kept[3], .type = kept[1], .holder = kept[2], .aptpl = true};
 	return 0;

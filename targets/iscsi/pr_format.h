@@ -19,8 +19,14 @@ size_t iscsi_pr_id_encode(const char *port, uint8_t out[ISCSI_PR_ID_MAX]);
 /* Bytes that the first TransportID takes, its name in port; 0: it is no initiator port's. */
 size_t iscsi_pr_id_decode(const uint8_t *id, size_t len, char port[ISCSI_PR_PORT]);
 
-size_t iscsi_pr_keep(const struct iscsi_pr *pr, uint8_t out[ISCSI_PR_KEPT_MAX]);
+/* What else is to be remembered of the unit. */
+#define ISCSI_KEPT_SANITIZING 1u /* it was not finished */
+#define ISCSI_KEPT_MAY_EXIT 2u	 /* and need not be */
+
+/* pr NULL: without reservations. */
+size_t iscsi_pr_keep(const struct iscsi_pr *pr, uint8_t flags, uint8_t out[ISCSI_PR_KEPT_MAX]);
 /* Into an empty pr; VS_E_CORRUPT, VS_E_VERSION, VS_E_NOMEM: it stays empty. */
-int iscsi_pr_restore(struct iscsi_pr *pr, const uint8_t *kept, size_t len) vs_must_check;
+int iscsi_pr_restore(struct iscsi_pr *pr, uint8_t *flags, const uint8_t *kept,
+		     size_t len) vs_must_check;
 
 #endif

@@ -1,4 +1,5 @@
 #include "targets/iscsi/sanitize.h"
+#include "targets/iscsi/keep.h"
 
 #include "common/bytes.h"
 #include "common/log.h"
@@ -115,11 +116,13 @@ static void ended(struct vs_post *p)
 
 		vs_uuid_format(&lu->volume, uuid);
 		vs_err("iscsi: sanitizing volume %s failed: %s", uuid, vs_err_text(j->req.status));
-		atomic_store(&lu->may_exit, j->order.may_exit);
 		atomic_fetch_or(&lu->state, ISCSI_LU_SANITIZE_FAILED);
 	}
-	atomic_fetch_and(&lu->state, ~(unsigned)ISCSI_LU_SANITIZING);
-	iscsi_lu_resume(lu);
+	if (j->req.status != VS_E_CLOSED) { /* else it is found unfinished at the next start */
+		atomic_fetch_and(&lu->state, ~(unsigned)ISCSI_LU_SANITIZING);
+		iscsi_keep_now(j->srv, lu);
+		iscsi_lu_resume(lu);
+	}
 	iscsi_lu_unuse(j->srv, lu);
 	free(j);
 }
@@ -137,7 +140,8 @@ static void finish(struct job *j, int status)
 /* The other initiators' commands end first: what they write may not come after. */
 static void begin(struct job *j)
 {
-	bool wait = iscsi_lu_aborting(j->lu) && !atomic_load(&j->srv->ending);
+	bool others = iscsi_lu_aborting(j->lu) || atomic_load(&j->lu->orphans);
+	bool wait = others && !atomic_load(&j->srv->ending);
 
 	if (!wait) {
 		j->timer.fired = fired;
@@ -169,6 +173,10 @@ static void hold(struct vs_post *p)
 		ended(p);
 		return;
 	}
+	iscsi_keep_now(j->srv,
+		       j->lu); /* before the first byte is gone, and before IMMED is answered */
+	atomic_store(&j->lu->sanitize_kept, true);
+	iscsi_lu_resume(j->lu);
 	atomic_fetch_add(&j->thread->jobs, 1);
 	j->post.call = posted;
 	vs_loop_post(j->thread->loop, &j->post);
@@ -186,6 +194,8 @@ int iscsi_sanitize_start(struct iscsi_lun *l, const struct iscsi_sanitize_order 
 		return VS_E_BUSY;
 	}
 	atomic_store(&lu->progress, 0);
+	atomic_store(&lu->sanitize_kept, false);
+	atomic_store(&lu->may_exit, order->may_exit);
 	atomic_fetch_and(&lu->state, ~(unsigned)ISCSI_LU_SANITIZE_FAILED);
 	j->srv = l->conn->srv;
 	j->thread = l->conn->thread;

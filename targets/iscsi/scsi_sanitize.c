@@ -1,4 +1,5 @@
 /* SANITIZE (SBC-3, 5.24): block erase, overwrite, exit failure mode. */
+#include "targets/iscsi/keep.h"
 #include "targets/iscsi/sanitize.h"
 #include "targets/iscsi/scsi.h"
 
@@ -41,6 +42,21 @@ static bool make_block(const struct iscsi_task *t, uint8_t *block, uint32_t sect
 	return true;
 }
 
+/* With IMMED for the beginning only: that it goes on must survive the daemon. */
+static enum scsi_result wait_for_it(struct iscsi_task *t)
+{
+	struct iscsi_lu *lu = t->lun->lu;
+	bool begun = atomic_load(&lu->sanitize_kept); /* before the state: it may end meanwhile */
+	unsigned state = atomic_load(&lu->state);
+
+	t->parked = state & ISCSI_LU_SANITIZING && !(t->cdb[1] & IMMED && begun);
+	if (t->parked)
+		return SCSI_WAIT;
+	if (state & ISCSI_LU_SANITIZE_FAILED)
+		return scsi_fail(t, SCSI_MEDIUM_ERROR, SCSI_SANITIZE_FAILED);
+	return SCSI_DONE;
+}
+
 static enum scsi_result start(struct iscsi_task *t, const struct iscsi_sanitize_order *order)
 {
 	bool failed = atomic_load(&t->lun->lu->state) & ISCSI_LU_SANITIZE_FAILED;
@@ -51,8 +67,8 @@ static enum scsi_result start(struct iscsi_task *t, const struct iscsi_sanitize_
 	t->step = 1;
 	switch (iscsi_sanitize_start(t->lun, order)) {
 	case 0:
-		t->parked = !(t->cdb[1] & IMMED);
-		return t->parked ? SCSI_WAIT : SCSI_DONE;
+		t->parked = true;
+		return SCSI_WAIT;
 	case VS_E_BUSY:
 		return scsi_fail(t, SCSI_NOT_READY, SCSI_SANITIZE_IN_PROGRESS);
 	default:
@@ -60,18 +76,6 @@ static enum scsi_result start(struct iscsi_task *t, const struct iscsi_sanitize_
 		t->status = SCSI_BUSY;
 		return SCSI_DONE;
 	}
-}
-
-static enum scsi_result wait_for_end(struct iscsi_task *t)
-{
-	unsigned state = atomic_load(&t->lun->lu->state);
-
-	t->parked = state & ISCSI_LU_SANITIZING;
-	if (t->parked)
-		return SCSI_WAIT;
-	if (state & ISCSI_LU_SANITIZE_FAILED)
-		return scsi_fail(t, SCSI_MEDIUM_ERROR, SCSI_SANITIZE_FAILED);
-	return SCSI_DONE;
 }
 
 enum scsi_result scsi_sanitize_overwrite(struct iscsi_task *t)
@@ -85,7 +89,7 @@ enum scsi_result scsi_sanitize_overwrite(struct iscsi_task *t)
 						   .sector = scsi_sector(t)};
 
 	if (t->step)
-		return wait_for_end(t);
+		return wait_for_it(t);
 	if (!make_block(t, block, order.sector))
 		return scsi_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_INVALID_FIELD_IN_LIST);
 	return start(t, &order);
@@ -96,7 +100,7 @@ enum scsi_result scsi_sanitize_erase(struct iscsi_task *t)
 	const struct iscsi_sanitize_order order = {
 	    .how = ISCSI_SANITIZE_ERASE, .may_exit = t->cdb[1] & AUSE, .count = 1};
 
-	return t->step ? wait_for_end(t) : start(t, &order);
+	return t->step ? wait_for_it(t) : start(t, &order);
 }
 
 enum scsi_result scsi_sanitize_exit(struct iscsi_task *t)
@@ -105,6 +109,10 @@ enum scsi_result scsi_sanitize_exit(struct iscsi_task *t)
 
 	if (atomic_load(&lu->state) & ISCSI_LU_SANITIZE_FAILED && !atomic_load(&lu->may_exit))
 		return scsi_bad_cdb(t);
-	atomic_fetch_and(&lu->state, ~(unsigned)ISCSI_LU_SANITIZE_FAILED);
+	pthread_mutex_lock(&lu->lock);
+	if (atomic_fetch_and(&lu->state, ~(unsigned)ISCSI_LU_SANITIZE_FAILED) &
+	    ISCSI_LU_SANITIZE_FAILED)
+		(void)iscsi_keep(t->conn->srv, lu);
+	pthread_mutex_unlock(&lu->lock);
 	return SCSI_DONE;
 }

@@ -233,6 +233,12 @@ void iscsi_task_answer(struct iscsi_task *t)
 	queue_out(t, &t->out_status);
 }
 
+void iscsi_task_tell_aborted(struct iscsi_task *t)
+{
+	set_residual(t);
+	queue_out(t, &t->out_status);
+}
+
 void iscsi_task_send(struct iscsi_task *t, struct iscsi_piece *p)
 {
 	t->sent_offset = p->offset + p->length;

@@ -25,10 +25,13 @@ TEST_UNIT_READY = bytes(6)
 node = None
 
 
+def session(who=1, **more):
+    """Of initiator port number who."""
+    return Session(node.listen["iscsi"], IQN, isid=b"\x80\0\0\0\1" + bytes([who]), **more)
+
+
 def ready(lun=LUN, who=1, **more):
-    """A session of initiator port number who."""
-    return Session(node.listen["iscsi"], IQN, isid=b"\x80\0\0\0\1" + bytes([who]),
-                   **more).ready(lun)
+    return session(who, **more).ready(lun)
 
 
 def at_once(*calls):
@@ -570,9 +573,31 @@ def test_sanitizing_goes_on_whatever_the_initiator_does():
             progress = struct.unpack(">H", sense[16:18])[0]
             time.sleep(0.1)
         assert other.read(0, 1, lun=lun) == bytes(512)
-        other.good(sanitize(OVERWRITE, immed=True, length=len(zeros)), zeros, lun=lun)
-        refused(other.call(TEST_UNIT_READY, lun=lun), 2, 0x041b)
-        # and the daemon stops without waiting for it: see main
+
+
+def test_a_unit_that_was_not_sanitized_to_the_end_shows_nothing_of_what_is_left():
+    lun, zeros = LUN_LARGE, overwrite_list(b"\0")
+    for kill, ause in ((True, False), (False, True)):
+        with ready(lun) as s:
+            s.good(sanitize(OVERWRITE, immed=True, ause=ause, length=len(zeros)), zeros, lun=lun)
+            node.kill() if kill else node.stop()
+        node.start()
+        with session(who=1) as s:
+            assert s.call(TEST_UNIT_READY, lun=lun).asc == 0x2900
+            refused(s.call(TEST_UNIT_READY, lun=lun), 3, 0x3103)
+            refused(s.call(read10(0, 1), b"", 512, lun), 3, 0x3103)
+            r = s.call(sanitize(EXIT_FAILURE_MODE, ause=True), lun=lun)
+            if ause:
+                assert r.status == GOOD, r
+            else:
+                refused(r, 5, 0x2400)
+                refused(s.call(sanitize(BLOCK_ERASE, ause=True), lun=lun), 5, 0x2400)
+                s.good(sanitize(BLOCK_ERASE), lun=lun)
+            assert len(s.read(0, 1, lun=lun)) == 512
+        node.stop()
+        node.start()
+        with ready(lun) as s:  # nor does it come back
+            assert len(s.read(0, 1, lun=lun)) == 512
 
 
 def main():

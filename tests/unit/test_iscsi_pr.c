@@ -317,13 +317,18 @@ static void what_is_kept_comes_back(void **state)
 	static uint8_t kept[ISCSI_PR_KEPT_MAX], bad[ISCSI_PR_KEPT_MAX];
 	struct iscsi_pr pr, back = {0};
 	struct iscsi_pr_nexus n = b;
+	uint8_t flags = 0;
 	size_t len;
 
 	(void)state;
+	len = iscsi_pr_keep(NULL, ISCSI_KEPT_SANITIZING, kept);
+	assert_int_equal(iscsi_pr_restore(&back, &flags, kept, len), 0);
+	assert_int_equal(flags, ISCSI_KEPT_SANITIZING);
+	assert_null(back.r);
 	register_all(&pr);
 	act(&pr, &b, ISCSI_PR_RESERVE, 0xb, 0, ISCSI_PR_WRITE_REGISTRANTS);
-	len = iscsi_pr_keep(&pr, kept);
-	assert_int_equal(iscsi_pr_restore(&back, kept, len), 0);
+	len = iscsi_pr_keep(&pr, 0, kept);
+	assert_int_equal(iscsi_pr_restore(&back, &flags, kept, len), 0);
 	assert_int_equal(back.n, 2);
 	assert_int_equal(back.type, ISCSI_PR_WRITE_REGISTRANTS);
 	assert_true(back.aptpl);
@@ -332,13 +337,13 @@ static void what_is_kept_comes_back(void **state)
 	assert_true(iscsi_pr_holds(&back, 1));
 	iscsi_pr_destroy(&back);
 	for (size_t cut = 0; cut < len; cut++) {
-		assert_int_equal(iscsi_pr_restore(&back, kept, cut), VS_E_CORRUPT);
+		assert_int_equal(iscsi_pr_restore(&back, &flags, kept, cut), VS_E_CORRUPT);
 		assert_null(back.r);
 	}
 	for (size_t i = 0; i < len * 8; i++) { /* damage: refused or something that is in order */
 		memcpy(bad, kept, len);
 		bad[i / 8] ^= (uint8_t)(1u << i % 8);
-		if (iscsi_pr_restore(&back, bad, len) != 0)
+		if (iscsi_pr_restore(&back, &flags, bad, len) != 0 || !back.n)
 			continue;
 		assert_in_range(back.n, 1, ISCSI_PR_MAX);
 		assert_true(!back.type || iscsi_pr_type_ok(back.type));
@@ -351,9 +356,9 @@ static void what_is_kept_comes_back(void **state)
 		n.tag = (uint16_t)i;
 		assert_int_equal(act(&pr, &n, ISCSI_PR_REGISTER, 0, 1, 0), ISCSI_PR_OK);
 	}
-	len = iscsi_pr_keep(&pr, kept);
+	len = iscsi_pr_keep(&pr, 0, kept);
 	assert_true(len <= sizeof(kept));
-	assert_int_equal(iscsi_pr_restore(&back, kept, len), 0);
+	assert_int_equal(iscsi_pr_restore(&back, &flags, kept, len), 0);
 	assert_int_equal(back.n, ISCSI_PR_MAX);
 	iscsi_pr_destroy(&back);
 	iscsi_pr_destroy(&pr);
