@@ -227,6 +227,7 @@ void scsi_copy_failed(struct iscsi_task *t)
 {
 	struct scsi_copy_list list;
 
+	t->copied -= VS_MIN(t->copied, t->own.req.length); /* what the request was for */
 	if (!is_copy(t))
 		scsi_token_failed(t);
 	else if (scsi_copy_decode(t->own.buf, t->dlen, &list) == 0)

@@ -327,6 +327,25 @@ def test_a_copy_that_is_aborted_ends_and_holds_nobody_up():
         copied(s, copy_list(units(PRIVATE), [segment(0, 0, 8, 0, 65536)]), lun=PRIVATE)
 
 
+def test_a_copy_that_fills_the_store_says_so():
+    with Node(size="768M", nbd=False) as small:
+        small.vstore("volume", "create", "p", "--size", "1G", "--dedup", "off")
+        small.vstore("target", "create", IQN, "--volume", "p:0")
+        with Session(small.listen["iscsi"], IQN) as s:
+            s.ready()
+            for i in range(64):
+                s.write(i * 2048, noise(MIB, 300 + i))
+            n = 65528  # blocks of 512 bytes in each of 16 segments
+            parts = [segment(THIS_LU, THIS_LU, n, i % 2 * n, 131072 + i * n) for i in range(16)]
+            refused(xcopy(s, copy_list([], parts, 3)), ABORTED, 0x2707)
+            status, segments, copied_bytes = status_of(s, 3)
+            assert status == 2 and 4 < segments < 16
+            assert segments * n * 512 <= copied_bytes < (segments + 1) * n * 512
+            assert results(s, 4, 3).data[72:74] == b"\x27\x07"
+            assert s.read(0, 2048) == noise(MIB, 300) == s.read(131072, 2048)
+            s.logout()
+
+
 def test_results_are_kept_as_the_initiator_wants():
     with ready() as s:
         refused(results(s, 0, 33), ILLEGAL, CDB)
