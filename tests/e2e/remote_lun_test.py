@@ -7,16 +7,12 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import time
 
 import node as vs
 
 import tap
-
-sys.path.insert(0, os.path.join(vs.ROOT, "tests", "bench"))
-
-import peers  # noqa: E402
+from tgt import Tgt
 
 MIB = 1 << 20
 SIZE = 256 * MIB
@@ -247,7 +243,7 @@ with array, node:
     peer = None
     try:
         disk_sha256 = make_image()
-        peer = peers.Tgt(folder, SIZE)
+        peer = Tgt(folder, SIZE)
         subprocess.run(["cp", "--sparse=never", path("disk.raw"), peer.file], check=True)
         tap.run(test_import_from_a_node, test_import_with_chap, test_import_from_tgt,
                 test_what_cannot_be_imported_leaves_nothing, test_an_import_can_be_cancelled,
