@@ -1,6 +1,7 @@
 #include "blockstore/content.h"
 
 #include "blockstore/drop.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/plant.h"
 
 static uint64_t place_leaf(uint64_t slot)
@@ -135,7 +136,7 @@ void bs_content_put(struct bs_engine *e, uint64_t cid, const struct bs_place *wh
 	to = d->data + slot % BS_DIGESTS_PER_PAGE * 32;
 	memcpy(old.b, to, 32);
 	memcpy(to, digest->b, 32);
-	bs_index_enter(e, place.private ? NULL : digest, &old, slot);
+	bs_index_enter(e, place.private || !bs_place_stored(&place) ? NULL : digest, &old, slot);
 	warm_next(e, slot, d->data);
 }
 
@@ -152,8 +153,10 @@ static void count_stored(struct bs_engine *e, const struct bs_place *place, int 
 static void count(struct bs_engine *e, struct bs_frame *f, const struct bs_place *place, int by)
 {
 	f->used += (uint32_t)by;
-	if (!place->alias)
+	if (bs_place_stored(place))
 		count_stored(e, place, by);
+	else if (bs_place_at_origin(place))
+		bs_origin_count(e, place->origin, by, 0);
 }
 
 void bs_content_ref(struct bs_engine *e, uint64_t cid)
@@ -208,6 +211,8 @@ static uint64_t drop(struct bs_engine *e, uint64_t cid, uint32_t n)
 	if (place.refs == 0) {
 		count(e, f, &place, -1);
 		bs_cache_forget(&e->cache, cid);
+		if (bs_place_at_origin(&place))
+			bs_origin_left(e, cid);
 	}
 	bs_place_put(f->data + place_at(slot), &place);
 	return place.alias;
@@ -221,6 +226,96 @@ void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n)
 		(void)drop(e, stored, n);
 }
 
+static uint8_t *digest_at(struct bs_engine *e, uint64_t cid, struct bs_frame **f)
+{
+	uint64_t slot = bs_cid_slot(cid);
+
+	*f = bs_tree_now(e, BS_TREE_DIGEST, slot / BS_DIGESTS_PER_PAGE);
+	return (*f)->data + slot % BS_DIGESTS_PER_PAGE * 32;
+}
+
+static struct dd_digest digest_now(struct bs_engine *e, uint64_t cid)
+{
+	struct dd_digest d;
+	struct bs_frame *f;
+
+	memcpy(d.b, digest_at(e, cid, &f), 32);
+	return d;
+}
+
+/* Its digest is known, and it is not counted at its origin any more. */
+static void leave_origin(struct bs_engine *e, uint64_t cid, const struct bs_place *was,
+			 struct dd_digest digest, bool found)
+{
+	struct dd_digest old = digest_now(e, cid);
+	struct bs_frame *f;
+
+	(void)digest_at(e, cid, &f);
+	bs_frame_touch(e, f);
+	memcpy(digest_at(e, cid, &f), digest.b, 32);
+	bs_index_enter(e, found ? &digest : NULL, &old, bs_cid_slot(cid));
+	bs_origin_count(e, was->origin, -1, 0);
+	bs_origin_left(e, cid);
+}
+
+int bs_content_ready_fill(struct bs_engine *e, uint64_t cid, const struct bs_place *now)
+{
+	struct bs_frame *f;
+	int rc = bs_origin_ready(e, now->origin);
+
+	if (rc == 0)
+		rc = bs_content_ready(e, cid);
+	if (rc == 0)
+		rc = bs_tree_get_w(e, BS_TREE_DIGEST, bs_cid_slot(cid) / BS_DIGESTS_PER_PAGE, &f);
+	return rc;
+}
+
+void bs_content_absent(struct bs_engine *e, uint64_t cid, const struct bs_place *at)
+{
+	static const struct dd_digest none;
+	struct bs_frame *f;
+	struct bs_place p;
+
+	bs_content_put(e, cid, at, &none);
+	f = leaf_now(e, bs_cid_slot(cid));
+	bs_place_get(f->data + place_at(bs_cid_slot(cid)), &p);
+	p.refs = 1;
+	bs_place_put(f->data + place_at(bs_cid_slot(cid)), &p);
+	f->used++;
+	e->references++;
+}
+
+void bs_content_fill(struct bs_engine *e, uint64_t cid, const struct bs_place *where,
+		     const struct dd_digest *digest)
+{
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f = leaf_now(e, slot);
+	struct bs_place was, place = *where;
+
+	e->changes++;
+	bs_place_get(f->data + place_at(slot), &was);
+	place.gen = was.gen;
+	place.refs = was.refs;
+	bs_place_put(f->data + place_at(slot), &place);
+	leave_origin(e, cid, &was, *digest, !place.private);
+	count_stored(e, &place, 1);
+}
+
+void bs_content_zeros(struct bs_engine *e, uint64_t cid)
+{
+	static const struct dd_digest none;
+	uint64_t slot = bs_cid_slot(cid);
+	struct bs_frame *f = leaf_now(e, slot);
+	struct bs_place was, place = {.seg = BS_SEG_NONE, .coding = BS_CODING_ZEROS};
+
+	e->changes++;
+	bs_place_get(f->data + place_at(slot), &was);
+	place.gen = was.gen;
+	place.refs = was.refs;
+	bs_place_put(f->data + place_at(slot), &place);
+	leave_origin(e, cid, &was, none, false);
+}
+
 void bs_content_alias(struct bs_engine *e, uint64_t cid, uint64_t to)
 {
 	uint64_t slot = bs_cid_slot(cid), keeper = bs_cid_slot(to);
@@ -229,7 +324,10 @@ void bs_content_alias(struct bs_engine *e, uint64_t cid, uint64_t to)
 
 	e->changes++;
 	bs_place_get(f->data + place_at(slot), &place);
-	count_stored(e, &place, -1);
+	if (bs_place_at_origin(&place))
+		leave_origin(e, cid, &place, digest_now(e, to), false);
+	else
+		count_stored(e, &place, -1);
 	bs_cache_forget(&e->cache, cid);
 	place = (struct bs_place){.alias = to, .gen = place.gen, .refs = place.refs};
 	bs_place_put(f->data + place_at(slot), &place);

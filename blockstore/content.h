@@ -32,11 +32,25 @@ void bs_content_unref(struct bs_engine *e, uint64_t cid);
 void bs_content_drop(struct bs_engine *e, uint64_t cid, uint32_t n);
 /* (step) cid now lies elsewhere, in another stored form. */
 void bs_content_replace(struct bs_engine *e, uint64_t cid, const struct bs_place *to);
+/*
+ * What is at an origin (origin.h). Its digest is zeros, nobody finds it, and it counts as no
+ * content of the store's until it is filled.
+ */
+/* Prepares that cid, whose place is `now`, leaves its origin. VS_E_CORRUPT: there is none. */
+int bs_content_ready_fill(struct bs_engine *e, uint64_t cid,
+			  const struct bs_place *now) vs_must_check;
+/* (step) New content with one reference, where `at` says. The origin's count is not touched. */
+void bs_content_absent(struct bs_engine *e, uint64_t cid, const struct bs_place *at);
+/* (step) It has its bytes, at where. */
+void bs_content_fill(struct bs_engine *e, uint64_t cid, const struct bs_place *where,
+		     const struct dd_digest *digest);
+void bs_content_zeros(struct bs_engine *e, uint64_t cid); /* (step) It is zeros. */
 /* (step) cid now lies at seg, off. */
 void bs_content_move(struct bs_engine *e, uint64_t cid, uint32_t seg, uint32_t off);
 /*
  * (step) cid, which has no aliases, becomes an alias of `to`, which is none: the same bytes. It
- * keeps its references; `to` counts them as well, so it lives as long as its aliases.
+ * keeps its references; `to` counts them as well, so it lives as long as its aliases. One that was
+ * at an origin (bs_content_ready_fill) gets the other's digest.
  */
 void bs_content_alias(struct bs_engine *e, uint64_t cid, uint64_t to);
 

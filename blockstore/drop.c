@@ -1,6 +1,7 @@
 #include "blockstore/drop.h"
 
 #include "blockstore/content.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/plant.h"
 
 #include <stdlib.h>
@@ -203,6 +204,8 @@ static int ready_leaf(struct bs_engine *e, const struct bs_droprun *r)
 		rc = bs_content_look(e, r->cid[i], &place);
 		if (rc == 0 && place.alias)
 			rc = bs_content_ready(e, place.alias);
+		else if (rc == 0 && bs_place_at_origin(&place))
+			rc = bs_origin_ready(e, place.origin);
 		if (rc || place.refs < n)
 			return rc == VS_E_AGAIN ? rc : VS_E_CORRUPT;
 	}

@@ -16,6 +16,7 @@ struct page {
 	uint64_t cid, base, xors;
 	uint32_t refs;
 	bool gone;
+	bool absent; /* at an origin: it takes no space, and nothing below it is here */
 };
 
 /* A reference that entry `at` of some page of a position held. */
@@ -161,8 +162,11 @@ static int page_of(struct bs_dry *d, uint64_t cid, struct page **out)
 	if (rc)
 		return rc;
 	*out = &d->page[d->npages++];
-	**out =
-	    (struct page){.cid = cid, .base = ent.base, .xors = ent.xors, .refs = ent.place.refs};
+	**out = (struct page){.cid = cid,
+			      .base = ent.base,
+			      .xors = ent.xors,
+			      .refs = ent.place.refs,
+			      .absent = bs_place_at_origin(&ent.place)};
 	return 0;
 }
 
@@ -234,7 +238,7 @@ static int collect(struct bs_dry *d, struct drops *l, uint64_t c, uint64_t q, ui
 /* As work.c does it: the base knows its copies by the XOR of their ids. */
 static int release(struct bs_dry *d, struct drops *l, struct page *p, struct page **base)
 {
-	int rc = collect(d, l, p->cid, 0, p->base);
+	int rc = p->absent ? 0 : collect(d, l, p->cid, 0, p->base);
 
 	*base = NULL;
 	p->gone = true;
@@ -280,7 +284,7 @@ static int lose_page(struct bs_dry *d, struct drops *l, uint64_t cid)
 			rc = release(d, l, p, &next);
 		else if (p->refs == 1 && p->xors)
 			rc = absorb(d, l, p);
-		if (p->gone && d->lo == 0)
+		if (p->gone && !p->absent && d->lo == 0)
 			d->bytes += BS_PAGE;
 		p = next;
 	}

@@ -9,6 +9,7 @@
 #include "blockstore/mend.h"
 #include "blockstore/merge.h"
 #include "blockstore/open.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/port.h"
 #include "blockstore/resilver.h"
 #include "blockstore/work.h"
@@ -284,6 +285,7 @@ bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
 	take_calls(e);
 	while (start_calls(e))
 		did = true;
+	bs_origin_expire(e);
 	did |= bs_ops_pump(e);
 	did |= bs_fiber_run_ready(e->fibers) > 0;
 	did |= bs_log_pump(e);
@@ -300,7 +302,7 @@ bool bs_engine_poll(struct bs_engine *e, uint64_t *wake_ns)
 	for (unsigned i = 0; i < e->nports; i++)
 		bs_port_wake(e->ports[i]);
 	*wake_ns = VS_MIN(e->owner_due ? e->owner_due : UINT64_MAX, bs_exact_wake(e));
-	*wake_ns = VS_MIN(*wake_ns, bs_discard_wake(e));
+	*wake_ns = VS_MIN(*wake_ns, VS_MIN(bs_discard_wake(e), bs_origin_wake(e)));
 	if (!e->drops.busy)
 		*wake_ns = VS_MIN(*wake_ns, e->drops.due_ns);
 	return did || bs_pool_pending(e->pool);

@@ -69,6 +69,7 @@ struct bs_engine_config {
 	bool read_only;		   /* never writes to the device */
 	bool discard;		   /* gives back what is free */
 	uint64_t discard_ns;	   /* and has been for so long */
+	uint64_t origin_hold_ns;   /* reads wait so long for what is at an origin */
 	unsigned exact_slots;	   /* contents that a dry run counts in one pass; 0: 65536 */
 	bool no_owner;		   /* neither checks nor writes the owner block */
 	/* In a fiber, after the log is replayed and before anything is written; an error ends the
@@ -152,6 +153,7 @@ struct bs_engine {
 	unsigned nports;
 	struct bs_opq pending; /* wait for a fiber */
 	struct bs_opq locked;  /* wait for a block range */
+	struct bs_opq parked;  /* wait for what is at an origin (origin_wait.c) */
 	struct bs_iop *locks;  /* hold a block range */
 	unsigned op_fibers;
 	struct bs_waitq room_wait; /* log or frames may have room again */

@@ -42,8 +42,9 @@ static int verify(struct bs_engine *e, const struct dd_digest *d, uint64_t slot,
 		rc = bs_content_look(e, *cid, &place);
 	if (rc == 0)
 		rc = bs_content_digest(e, *cid, &have);
-	if (rc == 0 && (place.private || !dd_digest_equal(d, &have) ||
-			place.refs >= e->cfg.ref_cap || bs_marks_has(&e->marks, *cid)))
+	if (rc == 0 &&
+	    (place.private || place.coding > BS_CODING_ZSTD || !dd_digest_equal(d, &have) ||
+	     place.refs >= e->cfg.ref_cap || bs_marks_has(&e->marks, *cid)))
 		rc = VS_E_NOENT;
 	return rc;
 }
@@ -112,6 +113,7 @@ static void fill_leaf(struct bs_engine *e, uint64_t leaf)
 		struct dd_digest d;
 
 		if (slot && bs_content_look_slot(e, slot, &place) == 0 && !place.private &&
+		    bs_place_stored(&place) &&
 		    bs_content_digest(e, bs_cid(slot, place.gen), &d) == 0) {
 			dd_index_insert(e->index.all, &d, slot);
 			e->index.fill_seen++;

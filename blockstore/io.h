@@ -8,8 +8,9 @@
  * Ownership: the caller owns the request, its iovec array and its buffers from bs_submit until done
  * is called, and must not change them or the bytes meanwhile (BS_UNSTABLE lifts the last, for guest
  * memory). done may submit again and may free the request.
- * Errors: status is 0 or VS_E_RANGE, VS_E_INVAL (alignment), VS_E_ROFS, VS_E_NOSPC, VS_E_CHECKSUM,
- * VS_E_IO, VS_E_FAILED, VS_E_MISMATCH (compare), VS_E_CLOSED. Nothing wrong is ever returned.
+ * Errors: status is 0 or VS_E_RANGE, VS_E_INVAL (alignment), VS_E_ROFS, VS_E_NOSPC (also of a read,
+ * when what is at an origin does not fit into the store), VS_E_CHECKSUM, VS_E_IO, VS_E_FAILED,
+ * VS_E_MISMATCH (compare), VS_E_CLOSED. Nothing wrong is ever returned.
  * Order: none among outstanding requests. Of a write, each aligned 128 KiB piece of its whole
  * blocks is atomic, and the parts of its first and last block each are; a COMPARE_WRITE, and a
  * WRITE with BS_ATOMIC, is atomic as a whole: snapshots and what is left after power loss hold all
@@ -39,6 +40,7 @@ enum bs_op {
 	BS_LINK,	  /* map blocks to content that the store holds, by digest */
 	BS_COPY,	  /* the range gets what source has from source_offset on */
 	BS_STATUS,	  /* which blocks are mapped: fills mapped[] */
+	BS_FILL,	  /* bytes of blocks that are at an origin (origin.h) */
 };
 
 #define BS_FUA 1u
@@ -49,7 +51,10 @@ enum bs_op {
 #define BS_COMPARE_MAX (64u << 10) /* bytes of a COMPARE_WRITE */
 #define BS_ATOMIC_MAX (128u << 10) /* bytes of an atomic WRITE */
 #define BS_LINK_MAX 32u		   /* blocks of a LINK */
+#define BS_FILL_MAX 32u		   /* blocks of a FILL */
 #define BS_STATUS_MAX 4096u	   /* blocks of a STATUS */
+
+struct bs_want;
 
 struct bs_req {
 	enum bs_op op;
@@ -64,6 +69,9 @@ struct bs_req {
 	const struct dd_digest *digests; /* LINK: one per block */
 	uint8_t *mapped; /* LINK, out: 1 where content was found and is now mapped, else 0;
 			    STATUS, out: 1 where the block is mapped, 0 where it reads as zeros */
+	/* FILL: one for each block of length bytes, which lie in one piece; offset is 0 and volume
+	 * bs_origin_volume's. What has been filled or has gone meanwhile is passed over. */
+	const struct bs_want *wants;
 	void (*done)(struct bs_req *req);
 	void *arg;
 

@@ -150,6 +150,7 @@ uint32_t bs_rec_put(uint8_t *b, const struct bs_rec *r)
 		bs_volent_put(b + 1, &r->vol);
 		return BS_REC_VOL_SIZE;
 	case BS_REC_VOL_SHARE:
+	case BS_REC_ORIGIN:
 		vs_put_le64(b + 1, r->other);
 		bs_volent_put(b + 9, &r->vol);
 		return BS_REC_SHARE_SIZE;
@@ -180,8 +181,12 @@ uint32_t bs_rec_put(uint8_t *b, const struct bs_rec *r)
 		vs_put_le64(b + 1, r->block);
 		b[9] = (uint8_t)r->count;
 		return BS_REC_DROP_DRAIN_SIZE;
+	case BS_REC_ZEROS:
+		vs_put_le64(b + 1, r->cid);
+		return BS_REC_ZEROS_SIZE;
 	case BS_REC_MAP:
 	case BS_REC_PAGES:
+	case BS_REC_EXPAND:
 	case BS_REC_END:
 		break;
 	}
@@ -194,6 +199,10 @@ uint32_t bs_rec_put_array_head(uint8_t *b, const struct bs_rec *r)
 	vs_put_le16(b + 1, (uint16_t)r->count);
 	if (r->type == BS_REC_PAGES)
 		return BS_REC_PAGES_HEAD;
+	if (r->type == BS_REC_EXPAND) {
+		vs_put_le64(b + 3, r->cid);
+		return BS_REC_EXPAND_HEAD;
+	}
 	vs_put_le64(b + 3, r->volume);
 	vs_put_le64(b + 11, r->block);
 	return BS_REC_MAP_HEAD;
@@ -214,6 +223,9 @@ static uint32_t fixed_size(uint8_t type)
 	    [BS_REC_ABSORB] = BS_REC_ABSORB_SIZE,
 	    [BS_REC_MOVE] = BS_REC_MOVE_SIZE,
 	    [BS_REC_ALIAS] = BS_REC_ALIAS_SIZE,
+	    [BS_REC_ORIGIN] = BS_REC_ORIGIN_SIZE,
+	    [BS_REC_EXPAND] = BS_REC_EXPAND_HEAD,
+	    [BS_REC_ZEROS] = BS_REC_ZEROS_SIZE,
 	    [BS_REC_PAGE] = BS_REC_PAGE_SIZE,
 	    [BS_REC_MAPPAGE] = BS_REC_MAPPAGE_SIZE,
 	    [BS_REC_DROP_TURN] = BS_REC_DROP_TURN_SIZE,
@@ -255,6 +267,7 @@ static int get_body(const uint8_t *b, struct bs_rec *r)
 	case BS_REC_VOL_PUT:
 		return get_volent(b + 1, &r->vol);
 	case BS_REC_VOL_SHARE:
+	case BS_REC_ORIGIN:
 		r->other = vs_get_le64(b + 1);
 		return get_volent(b + 9, &r->vol);
 	case BS_REC_VOL_ROLLBACK:
@@ -282,6 +295,12 @@ static int get_body(const uint8_t *b, struct bs_rec *r)
 		r->volume = vs_get_le64(b + 3);
 		r->block = vs_get_le64(b + 11);
 		return 0;
+	case BS_REC_EXPAND:
+		r->cid = vs_get_le64(b + 3);
+		return 0;
+	case BS_REC_ZEROS:
+		r->cid = vs_get_le64(b + 1);
+		return 0;
 	case BS_REC_PAGES:
 	case BS_REC_DROP_TURN:
 		return 0;
@@ -306,7 +325,7 @@ int bs_rec_get(const uint8_t *buf, uint32_t len, uint32_t *pos, struct bs_rec *r
 	if (size == 0 || size > left)
 		return VS_E_CORRUPT;
 	r->type = (enum bs_rec_type)b[0];
-	if (r->type == BS_REC_MAP || r->type == BS_REC_PAGES) {
+	if (r->type == BS_REC_MAP || r->type == BS_REC_PAGES || r->type == BS_REC_EXPAND) {
 		r->count = vs_get_le16(b + 1);
 		r->array = b + size;
 		extra = (uint32_t)r->count * (r->type == BS_REC_MAP ? BS_REC_MAP_EACH : 8);

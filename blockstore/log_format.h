@@ -54,6 +54,9 @@ enum bs_rec_type {
 	BS_REC_DROP_TURN,  /* the gathering run of drops becomes the draining one */
 	BS_REC_DROP_DRAIN, /* those of its next place leaf are taken off */
 	BS_REC_ALIAS,	   /* a content is stored by another one from now on */
+	BS_REC_ORIGIN,	   /* a new volume all of which is at a new origin */
+	BS_REC_EXPAND,	   /* a map page that is at an origin is here from now on */
+	BS_REC_ZEROS,	   /* a content that is at an origin is found to be zeros */
 	BS_REC_END	   /* no type */
 };
 
@@ -69,6 +72,9 @@ enum bs_rec_type {
 #define BS_REC_RELEASE_SIZE 9u
 #define BS_REC_ABSORB_SIZE 17u
 #define BS_REC_ALIAS_SIZE 17u
+#define BS_REC_ORIGIN_SIZE 265u
+#define BS_REC_EXPAND_HEAD 11u
+#define BS_REC_ZEROS_SIZE 9u
 #define BS_REC_PAGE_SIZE 11u
 #define BS_REC_MAPPAGE_SIZE 9u
 #define BS_REC_DROP_TURN_SIZE 1u
@@ -76,9 +82,10 @@ enum bs_rec_type {
 
 struct bs_rec {
 	enum bs_rec_type type;
-	uint64_t cid;	       /* CONTENT, MOVE, RELEASE, ABSORB (base), MAPPAGE, ALIAS */
+	uint64_t cid;	       /* CONTENT, MOVE, RELEASE, ABSORB (base), MAPPAGE, ALIAS, EXPAND,
+				  ZEROS */
 	uint64_t other;	       /* ABSORB: the copy; ALIAS: what stores it; VOL_SHARE: source id;
-				  VOL_ROLLBACK: snapshot id */
+				  VOL_ROLLBACK: snapshot id; ORIGIN: the origin's id */
 	uint64_t volume;       /* MAP, TRIM, VOL_DELETE, VOL_ROLLBACK */
 	uint64_t block, count; /* DROP_DRAIN: leaf; 1 when its drops are gathered once more */
 	struct dd_digest digest;
@@ -87,13 +94,13 @@ struct bs_rec {
 	uint32_t len;
 	uint64_t check;
 	uint8_t tree, level;  /* PAGE; its index is in block */
-	struct bs_volent vol; /* VOL_PUT, VOL_SHARE */
-	const uint8_t *array; /* MAP: count pairs {old, new}; PAGES: count ids */
+	struct bs_volent vol; /* VOL_PUT, VOL_SHARE, ORIGIN: the volume */
+	const uint8_t *array; /* MAP: count pairs {old, new}; PAGES, EXPAND: count ids */
 };
 
 /* Appends at buf; returns bytes used. The caller has made sure of the room. */
 uint32_t bs_rec_put(uint8_t *buf, const struct bs_rec *r);
-/* MAP and PAGES: the pairs or ids are written by the caller behind the head. */
+/* MAP, PAGES, EXPAND: the pairs or ids are written by the caller behind the head. */
 uint32_t bs_rec_put_array_head(uint8_t *buf, const struct bs_rec *r);
 /* Decodes the record at *pos of buf[0, len) and moves *pos. VS_E_CORRUPT. */
 int bs_rec_get(const uint8_t *buf, uint32_t len, uint32_t *pos, struct bs_rec *out) vs_must_check;

@@ -1,4 +1,5 @@
 #include "blockstore/content.h"
+#include "blockstore/feature.h"
 #include "blockstore/map.h"
 
 struct walk {
@@ -8,6 +9,17 @@ struct walk {
 	size_t max, n;
 	uint64_t end; /* blocks of b */
 };
+
+/* A page that is to be compared. VS_E_BUSY: it is at an origin. */
+static int page_get(struct bs_engine *e, uint64_t cid, unsigned level, struct bs_frame **out)
+{
+	struct bs_mapent ent;
+	int rc = bs_page_ent(e, cid, &ent);
+
+	if (rc == 0 && bs_place_at_origin(&ent.place))
+		rc = VS_E_BUSY;
+	return rc ? rc : bs_page_get_at(e, cid, level, out);
+}
 
 /* The page of `level` that covers block; CID 0 where there is none. */
 static int page_at(struct bs_engine *e, const struct bs_vol *v, uint64_t block, unsigned level,
@@ -23,7 +35,7 @@ static int page_at(struct bs_engine *e, const struct bs_vol *v, uint64_t block, 
 	*cid = v->ent.root;
 	for (unsigned at = v->ent.height - 1u; *cid && at > level; at--) {
 		struct bs_frame *f;
-		int rc = bs_page_get_at(e, *cid, at, &f);
+		int rc = page_get(e, *cid, at, &f);
 
 		if (rc)
 			return rc;
@@ -74,6 +86,22 @@ static void add_zero(struct walk *w, uint64_t block)
 	w->out[w->n++] = (struct bs_diff_entry){.block = block, .count = 1, .kind = BS_DIFF_ZERO};
 }
 
+/* What came from an origin may be zeros that a map refers to, or still be there. */
+static int settle(struct bs_engine *e, uint64_t *cid)
+{
+	struct bs_place place;
+	int rc;
+
+	if (!*cid || !bs_feature_used(e, BS_INCOMPAT_ORIGIN))
+		return 0;
+	rc = bs_content_look(e, *cid, &place);
+	if (rc == 0 && bs_place_at_origin(&place))
+		return VS_E_BUSY;
+	if (rc == 0 && place.coding == BS_CODING_ZEROS)
+		*cid = 0;
+	return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
+}
+
 static int compare(struct walk *w, uint64_t block, uint64_t ca, uint64_t cb)
 {
 	struct bs_diff_entry *d = &w->out[w->n];
@@ -82,6 +110,11 @@ static int compare(struct walk *w, uint64_t block, uint64_t ca, uint64_t cb)
 
 	if (ca == cb)
 		return 0;
+	rc = settle(w->e, &cb);
+	if (rc == 0)
+		rc = settle(w->e, &ca);
+	if (rc || ca == cb)
+		return rc;
 	if (!cb) {
 		add_zero(w, block);
 		return 0;
@@ -101,6 +134,16 @@ static int compare(struct walk *w, uint64_t block, uint64_t ca, uint64_t cb)
 	return 0;
 }
 
+static int leaf_at(struct bs_engine *e, const struct bs_vol *v, uint64_t block,
+		   struct bs_frame **out)
+{
+	uint64_t cid;
+	int rc = page_at(e, v, block, 0, &cid);
+
+	*out = NULL;
+	return rc || !cid ? rc : page_get(e, cid, 0, out);
+}
+
 /* Compares the blocks of one pair of bottom pages from *block on. */
 static int compare_leaf(struct walk *w, uint64_t *block)
 {
@@ -111,9 +154,9 @@ static int compare_leaf(struct walk *w, uint64_t *block)
 
 	do {
 		blocks = bs_fiber_blocks(w->e->fibers);
-		rc = w->a ? bs_map_leaf(w->e, w->a, *block, &fa) : 0;
+		rc = leaf_at(w->e, w->a, *block, &fa);
 		if (rc == 0)
-			rc = bs_map_leaf(w->e, w->b, *block, &fb);
+			rc = leaf_at(w->e, w->b, *block, &fb);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(w->e->fibers));

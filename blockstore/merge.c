@@ -66,6 +66,8 @@ static int look(struct bs_engine *e, uint64_t slot, struct bs_place *place, stru
 {
 	int rc = bs_content_look_slot(e, slot, place);
 
+	if (rc == 0 && !bs_place_stored(place))
+		return VS_E_NOENT;
 	if (rc == 0)
 		rc = bs_content_digest(e, bs_cid(slot, place->gen), d);
 	return rc;
@@ -248,6 +250,15 @@ int bs_merge_step(struct bs_engine *e, struct bs_merge_info *out)
 	return 0;
 }
 
+/* What was at an origin gets the digest of what stores it. */
+static int ready_fetched(struct bs_engine *e, const struct bs_rec *r, const struct bs_place *was)
+{
+	struct dd_digest d;
+	int rc = bs_content_ready_fill(e, r->cid, was);
+
+	return rc ? rc : bs_content_digest(e, r->other, &d);
+}
+
 int bs_merge_replay(struct bs_engine *e, const struct bs_rec *r)
 {
 	struct bs_place drop, keep;
@@ -261,14 +272,16 @@ int bs_merge_replay(struct bs_engine *e, const struct bs_rec *r)
 		if (rc == 0)
 			rc = bs_content_look(e, r->other, &keep);
 		if (rc == 0)
-			rc = bs_content_ready(e, r->cid);
+			rc = bs_place_at_origin(&drop) ? ready_fetched(e, r, &drop)
+						       : bs_content_ready(e, r->cid);
 		if (rc == 0)
 			rc = bs_content_ready(e, r->other);
 		if (rc)
 			return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
-	if (r->cid == r->other || drop.alias || keep.alias || drop.aliased || drop.private ||
-	    keep.private || keep.refs > UINT32_MAX - drop.refs)
+	if (r->cid == r->other || !(bs_place_stored(&drop) || bs_place_at_origin(&drop)) ||
+	    !bs_place_stored(&keep) || drop.aliased || drop.private || keep.private ||
+	    keep.refs > UINT32_MAX - drop.refs)
 		return VS_E_CORRUPT;
 	bs_content_alias(e, r->cid, r->other);
 	return 0;

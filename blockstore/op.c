@@ -154,6 +154,11 @@ void bs_op_flushed(struct bs_engine *e, struct bs_iop *op, int status)
 	bs_op_done(e, op, status);
 }
 
+void bs_op_resume(struct bs_engine *e, struct bs_iop *op)
+{
+	put(&e->pending, op);
+}
+
 static bool changes(const struct bs_iop *op)
 {
 	return op->stage == BS_OP_WRITE || op->stage == BS_OP_LINK || op->stage == BS_OP_TRIM ||
@@ -184,6 +189,8 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 		return bs_op_copy(e, op);
 	case BS_OP_TRIM:
 		return bs_op_trim(e, op);
+	case BS_OP_FILL:
+		return bs_op_fill(e, op);
 	case BS_OP_STATUS:
 		return bs_op_status(e, op);
 	case BS_OP_FLUSH:

@@ -6,7 +6,8 @@
  * more through the port when something is new that has no stored form (COMPRESS). Read: READ ->
  * port verifies and copies, which ends it -> RELEASE, without a request. Sub-block writes and
  * compares: LOCK (locks the blocks, reads) -> port merges -> as a write. Copies: COPY, or as a read
- * of the source and a write (port_copy.c).
+ * of the source and a write (port_copy.c). A read of what is at an origin waits with the engine
+ * (origin_wait.c) until whoever fetches has given the bytes: FILL.
  */
 #ifndef BS_OP_H
 #define BS_OP_H
@@ -28,6 +29,7 @@ enum bs_stage {
 	BS_OP_COPY, /* also: what READ is for, kept by the port */
 	BS_OP_STATUS,
 	BS_OP_MEND, /* what a read brought is damaged */
+	BS_OP_FILL, /* blocks that were at an origin: cid and check of a piece say which */
 	/* to the port */
 	BS_OP_COMPRESS, /* what is BS_BLOCK_NEW must get its stored form */
 	BS_OP_FILLED,	/* pieces can be read */
@@ -86,7 +88,7 @@ struct bs_iop {
 	unsigned rios_pending;
 	uint64_t near_until; /* the load that it waits for; 0: none */
 
-	uint64_t seq; /* unit that carries it */
+	uint64_t seq; /* unit that carries it; while it waits for an origin: until when */
 	uint64_t block;
 	uint64_t count; /* blocks: at most BS_OP_BLOCKS but for TRIM and STATUS */
 	struct bs_iop *lock_next;
@@ -121,6 +123,7 @@ void bs_op_acked(struct bs_engine *e, struct bs_iop *op, int status);
 void bs_op_flushed(struct bs_engine *e, struct bs_iop *op, int status);
 void bs_op_done(struct bs_engine *e, struct bs_iop *op, int status); /* unlocks and answers */
 void bs_op_answer(struct bs_engine *e, struct bs_iop *op, enum bs_stage stage);
+void bs_op_resume(struct bs_engine *e, struct bs_iop *op); /* it runs its stage once more */
 /* Whether another operation holds blocks of op's range. */
 bool bs_op_conflicts(const struct bs_engine *e, const struct bs_iop *op);
 void bs_op_lock(struct bs_engine *e, struct bs_iop *op);
@@ -135,6 +138,7 @@ int bs_op_write(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_link(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_copy(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_trim(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_fill(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 /* In a fiber: clears blocks [first, end) of v step by step. */
 int bs_trim_blocks(struct bs_engine *e, struct bs_vol *v, uint64_t first,
 		   uint64_t end) vs_must_check;

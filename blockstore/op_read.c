@@ -1,6 +1,7 @@
 #include "blockstore/content.h"
 #include "blockstore/map.h"
 #include "blockstore/op.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/plant.h"
 #include "blockstore/port.h"
 
@@ -15,12 +16,25 @@ static bool place_ok(const struct bs_engine *e, const struct bs_place *p)
 	       p->coding <= BS_CODING_ZSTD && vs_range_ok(p->off, p->len, e->segs.size);
 }
 
-/* Which content each block has and where it lies. Pins nothing. */
-static int look(struct bs_engine *e, struct bs_iop *op)
+/* What has no bytes here: zeros, or at an origin. */
+static int look_elsewhere(struct bs_piece *p, bool *absent)
+{
+	if (p->place.coding == BS_CODING_ZEROS)
+		p->cid = 0;
+	else if (bs_place_at_origin(&p->place))
+		*absent = true;
+	else
+		return VS_E_CORRUPT;
+	return 0;
+}
+
+/* Which content each block has and where it lies. Pins nothing. *absent: not all are here. */
+static int look(struct bs_engine *e, struct bs_iop *op, bool *absent)
 {
 	uint64_t leaf_of = UINT64_MAX;
 	struct bs_frame *leaf = NULL;
 
+	*absent = false;
 	for (unsigned i = 0; i < op->count; i++) {
 		uint64_t block = op->block + i;
 		struct bs_piece *p = &op->piece[i];
@@ -40,8 +54,12 @@ static int look(struct bs_engine *e, struct bs_iop *op)
 		rc = bs_content_look(e, p->cid, &p->place);
 		if (rc)
 			return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
-		if (!place_ok(e, &p->place))
-			return VS_E_CORRUPT;
+		if (!place_ok(e, &p->place)) {
+			rc = look_elsewhere(p, absent);
+			if (rc)
+				return rc;
+			continue;
+		}
 		if (p->place.alias) /* from here on it is what stores it, also for the cache */
 			p->cid = p->place.alias;
 		if (bs_marks_has(&e->marks, p->cid))
@@ -285,6 +303,7 @@ static void submit(struct bs_engine *e, struct bs_iop *op)
 int bs_op_read(struct bs_engine *e, struct bs_iop *op)
 {
 	uint64_t blocks;
+	bool absent;
 
 	for (;;) {
 		do {
@@ -293,12 +312,14 @@ int bs_op_read(struct bs_engine *e, struct bs_iop *op)
 			blocks = bs_fiber_blocks(e->fibers);
 			if (!vs_range_ok(op->block, op->count, op->vol->ent.size / BS_BLOCK))
 				return VS_E_RANGE;
-			rc = look(e, op);
+			rc = look(e, op, &absent);
 			if (rc) { /* places, not pins: nothing to give back */
 				memset(op->piece, 0, sizeof(op->piece));
 				return rc;
 			}
 		} while (blocks != bs_fiber_blocks(e->fibers));
+		if (absent)
+			return bs_origin_park(e, op);
 		if (gather(e, op))
 			break;
 		drop(e, op);

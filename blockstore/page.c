@@ -1,6 +1,7 @@
 #include "blockstore/page.h"
 
 #include "blockstore/mend.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/replay.h"
 #include "blockstore/work.h"
 
@@ -49,6 +50,10 @@ static int load(struct bs_engine *e, uint64_t cid, struct bs_frame **out)
 	rc = bs_frames_reserve(e, 1);
 	if (rc == 0)
 		rc = bs_page_ent(e, cid, &ent);
+	if (rc == 0 && bs_place_at_origin(&ent.place)) {
+		rc = bs_origin_page(e, cid, NULL);
+		return rc == 0 || rc == VS_E_NOENT ? VS_E_AGAIN : rc;
+	}
 	if (rc)
 		return rc;
 	if (bs_frame_find(e, bs_key_map(cid)))
@@ -164,6 +169,12 @@ struct bs_mapent bs_page_ent_now(struct bs_engine *e, uint64_t cid)
 	return ent;
 }
 
+void bs_page_ent_make(struct bs_engine *e, uint64_t cid, const struct bs_mapent *ent)
+{
+	bs_page_ent_put(e, cid, ent);
+	bs_tree_now(e, BS_TREE_MAP, leaf_of(cid))->used++;
+}
+
 void bs_page_ent_put(struct bs_engine *e, uint64_t cid, const struct bs_mapent *ent)
 {
 	struct bs_frame *f = bs_tree_now(e, BS_TREE_MAP, leaf_of(cid));
@@ -192,14 +203,14 @@ struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t
 		memcpy(f->data, base->data, BS_PAGE);
 		ent.base = f->base = base->cid;
 		ent.count = b.count;
+		ent.blank = b.blank;
 		b.place.refs++;
 		b.xors ^= cid;
 		bs_page_ent_put(e, base->cid, &b);
 	} else {
 		memset(f->data, 0, BS_PAGE);
 	}
-	bs_page_ent_put(e, cid, &ent);
-	bs_tree_now(e, BS_TREE_MAP, leaf_of(cid))->used++;
+	bs_page_ent_make(e, cid, &ent);
 	bs_frame_touch(e, f);
 	bs_log_note_page(e, cid);
 	return f;

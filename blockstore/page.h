@@ -11,7 +11,10 @@
 #include "blockstore/engine.h"
 #include "blockstore/plant.h"
 
-/* VS_E_CORRUPT: not alive; VS_E_CHECKSUM, VS_E_IO; VS_E_AGAIN as in tree.h. */
+/*
+ * VS_E_CORRUPT: not alive; VS_E_CHECKSUM, VS_E_IO; VS_E_AGAIN as in tree.h. A page that is at an
+ * origin is expanded first (origin_int.h): VS_E_NOSPC, VS_E_ROFS, VS_E_FAILED.
+ */
 int bs_page_get(struct bs_engine *e, uint64_t cid, struct bs_frame **out) vs_must_check;
 int bs_page_ent(struct bs_engine *e, uint64_t cid, struct bs_mapent *out) vs_must_check;
 /* The same for a page of a level; VS_E_CORRUPT: it is of another one. */
@@ -35,6 +38,8 @@ struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t
 void bs_page_ref(struct bs_engine *e, uint64_t cid);
 void bs_page_unref(struct bs_engine *e, uint64_t cid); /* may queue work */
 void bs_page_free(struct bs_engine *e, uint64_t cid);  /* without references */
+/* The entry of a page that has none yet, and whose id is taken. */
+void bs_page_ent_make(struct bs_engine *e, uint64_t cid, const struct bs_mapent *ent);
 void bs_page_ent_put(struct bs_engine *e, uint64_t cid, const struct bs_mapent *ent);
 struct bs_mapent bs_page_ent_now(struct bs_engine *e, uint64_t cid);
 void bs_page_count(struct bs_engine *e, uint64_t cid, int64_t delta);

@@ -47,6 +47,10 @@
 	X(LONE_ALIAS, "an alias whose references do not hold what stores it")           \
 	X(EATEN_ROOM, "a thin volume that writes into what thick ones reserve")         \
 	X(FREE_SNAPSHOT, "a snapshot of a thick volume that needs no room")             \
+	X(STALE_FILL, "a fetched block given to a content that is not there any more")  \
+	X(KEPT_COUNT, "what has left an origin is still counted there")                 \
+	X(LOST_BLANK, "zeros found at an origin that nothing counts")                   \
+	X(OWN_ERA, "pages below one that a snapshot shares that are not shared")        \
 	X(STALE_FIND, "a write that refers to what it found before a wait, unseen")     \
 	X(STALE_COPY, "a copy of what its source held before a wait")
 

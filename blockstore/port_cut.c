@@ -1,3 +1,4 @@
+#include "blockstore/origin.h"
 #include "blockstore/port_int.h"
 
 #include <string.h>
@@ -78,6 +79,12 @@ static void plan(const struct bs_req *req, struct bs_iop *op)
 		break;
 	case BS_COPY:
 		bs_port_plan_copy(req, op);
+		break;
+	case BS_FILL:
+		op->stage = BS_OP_WRITE; /* for the port; to the engine it goes as FILL */
+		op->block = 0;
+		op->bytes = (uint32_t)req->length;
+		op->count = req->length / BS_BLOCK;
 		break;
 	case BS_LINK:
 	case BS_STATUS:
@@ -200,6 +207,9 @@ static bool start_one(struct bs_port *p)
 	}
 	for (unsigned i = 0; op->stage == BS_OP_LINK && i < op->count; i++)
 		op->to[i].digest = req->digests[i];
+	for (unsigned i = 0; req->op == BS_FILL && i < op->count; i++)
+		op->piece[i] =
+		    (struct bs_piece){.cid = req->wants[i].cid, .check = req->wants[i].block};
 	if (op->stage == BS_OP_WRITE) {
 		bs_port_expect(p, op);
 		if (!bs_port_help(p, op))
@@ -246,6 +256,15 @@ static uint64_t iov_bytes(const struct bs_req *req)
 	return n;
 }
 
+static int check_fill(const struct bs_req *req)
+{
+	if (req->offset || !req->length || req->length % BS_BLOCK ||
+	    req->length > BS_FILL_MAX * BS_BLOCK || req->iovcnt != 1 ||
+	    req->iov[0].iov_len < req->length)
+		return VS_E_INVAL;
+	return req->volume->read_only ? VS_E_ROFS : 0;
+}
+
 static int check(const struct bs_req *req)
 {
 	uint64_t align = req->op == BS_LINK || req->op == BS_STATUS ? BS_BLOCK : 512;
@@ -253,6 +272,8 @@ static int check(const struct bs_req *req)
 
 	if (req->op == BS_FLUSH)
 		return 0;
+	if (req->op == BS_FILL)
+		return check_fill(req);
 	if (req->offset % align || req->length % align)
 		return VS_E_INVAL;
 	if (!vs_range_ok(req->offset, req->length, bs_volume_size(req->volume)))

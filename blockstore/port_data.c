@@ -159,7 +159,7 @@ void bs_port_compress(struct bs_hands *h, struct bs_iop *op)
 
 void bs_port_expect(const struct bs_port *p, struct bs_iop *op)
 {
-	op->ahead = op->count * p->known < SHARE_ALL / 2;
+	op->ahead = op->count * p->known < SHARE_ALL / 2 || op->req->op == BS_FILL;
 }
 
 void bs_port_ready(struct bs_hands *h, struct bs_iop *const *ops, unsigned n)
@@ -168,7 +168,7 @@ void bs_port_ready(struct bs_hands *h, struct bs_iop *const *ops, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		if (ops[i]->ahead)
 			bs_port_compress(h, ops[i]);
-		ops[i]->stage = BS_OP_WRITE;
+		ops[i]->stage = ops[i]->req->op == BS_FILL ? BS_OP_FILL : BS_OP_WRITE;
 	}
 }
 

@@ -117,8 +117,11 @@ static int check_count(struct bs_count *c, uint64_t cid, const struct bs_mapent 
 {
 	struct bs_frame *f;
 	uint64_t sum = 0;
-	int rc = bs_page_get(c->e, cid, &f);
+	int rc;
 
+	if (bs_place_at_origin(&ent->place))
+		return 0; /* its own count is all there is */
+	rc = bs_page_get(c->e, cid, &f);
 	if (rc)
 		return 0; /* reported by count_page */
 	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
@@ -142,6 +145,7 @@ static int check_count(struct bs_count *c, uint64_t cid, const struct bs_mapent 
 					 (unsigned long long)cid);
 		sum += below.count;
 	}
+	sum += ent->blank;
 	if (sum != ent->count)
 		bs_count_repaired(c, bs_recount_fix_count(c, cid, sum),
 				  "map page %llx counts %llu blocks, has %llu",
@@ -181,6 +185,10 @@ static int visit_page(struct bs_count *c, uint64_t cid, const struct bs_mapent *
 	int rc;
 
 	c->res->map_pages++;
+	if (bs_place_at_origin(&ent->place)) {
+		bs_recount_absent(c, cid, ent);
+		return 0;
+	}
 	space(c, ent->place.seg, ent->place.off, BS_PAGE, "a map page");
 	rc = count_page(c, cid, ent);
 	/* a count that is repaired changes those above: they are compared level by level */
@@ -349,7 +357,9 @@ static int walk_contents(struct bs_count *c)
 		if (rc && rc != VS_E_NOENT)
 			return rc;
 		compare_refs(c, slot, &p);
-		if (p.refs && !p.alias) {
+		if (p.refs && bs_place_at_origin(&p))
+			bs_recount_at_origin(c, &p, false, bs_cid(slot, p.gen));
+		if (p.refs && p.coding < BS_CODING_ORIGIN) {
 			contents++;
 			stored += p.len;
 			space(c, p.seg, p.off, p.len, "a content");
@@ -551,6 +561,8 @@ int bs_recount_run(struct bs_engine *e, const struct bs_check_options *opts,
 	struct bs_count c = {.e = e, .opts = opts, .res = out};
 	int rc = allocate(&c);
 
+	if (rc == 0)
+		rc = bs_recount_origins(&c);
 	if (rc == 0 && opts->repair)
 		rc = bs_recount_fix_tables(&c);
 	if (rc == 0)
@@ -568,8 +580,10 @@ int bs_recount_run(struct bs_engine *e, const struct bs_check_options *opts,
 		rc = bs_recount_rebuild(&c);
 	if (rc == 0)
 		rc = walk_contents(&c);
-	if (rc == 0)
+	if (rc == 0) {
+		bs_recount_compare_origins(&c);
 		rc = compare_space(&c);
+	}
 	dd_hasher_free(c.hasher);
 	free(c.buf);
 	free(c.place_gens);
@@ -578,6 +592,7 @@ int bs_recount_run(struct bs_engine *e, const struct bs_check_options *opts,
 	free(c.page_xors);
 	free(c.page_seen);
 	free(c.seg_live);
+	free(c.origins);
 	bs_frames_unkeep(e);
 	return rc;
 }

@@ -20,6 +20,11 @@ struct bs_count {
 	uint64_t *page_xors;
 	uint8_t *page_seen;
 	uint64_t *seg_live;
+	struct bs_origin_left {
+		struct bs_vol *origin;
+		uint64_t contents, pages; /* found */
+	} * origins;
+	size_t norigins;
 	uint64_t done, total;
 	uint64_t references;
 	uint8_t *buf; /* a segment */
@@ -45,6 +50,13 @@ int bs_count_verify(struct bs_count *c, const struct bs_place *p,
 int bs_recount_fix_content(struct bs_engine *e, uint64_t slot, uint32_t refs) vs_must_check;
 int bs_recount_fix_page(struct bs_count *c, uint64_t slot, struct bs_mapent *ent) vs_must_check;
 int bs_recount_fix_count(struct bs_count *c, uint64_t cid, uint64_t sum) vs_must_check;
+/* What is at each origin (recount_origin.c). */
+int bs_recount_origins(struct bs_count *c) vs_must_check; /* before: which there are */
+void bs_recount_at_origin(struct bs_count *c, const struct bs_place *p, bool page,
+			  uint64_t cid); /* one more */
+void bs_recount_absent(struct bs_count *c, uint64_t cid, const struct bs_mapent *ent);
+void bs_recount_compare_origins(struct bs_count *c);
+int bs_recount_fix_origin(struct bs_count *c, const struct bs_origin_left *l) vs_must_check;
 void bs_recount_fix_totals(struct bs_count *c, uint64_t contents, uint64_t stored);
 void bs_recount_fix_space(struct bs_count *c, uint64_t live);
 /* Pages with a bad copy are written again; lost leaves are noted and made empty. */

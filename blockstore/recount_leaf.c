@@ -156,7 +156,7 @@ static int finish(struct bs_count *c, unsigned i)
 			rc = 0;
 			continue;
 		}
-		if (rc || c->lost[i].tree == BS_TREE_PLACE)
+		if (rc || c->lost[i].tree == BS_TREE_PLACE || p.coding >= BS_CODING_ORIGIN)
 			continue;
 		if (bs_count_verify(c, &p, &have))
 			bs_count_problem(c, "the digest of content in slot %llu is lost",

@@ -3,6 +3,7 @@
 #include "blockstore/content.h"
 #include "blockstore/feature.h"
 #include "blockstore/merge.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/volop.h"
 #include "blockstore/work.h"
 
@@ -19,6 +20,19 @@ void bs_replay_use(struct bs_engine *e, uint32_t seg)
 {
 	if (e->segs.seg[seg].ent.state != BS_SEG_LOG)
 		bs_seg_set_state(e, seg, BS_SEG_LOG, e->log.next_seq);
+}
+
+/* The bytes of what was at an origin. Its pages are kept: nothing moves while this waits. */
+static int replay_fill(struct bs_engine *e, const struct bs_rec *rec, const struct bs_place *old,
+		       const struct bs_place *place)
+{
+	int rc = VS_E_CORRUPT;
+
+	if (bs_place_at_origin(old) && old->gen == bs_cid_gen(rec->cid))
+		rc = bs_content_ready_fill(e, rec->cid, old);
+	if (rc == 0)
+		bs_content_fill(e, rec->cid, place, &rec->digest);
+	return rc;
 }
 
 static int replay_content(struct bs_engine *e, const struct bs_rec *rec, uint32_t seg, uint32_t off)
@@ -43,8 +57,10 @@ static int replay_content(struct bs_engine *e, const struct bs_rec *rec, uint32_
 	if (rc)
 		return rc;
 	rc = bs_content_raw(e, slot, &old);
+	if (rc == 0)
+		return replay_fill(e, rec, &old, &place);
 	if (rc != VS_E_NOENT)
-		return rc ? rc : VS_E_CORRUPT;
+		return rc;
 	bs_content_put(e, rec->cid, &place, &rec->digest);
 	return 0;
 }
@@ -58,7 +74,7 @@ static int replay_move(struct bs_engine *e, const struct bs_rec *rec, uint32_t s
 		rc = bs_content_look(e, rec->cid, &place);
 	if (rc)
 		return rc == VS_E_NOENT ? VS_E_CORRUPT : rc;
-	if (place.alias)
+	if (!bs_place_stored(&place))
 		return VS_E_CORRUPT;
 	if (place.len == rec->len && place.coding == rec->coding && place.check == rec->check) {
 		bs_content_move(e, rec->cid, seg, off);
@@ -173,12 +189,15 @@ static int replay_trim(struct bs_engine *e, const struct bs_rec *rec)
 static int replay_volop(struct bs_engine *e, const struct bs_rec *rec)
 {
 	struct bs_volop op = {.rec = *rec};
-	bool fresh = rec->type == BS_REC_VOL_SHARE ||
+	bool origin = rec->type == BS_REC_ORIGIN;
+	bool fresh = rec->type == BS_REC_VOL_SHARE || origin ||
 		     (rec->type == BS_REC_VOL_PUT && !bs_vol_by_id(e, rec->vol.id));
 	uint64_t blocks;
 	int rc;
 
-	if (fresh && rec->vol.id != e->vols.next_id) /* ids are given in order */
+	/* ids are given in order */
+	if ((origin && rec->other != e->vols.next_id) ||
+	    (fresh && rec->vol.id != e->vols.next_id + origin))
 		return VS_E_CORRUPT;
 	do {
 		blocks = bs_fiber_blocks(e->fibers);
@@ -192,7 +211,7 @@ static int replay_volop(struct bs_engine *e, const struct bs_rec *rec)
 		rc = VS_E_CORRUPT;
 	if (rc == 0)
 		bs_volop_apply(e, &op);
-	free(op.fresh);
+	bs_volop_free(&op);
 	return rc;
 }
 
@@ -211,7 +230,12 @@ static int replay_record(struct bs_engine *e, const struct bs_rec *rec, uint32_t
 	case BS_REC_VOL_DELETE:
 	case BS_REC_VOL_SHARE:
 	case BS_REC_VOL_ROLLBACK:
+	case BS_REC_ORIGIN:
 		return replay_volop(e, rec);
+	case BS_REC_EXPAND:
+		return bs_origin_page_replay(e, rec);
+	case BS_REC_ZEROS:
+		return bs_origin_zeros_replay(e, rec);
 	case BS_REC_RELEASE:
 	case BS_REC_ABSORB:
 		return bs_work_replay(e, rec);

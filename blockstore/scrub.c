@@ -41,7 +41,7 @@ static int look(struct bs_engine *e, struct bs_scrub *sc, uint64_t leaf)
 			struct bs_scrub_item *t = &sc->items[sc->nitems];
 			int rc = slot ? bs_content_look_slot(e, slot, &t->place) : VS_E_NOENT;
 
-			if (rc == VS_E_NOENT)
+			if (rc == VS_E_NOENT || (rc == 0 && !bs_place_stored(&t->place)))
 				continue;
 			if (rc == 0) {
 				t->cid = bs_cid(slot, t->place.gen);
@@ -391,7 +391,7 @@ static int heal(struct bs_engine *e, struct bs_call *c)
 		rc = bs_content_look(e, h->cid, &now);
 		if (rc == 0)
 			rc = bs_content_digest(e, h->cid, &have);
-		if (rc == 0 && now.alias) /* merged meanwhile: another one stores it */
+		if (rc == 0 && !bs_place_stored(&now)) /* merged meanwhile: another one stores it */
 			rc = VS_E_NOENT;
 		if (rc == 0 && !dd_digest_equal(&have, &h->digest))
 			rc = VS_E_CHECKSUM;

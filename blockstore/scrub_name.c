@@ -32,9 +32,14 @@ static int walk(struct bs_engine *e, struct bs_volent ent, uint64_t block, struc
 	w->cid = ent.root;
 	w->leaf = NULL;
 	for (w->level = ent.height; w->level-- > 0;) {
+		struct bs_mapent ent_of = {0};
 		struct bs_frame *f;
-		int rc = w->cid ? bs_page_get_at(e, w->cid, w->level, &f) : 0;
+		int rc = w->cid ? bs_page_ent(e, w->cid, &ent_of) : 0;
 
+		if (bs_place_at_origin(&ent_of.place)) /* nothing of it is here to be damaged */
+			w->cid = 0;
+		else if (rc == 0 && w->cid)
+			rc = bs_page_get_at(e, w->cid, w->level, &f);
 		w->end = (block / bs_map_span(w->level) + 1) * bs_map_span(w->level);
 		if (rc || !w->cid)
 			return rc;

@@ -16,6 +16,7 @@
 #define MEMORY_MIN (UINT64_C(256) << 20)
 #define TICK_NS UINT64_C(1000000000)
 #define DISCARD_NS (30 * TICK_NS)
+#define HOLD_NS (30 * TICK_NS)
 #define POLLS 16u /* of the engine, for one of the loop's descriptors */
 
 struct bs_store {
@@ -288,6 +289,7 @@ int bs_store_open_all(struct bs_device *const *devs, unsigned ndevs,
 	cfg.read_only = opts->read_only;
 	cfg.discard = !opts->keep_free;
 	cfg.discard_ns = DISCARD_NS;
+	cfg.origin_hold_ns = opts->origin_hold_ms ? opts->origin_hold_ms * 1000000 : HOLD_NS;
 	bs_store_env(&env);
 	env.event = env_event;
 	env.wake = env_wake;

@@ -47,6 +47,7 @@ struct bs_index_options {
 struct bs_open_options {
 	uint64_t memory; /* bytes for caches, tables and index, at least 256 MiB; 0: default */
 	struct bs_index_options index;
+	uint64_t origin_hold_ms; /* reads wait so long for what is at an origin; 0: 30 s */
 	bool read_only;
 	bool keep_free;		  /* segments that are free are not discarded */
 	const char *witness_path; /* file that remembers the last durable unit; NULL: none */

@@ -12,6 +12,32 @@ static void put_le24(uint8_t *p, uint32_t v)
 	p[2] = (uint8_t)(v >> 16);
 }
 
+static uint64_t get_le48(const uint8_t *p)
+{
+	return vs_get_le32(p) | (uint64_t)vs_get_le16(p + 4) << 32;
+}
+
+static void put_le48(uint8_t *p, uint64_t v)
+{
+	vs_put_le32(p, (uint32_t)v);
+	vs_put_le16(p + 4, (uint16_t)(v >> 32));
+}
+
+/* What is stored by another content, at an origin, or nowhere. */
+static void get_elsewhere(const uint8_t *p, struct bs_place *out)
+{
+	out->seg = BS_SEG_NONE;
+	out->off = out->len = 0;
+	if (out->coding == BS_CODING_ALIAS) {
+		out->alias = vs_get_le64(p);
+	} else if (out->coding == BS_CODING_ORIGIN) {
+		out->origin = vs_get_le32(p);
+		out->block = get_le48(p + 4);
+	} else {
+		out->check = 0;
+	}
+}
+
 /* seg 0..3, off 4..6, len 7..9, coding 10, gen 11..12, refs 13..16, check 17..23 */
 void bs_place_get(const uint8_t *p, struct bs_place *out)
 {
@@ -21,13 +47,11 @@ void bs_place_get(const uint8_t *p, struct bs_place *out)
 	out->gen = vs_get_le16(p + 11);
 	out->refs = vs_get_le32(p + 13);
 	out->check = (uint64_t)get_le24(p + 17) | (uint64_t)vs_get_le32(p + 20) << 24;
-	if (out->coding == BS_CODING_ALIAS) {
-		out->alias = vs_get_le64(p);
-		out->seg = BS_SEG_NONE;
-		out->off = out->len = 0;
+	out->alias = 0;
+	if (out->coding >= BS_CODING_ORIGIN) {
+		get_elsewhere(p, out);
 		return;
 	}
-	out->alias = 0;
 	out->seg = vs_get_le32(p);
 	out->off = get_le24(p + 4);
 	out->len = get_le24(p + 7);
@@ -36,6 +60,7 @@ void bs_place_get(const uint8_t *p, struct bs_place *out)
 void bs_place_put(uint8_t *p, const struct bs_place *in)
 {
 	uint8_t coding = in->alias ? BS_CODING_ALIAS : in->coding;
+	uint64_t check = in->check;
 
 	vs_put_le32(p, in->seg);
 	put_le24(p + 4, in->off);
@@ -43,13 +68,17 @@ void bs_place_put(uint8_t *p, const struct bs_place *in)
 	if (in->alias) { /* over place and length */
 		vs_put_le64(p, in->alias);
 		p[8] = p[9] = 0;
+	} else if (coding == BS_CODING_ORIGIN) {
+		vs_put_le32(p, in->origin);
+		put_le48(p + 4, in->block);
+		check = 0;
 	}
 	p[10] =
 	    coding | (in->private ? BS_CODING_PRIVATE : 0) | (in->aliased ? BS_CODING_ALIASED : 0);
 	vs_put_le16(p + 11, in->gen);
 	vs_put_le32(p + 13, in->refs);
-	put_le24(p + 17, (uint32_t)in->check);
-	vs_put_le32(p + 20, (uint32_t)(in->check >> 24));
+	put_le24(p + 17, (uint32_t)check);
+	vs_put_le32(p + 20, (uint32_t)(check >> 24));
 }
 
 void bs_mapent_get(const uint8_t *p, struct bs_mapent *out)
@@ -61,6 +90,7 @@ void bs_mapent_get(const uint8_t *p, struct bs_mapent *out)
 	out->count = vs_get_le64(p + 48);
 	out->live = p[56] != 0;
 	out->level = p[57];
+	out->blank = get_le48(p + 58);
 }
 
 void bs_mapent_put(uint8_t *p, const struct bs_mapent *in)
@@ -70,9 +100,9 @@ void bs_mapent_put(uint8_t *p, const struct bs_mapent *in)
 	vs_put_le64(p + 32, in->xors);
 	vs_put_le64(p + 40, in->era);
 	vs_put_le64(p + 48, in->count);
-	memset(p + 56, 0, 8);
 	p[56] = in->live;
 	p[57] = in->level;
+	put_le48(p + 58, in->blank);
 }
 
 /* The segment is stored plus one, so that a page of zeros holds only absent pointers. */
@@ -122,6 +152,13 @@ void bs_segent_put(uint8_t *p, const struct bs_segent *in)
 	vs_put_le64(p + 24, in->stamp);
 }
 
+static bool origin_ok(const struct bs_volent *ent)
+{
+	return ent->id <= UINT32_MAX && ent->size && ent->size <= BS_VOLUME_MAX_SIZE &&
+	       ent->size % BS_BLOCK == 0 && !ent->root && !ent->parent &&
+	       ent->compression <= BS_CODING_ZSTD;
+}
+
 int bs_volent_get(const uint8_t *p, struct bs_volent *out)
 {
 	out->kind = p[0];
@@ -130,6 +167,7 @@ int bs_volent_get(const uint8_t *p, struct bs_volent *out)
 	out->origin_set = p[3];
 	out->sector = vs_get_le32(p + 4);
 	out->flags = vs_get_le32(p + 8);
+	out->origin_id = vs_get_le32(p + 12);
 	out->id = vs_get_le64(p + 16);
 	out->parent = vs_get_le64(p + 24);
 	out->size = vs_get_le64(p + 32);
@@ -139,8 +177,12 @@ int bs_volent_get(const uint8_t *p, struct bs_volent *out)
 	memcpy(out->uuid.b, p + 64, 16);
 	memcpy(out->origin.b, p + 80, 16);
 	memcpy(out->name, p + 96, BS_NAME_MAX);
+	out->contents_left = vs_get_le64(p + 160);
+	out->pages_left = vs_get_le64(p + 168);
 	if (out->kind == BS_VOL_FREE)
 		return 0;
+	if (out->kind == BS_VOL_ORIGIN)
+		return origin_ok(out) ? 0 : VS_E_CORRUPT;
 	if (out->kind > BS_VOL_GONE || out->height < 1 || out->height > 5 ||
 	    out->compression > BS_CODING_ZSTD || (out->sector != 512 && out->sector != 4096) ||
 	    out->size > BS_VOLUME_MAX_SIZE || out->size % BS_BLOCK ||
@@ -159,6 +201,7 @@ void bs_volent_put(uint8_t *p, const struct bs_volent *in)
 	p[3] = in->origin_set;
 	vs_put_le32(p + 4, in->sector);
 	vs_put_le32(p + 8, in->flags);
+	vs_put_le32(p + 12, in->origin_id);
 	vs_put_le64(p + 16, in->id);
 	vs_put_le64(p + 24, in->parent);
 	vs_put_le64(p + 32, in->size);
@@ -168,6 +211,8 @@ void bs_volent_put(uint8_t *p, const struct bs_volent *in)
 	memcpy(p + 64, in->uuid.b, 16);
 	memcpy(p + 80, in->origin.b, 16);
 	memcpy(p + 96, in->name, BS_NAME_MAX);
+	vs_put_le64(p + 160, in->contents_left);
+	vs_put_le64(p + 168, in->pages_left);
 }
 
 void bs_work_get(const uint8_t *p, struct bs_work *out)

@@ -41,8 +41,11 @@ enum bs_tree_id {
 };
 
 struct bs_place {
-	uint32_t seg;	/* BS_SEG_NONE: no bytes on the device yet */
-	uint32_t off;	/* bytes in the segment, 24 bits */
+	uint32_t seg; /* BS_SEG_NONE: no bytes on the device (yet) */
+	union {
+		uint32_t off;	 /* bytes in the segment, 24 bits */
+		uint32_t origin; /* BS_CODING_ORIGIN: its id */
+	};
 	uint32_t len;	/* stored bytes, 24 bits */
 	uint8_t coding; /* enum bs_coding */
 	uint64_t alias; /* CID of the content that stores this one too; 0: none */
@@ -50,18 +53,32 @@ struct bs_place {
 	bool private;	/* of a volume without deduplication: found by nobody */
 	uint16_t gen;	/* of the slot's present or last owner */
 	uint32_t refs;	/* 0: the slot is free (map pages: or waits in the release queue) */
-	uint64_t check; /* low 56 bits of XXH3-64 of the stored bytes */
+	union {
+		uint64_t check; /* low 56 bits of XXH3-64 of the stored bytes */
+		uint64_t block; /* BS_CODING_ORIGIN: there, 48 bits */
+	};
 };
 /* Beside the coding, on the device. */
 #define BS_CODING_PRIVATE 0x80u
 #define BS_CODING_ALIASED 0x40u
+#define BS_CODING_ORIGIN 4u /* not here: at an origin from a block on */
 #define BS_CODING_ALIAS 5u
+#define BS_CODING_ZEROS 6u /* a content of zeros, of which nothing is stored */
 #define BS_PLACE_SIZE 24u
 #define BS_PLACES_PER_PAGE (BS_PAGE / BS_PLACE_SIZE)
 #define BS_DIGESTS_PER_PAGE (BS_PAGE / 32u)
 
 void bs_place_get(const uint8_t *p, struct bs_place *out);
 void bs_place_put(uint8_t *p, const struct bs_place *in);
+static inline bool bs_place_at_origin(const struct bs_place *p)
+{
+	return p->coding == BS_CODING_ORIGIN;
+}
+/* Whether there are bytes that are its own: neither an alias's nor at an origin, nor zeros. */
+static inline bool bs_place_stored(const struct bs_place *p)
+{
+	return p->coding <= BS_CODING_ZSTD && !p->alias;
+}
 
 /* A map page: where it lies and how it is shared (DESIGN.md, "Maps"). */
 struct bs_mapent {
@@ -70,6 +87,7 @@ struct bs_mapent {
 	uint64_t xors;	/* XOR of the CIDs of the copies that have this page as base */
 	uint64_t era;	/* when it was born */
 	uint64_t count; /* mapped blocks below it */
+	uint64_t blank; /* of these, zeros that were found when it was expanded (origin.h) */
 	uint8_t level;	/* 0: entries are contents, else map pages */
 	bool live;	/* allocated */
 };
@@ -121,8 +139,11 @@ struct bs_segent {
 void bs_segent_get(const uint8_t *p, struct bs_segent *out);
 void bs_segent_put(uint8_t *p, const struct bs_segent *in);
 
-enum bs_vol_kind { BS_VOL_FREE, BS_VOL_VOLUME, BS_VOL_SNAPSHOT, BS_VOL_GONE };
-/* One volume, snapshot, or deleted volume whose snapshots are kept (GONE). */
+enum bs_vol_kind { BS_VOL_FREE, BS_VOL_VOLUME, BS_VOL_SNAPSHOT, BS_VOL_GONE, BS_VOL_ORIGIN };
+/*
+ * One volume, snapshot, deleted volume whose snapshots are kept (GONE), or origin: something
+ * outside the store that still has blocks of volumes (origin.h).
+ */
 struct bs_volent {
 	uint8_t kind;
 	uint8_t height;	     /* levels of map pages, 1 to 5 */
@@ -130,6 +151,7 @@ struct bs_volent {
 	uint8_t origin_set;
 	uint32_t sector;
 	uint32_t flags;	     /* BS_VOL_* */
+	uint32_t origin_id;  /* that it, or what it came from, was made with; 0: none. A hint */
 	uint64_t id, parent; /* parent: of a snapshot, its volume's id */
 	uint64_t size;	     /* bytes */
 	uint64_t root;	     /* CID of the top map page; 0: nothing mapped */
@@ -137,6 +159,8 @@ struct bs_volent {
 	int64_t created;     /* Unix ns */
 	struct vs_uuid uuid, origin;
 	char name[BS_NAME_MAX]; /* of the volume, or of the snapshot without its volume */
+	/* An origin: contents and map pages that are still there. */
+	uint64_t contents_left, pages_left;
 };
 #define BS_VOL_NO_DEDUP (1u << 4)  /* flags: what is written is private */
 #define BS_VOL_TEMPORARY (1u << 6) /* goes with its handle */

@@ -195,9 +195,12 @@ static int count_leaf(struct count *c, struct bs_frame *f)
 /* Pages older than the last snapshot are shared, and all below them too. */
 static int count_page(struct count *c, uint64_t cid, unsigned level)
 {
+	struct bs_mapent ent;
 	struct bs_frame *f;
-	int rc = 0;
+	int rc = bs_page_ent(c->e, cid, &ent);
 
+	if (rc || bs_place_at_origin(&ent.place)) /* nothing of it is here */
+		return rc;
 	for (unsigned i = 0; i < BS_MAP_FAN && rc == 0; i++) {
 		uint64_t below;
 

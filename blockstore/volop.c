@@ -1,6 +1,7 @@
 #include "blockstore/volop.h"
 
 #include "blockstore/drop.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/plant.h"
 #include "blockstore/work.h"
 
@@ -8,13 +9,20 @@
 
 static int ready_root(struct bs_engine *e, const struct bs_vol *v)
 {
+	struct bs_mapent ent;
 	struct bs_frame *f;
 	int rc;
 
 	if (!v->ent.root)
 		return 0;
-	rc = bs_page_get_at(e, v->ent.root, v->ent.height - 1u, &f);
-	return rc ? rc : bs_page_ready(e, v->ent.root);
+	rc = bs_page_ready(e, v->ent.root);
+	if (rc == 0)
+		rc = bs_page_ent(e, v->ent.root, &ent);
+	if (rc)
+		return rc;
+	if (bs_place_at_origin(&ent.place)) /* it stays there */
+		return ent.level + 1u == v->ent.height ? 0 : VS_E_CORRUPT;
+	return bs_page_get_at(e, v->ent.root, v->ent.height - 1u, &f);
 }
 
 static int prepare_fresh(struct bs_engine *e, struct bs_volop *op)
@@ -45,7 +53,8 @@ static int prepare_delete(struct bs_engine *e, struct bs_volop *op)
 	struct bs_vol *v = bs_vol_by_id(e, op->rec.volume);
 	int rc;
 
-	if (!v || v->ent.kind == BS_VOL_GONE)
+	if (!v || v->ent.kind == BS_VOL_GONE ||
+	    (v->ent.kind == BS_VOL_ORIGIN && (v->ent.contents_left || v->ent.pages_left)))
 		return VS_E_CORRUPT;
 	rc = bs_vol_ready(e, v);
 	if (rc == 0 && v->parent)
@@ -58,7 +67,8 @@ static int prepare_share(struct bs_engine *e, struct bs_volop *op)
 	struct bs_vol *src = bs_vol_by_id(e, op->rec.other);
 	int rc;
 
-	if (!src || src->ent.kind == BS_VOL_GONE || bs_vol_by_id(e, op->rec.vol.id))
+	if (!src || src->ent.kind == BS_VOL_GONE || src->ent.kind == BS_VOL_ORIGIN ||
+	    bs_vol_by_id(e, op->rec.vol.id))
 		return VS_E_CORRUPT;
 	if (op->rec.vol.kind == BS_VOL_SNAPSHOT
 		? src->ent.kind != BS_VOL_VOLUME || op->rec.vol.parent != src->ent.id
@@ -85,6 +95,25 @@ static int prepare_rollback(struct bs_engine *e, struct bs_volop *op)
 	return rc ? rc : ready_root(e, snap);
 }
 
+/* Live, the top page's id is one that was prepared; in replay the record says it. */
+static int prepare_origin(struct bs_engine *e, struct bs_volop *op)
+{
+	const struct bs_volent *ent = &op->rec.vol;
+	int rc;
+
+	if (ent->kind != BS_VOL_VOLUME || ent->parent || op->rec.other > UINT32_MAX ||
+	    bs_vol_by_id(e, op->rec.other) || bs_vol_by_id(e, ent->id) || !ent->size)
+		return VS_E_CORRUPT;
+	if (!op->fresh_origin)
+		op->fresh_origin = bs_vol_new(e, ent);
+	if (!op->fresh_origin)
+		return VS_E_NOMEM;
+	rc = prepare_fresh(e, op);
+	if (rc == 0)
+		rc = bs_vol_ready_id(e, op->rec.other);
+	return rc == 0 && e->recovering ? bs_page_ready_new(e, ent->root) : rc;
+}
+
 int bs_volop_prepare(struct bs_engine *e, struct bs_volop *op)
 {
 	op->pages = 0;
@@ -97,6 +126,8 @@ int bs_volop_prepare(struct bs_engine *e, struct bs_volop *op)
 		return prepare_share(e, op);
 	case BS_REC_VOL_ROLLBACK:
 		return prepare_rollback(e, op);
+	case BS_REC_ORIGIN:
+		return prepare_origin(e, op);
 	default:
 		return VS_E_CORRUPT;
 	}
@@ -172,6 +203,28 @@ static void apply_rollback(struct bs_engine *e, struct bs_volop *op)
 		bs_page_unref(e, old);
 }
 
+static void apply_origin(struct bs_engine *e, struct bs_volop *op)
+{
+	const struct bs_volent *ent = &op->rec.vol;
+	struct bs_vol *v = op->fresh, *o = op->fresh_origin;
+
+	op->fresh = op->fresh_origin = NULL;
+	o->ent = (struct bs_volent){.kind = BS_VOL_ORIGIN,
+				    .compression = ent->compression,
+				    .flags = ent->flags & BS_VOL_NO_DEDUP,
+				    .id = op->rec.other,
+				    .size = ent->size,
+				    .created = ent->created,
+				    .uuid = ent->origin,
+				    .pages_left = 1};
+	bs_vol_enter(e, o);
+	v->ent.root = ent->root;
+	v->ent.frozen = 0;
+	v->ent.origin_id = (uint32_t)op->rec.other;
+	bs_origin_root(e, o, ent->root, ent->height - 1u);
+	bs_vol_enter(e, v);
+}
+
 /* Whether the volume that is changed, deleted or shared is a thick one before. */
 static bool is_thick(struct bs_engine *e, const struct bs_volop *op)
 {
@@ -199,6 +252,9 @@ void bs_volop_apply(struct bs_engine *e, struct bs_volop *op)
 	case BS_REC_VOL_SHARE:
 		apply_share(e, op);
 		break;
+	case BS_REC_ORIGIN:
+		apply_origin(e, op);
+		break;
 	default:
 		apply_rollback(e, op);
 		break;
@@ -216,26 +272,36 @@ uint32_t bs_volop_size(const struct bs_volop *op)
 		return BS_REC_RELEASE_SIZE;
 	case BS_REC_VOL_SHARE:
 		return BS_REC_SHARE_SIZE;
+	case BS_REC_ORIGIN:
+		return BS_REC_ORIGIN_SIZE;
 	default:
 		return BS_REC_ROLLBACK_SIZE;
 	}
 }
 
+void bs_volop_free(struct bs_volop *op)
+{
+	free(op->fresh);
+	free(op->fresh_origin);
+	op->fresh = op->fresh_origin = NULL;
+}
+
 static int prepare_all(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_need need)
 {
-	unsigned pages = 0;
+	unsigned pages = 0, roots = 0;
 	uint32_t bytes = 0;
 	int rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = bs_volop_prepare(e, &ops[i]);
 		pages += ops[i].pages;
+		roots += ops[i].rec.type == BS_REC_ORIGIN;
 		bytes += bs_volop_size(&ops[i]);
 	}
 	if (rc == 0)
 		rc = bs_work_ready(e, 2 * (unsigned)n + 2);
 	if (rc == 0)
-		rc = bs_ids_prepare(e, &e->mappages, pages);
+		rc = bs_ids_prepare(e, &e->mappages, pages + roots);
 	if (rc == 0)
 		rc = bs_frames_room(e, 6 * (unsigned)n + 4 * pages + 8);
 	if (rc == 0)
@@ -255,13 +321,13 @@ int bs_volops_run(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_n
 			rc = bs_drops_relieve(e);
 	} while (rc == 0 && blocks != bs_fiber_blocks(e->fibers));
 	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (ops[i].rec.type == BS_REC_ORIGIN)
+			ops[i].rec.vol.root = bs_ids_take(e, &e->mappages);
 		bs_rec_put(bs_log_record(e, bs_volop_size(&ops[i])), &ops[i].rec);
 		bs_volop_apply(e, &ops[i]);
 	}
-	for (size_t i = 0; i < n; i++) {
-		free(ops[i].fresh);
-		ops[i].fresh = NULL;
-	}
+	for (size_t i = 0; i < n; i++)
+		bs_volop_free(&ops[i]);
 	bs_frames_unkeep(e);
 	return rc;
 }

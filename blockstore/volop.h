@@ -8,14 +8,16 @@
 
 struct bs_volop {
 	struct bs_rec rec;
-	struct bs_vol *fresh; /* memory of a volume to be created; freed if it never is */
-	unsigned pages;	      /* new map pages at most */
+	struct bs_vol *fresh;	     /* memory of a volume to be created; freed if it never is */
+	struct bs_vol *fresh_origin; /* the same of an origin */
+	unsigned pages;		     /* new map pages at most */
 };
 
-/* VOL_PUT, VOL_DELETE, VOL_SHARE, VOL_ROLLBACK. VS_E_CORRUPT when it refers to nothing. */
+/* VOL_PUT, VOL_DELETE, VOL_SHARE, VOL_ROLLBACK, ORIGIN. VS_E_CORRUPT when it refers to nothing. */
 int bs_volop_prepare(struct bs_engine *e, struct bs_volop *op) vs_must_check;
 void bs_volop_apply(struct bs_engine *e, struct bs_volop *op); /* (step) */
 uint32_t bs_volop_size(const struct bs_volop *op);	       /* bytes of its record */
+void bs_volop_free(struct bs_volop *op);		       /* memory that was not used */
 
 /*
  * In a fiber: prepares, records and applies n of them in one step and one unit. need: whose

@@ -44,6 +44,8 @@ static void link_in(struct bs_vols *vs, struct bs_vol *v)
 
 	v->id_next = *p;
 	*p = v;
+	if (v->ent.kind == BS_VOL_ORIGIN) /* has no name */
+		return;
 	p = &vs->by_name[name_hash(vs, v->ent.parent, v->ent.name)];
 	v->name_next = *p;
 	*p = v;
@@ -53,6 +55,8 @@ static void unlink_name(struct bs_vols *vs, struct bs_vol *v)
 {
 	struct bs_vol **p = &vs->by_name[name_hash(vs, v->ent.parent, v->ent.name)];
 
+	if (v->ent.kind == BS_VOL_ORIGIN)
+		return;
 	while (*p != v)
 		p = &(*p)->name_next;
 	*p = v->name_next;
@@ -122,11 +126,23 @@ struct bs_vol *bs_vol_by_name(struct bs_engine *e, const char *name, const char 
 	return v && snap[0] ? by_parent(e, v->ent.id, snap) : v;
 }
 
+static bool listed(const struct bs_vol *v)
+{
+	return v->ent.kind == BS_VOL_VOLUME || v->ent.kind == BS_VOL_SNAPSHOT;
+}
+
+struct bs_vol *bs_vol_origin(struct bs_engine *e, uint32_t id)
+{
+	struct bs_vol *v = bs_vol_by_id(e, id);
+
+	return v && v->ent.kind == BS_VOL_ORIGIN ? v : NULL;
+}
+
 struct bs_vol *bs_vol_by_uuid(struct bs_engine *e, const struct vs_uuid *uuid)
 {
 	for (size_t i = 0; i <= e->vols.mask; i++)
 		for (struct bs_vol *v = e->vols.by_id[i]; v; v = v->id_next)
-			if (vs_uuid_equal(&v->ent.uuid, uuid) && v->ent.kind != BS_VOL_GONE)
+			if (vs_uuid_equal(&v->ent.uuid, uuid) && listed(v))
 				return v;
 	return NULL;
 }
@@ -136,7 +152,7 @@ struct bs_vol *bs_vol_next(struct bs_engine *e, uint64_t after)
 	for (uint64_t id = after + 1; id < e->vols.next_id; id++) {
 		struct bs_vol *v = bs_vol_by_id(e, id);
 
-		if (v && v->ent.kind != BS_VOL_GONE)
+		if (v && listed(v))
 			return v;
 	}
 	return NULL;
@@ -189,7 +205,7 @@ static bool fits(struct bs_engine *e, const struct bs_volent *ent, uint64_t id)
 	if (ent->kind != BS_VOL_SNAPSHOT)
 		return ent->parent == 0;
 	parent = bs_vol_by_id(e, ent->parent);
-	return parent && parent->ent.kind != BS_VOL_SNAPSHOT;
+	return parent && parent->ent.kind != BS_VOL_SNAPSHOT && parent->ent.kind != BS_VOL_ORIGIN;
 }
 
 int bs_vols_load(struct bs_engine *e)

@@ -11,6 +11,7 @@
 
 struct bs_engine;
 struct bs_store;
+struct bs_origin;
 
 /* What deleting it would free (exact.h). */
 struct bs_vol_exact {
@@ -31,6 +32,7 @@ struct bs_vol {
 	_Atomic uint64_t size; /* read by front ends */
 	struct bs_volume *public_handle;
 	struct bs_vol_exact exact;
+	struct bs_origin *origin; /* an origin: whoever fetches from it; NULL: nobody */
 };
 
 struct bs_vols {
@@ -46,6 +48,7 @@ void bs_vols_destroy(struct bs_vols *vs);
 int bs_vols_load(struct bs_engine *e) vs_must_check;
 
 struct bs_vol *bs_vol_by_id(struct bs_engine *e, uint64_t id);
+struct bs_vol *bs_vol_origin(struct bs_engine *e, uint32_t id); /* NULL: no origin has this id */
 /* snap "" finds the volume, also a deleted one whose snapshots are kept. */
 struct bs_vol *bs_vol_by_name(struct bs_engine *e, const char *name, const char *snap);
 struct bs_vol *bs_vol_by_uuid(struct bs_engine *e, const struct vs_uuid *uuid);

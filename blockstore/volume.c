@@ -107,6 +107,7 @@ void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_
 				       .kept = v->parent && v->parent->ent.kind == BS_VOL_GONE,
 				       .origin = ent->origin,
 				       .has_origin = ent->origin_set,
+				       .fetching = bs_vol_origin(e, ent->origin_id) != NULL,
 				       .size = ent->size,
 				       .sector = ent->sector,
 				       .compression = ent->compression,
@@ -165,6 +166,21 @@ struct create_args {
 	struct bs_volume_info *out;
 };
 
+static int may_have_origin(struct bs_engine *e, const struct bs_volume_spec *s,
+			   struct vs_error *err)
+{
+	int rc;
+
+	if (s->thick)
+		return vs_fail(err, VS_E_INVAL,
+			       "%s cannot be thick before all of it is here: make it so then",
+			       s->name);
+	if (e->vols.next_id >= UINT32_MAX)
+		return vs_fail(err, VS_E_LIMIT, "too many volumes were ever made");
+	rc = bs_feature_use(e, BS_INCOMPAT_ORIGIN | BS_INCOMPAT_ALIAS);
+	return rc ? vs_fail(err, rc, "%s", rc == VS_E_FAILED ? e->why : vs_err_text(rc)) : 0;
+}
+
 static int do_create(struct bs_engine *e, struct bs_call *c)
 {
 	struct create_args *a = c->arg;
@@ -181,6 +197,8 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 		rc = vs_fail(c->err, VS_E_INVAL, "sector size must be 512 or 4096");
 	if (rc == 0 && (s->compression < -1 || s->compression > BS_CODING_ZSTD))
 		rc = vs_fail(c->err, VS_E_INVAL, "compression must be none, lz4 or zstd");
+	if (rc == 0 && s->origin)
+		rc = may_have_origin(e, s, c->err);
 	if (rc == 0 && (s->no_dedup || s->thick))
 		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
 	if (rc == 0 && s->thick)
@@ -197,6 +215,12 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 	    .size = s->size,
 	    .created = e->env.unix_ns(e->env.arg)};
 	bs_volume_set_name(ent, s->name);
+	if (s->origin) {
+		op.rec.type = BS_REC_ORIGIN;
+		op.rec.other = ent->id++;
+		ent->origin = *s->origin;
+		ent->origin_set = 1;
+	}
 	rc = vs_uuid_new(&ent->uuid) ? vs_fail(c->err, VS_E_IO, "cannot get random bytes")
 				     : bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
 	bs_thick_settle(e);
@@ -385,6 +409,10 @@ static int do_diff(struct bs_engine *e, struct bs_call *c)
 	int rc =
 	    bs_map_diff(e, a->a ? a->a->vol : NULL, a->b->vol, a->cursor, a->out, a->max, a->n);
 
+	if (rc == VS_E_BUSY)
+		return vs_fail(c->err, rc,
+			       "cannot compare volumes: blocks are still being fetched from where "
+			       "they come from; wait until that is done");
 	return rc ? vs_fail(c->err, rc, "cannot compare volumes: %s", vs_err_text(rc)) : 0;
 }
 

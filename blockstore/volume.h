@@ -25,6 +25,9 @@ struct bs_volume_spec {
 	int compression; /* enum bs_coding; -1: the store's default */
 	bool no_dedup;	 /* see bs_volume_set_dedup */
 	bool thick;	 /* see bs_volume_set_thick */
+	/* All of it is at a new origin of this UUID (origin.h); NULL: it is zeros. Not with thick.
+	 */
+	const struct vs_uuid *origin;
 };
 
 struct bs_volume_info {
@@ -34,8 +37,10 @@ struct bs_volume_info {
 	bool kept;		/* a snapshot whose volume was deleted */
 	char name[BS_NAME_MAX]; /* the volume's name, also for its snapshots */
 	char snap[BS_NAME_MAX]; /* "" for a volume */
-	struct vs_uuid origin;	/* snapshot: its volume; clone: the snapshot it came from */
+	/* Snapshot: its volume; clone: the snapshot it came from; else see bs_volume_spec. */
+	struct vs_uuid origin;
 	bool has_origin;
+	bool fetching; /* the origin that it, or what it came from, was made with is there still */
 	uint64_t size;
 	uint32_t sector;
 	int compression;
@@ -132,6 +137,7 @@ struct bs_diff_entry {
  * a's (a NULL: that are not zero), and moves *cursor past what was looked at. *n == 0 and
  * *cursor == UINT64_MAX at the end; *n may be 0 before. Map pages that both share are not walked
  * and no data is read. Both handles should be snapshots: a volume may change under the walk.
+ * VS_E_BUSY: what differs is at an origin, so nobody knows in what.
  */
 int bs_volume_diff(struct bs_volume *a, struct bs_volume *b, uint64_t *cursor,
 		   struct bs_diff_entry *out, size_t max, size_t *n,

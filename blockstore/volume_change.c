@@ -178,6 +178,10 @@ static int do_thick(struct bs_engine *e, struct bs_call *c)
 	struct bs_vol *v;
 	int rc = look(e, c, &v);
 
+	if (rc == 0 && a->thick && bs_vol_origin(e, v->ent.origin_id))
+		rc = vs_fail(c->err, VS_E_BUSY,
+			     "blocks of %s are still being fetched from where they come from",
+			     a->name);
 	if (rc == 0 && a->thick && !(v->ent.flags & BS_VOL_THICK))
 		rc = bs_feature_use(e, BS_INCOMPAT_PRIVATE);
 	if (rc == 0 && a->thick && !(v->ent.flags & BS_VOL_THICK))

@@ -1,6 +1,7 @@
 #include "blockstore/work.h"
 
 #include "blockstore/content.h"
+#include "blockstore/origin_int.h"
 #include "blockstore/page.h"
 #include "blockstore/plant.h"
 
@@ -128,6 +129,23 @@ static int ready_release(struct bs_engine *e, uint64_t cid, struct bs_frame **f)
 	return rc;
 }
 
+/* All that is below a page that is at an origin is only there: nothing is referred to. */
+static int ready_absent(struct bs_engine *e, uint64_t cid, const struct bs_mapent *ent)
+{
+	int rc = bs_origin_of_page(e, ent) ? bs_page_ready(e, cid) : VS_E_CORRUPT;
+
+	if (rc == 0)
+		rc = bs_origin_ready(e, ent->place.origin);
+	return rc ? rc : ready_step(e, 1, 0);
+}
+
+static void apply_absent(struct bs_engine *e, uint64_t cid, uint32_t origin)
+{
+	e->changes++;
+	bs_origin_count(e, origin, 0, -1);
+	bs_page_free(e, cid);
+}
+
 static void apply_release(struct bs_engine *e, struct bs_frame *f)
 {
 	uint64_t cid = f->cid, base = f->base;
@@ -242,17 +260,17 @@ static void apply_absorb(struct bs_engine *e, const struct absorb *a)
 static int do_release(struct bs_engine *e, uint64_t cid, bool replay)
 {
 	struct bs_frame *f = NULL;
+	struct bs_mapent ent;
 	uint64_t blocks;
 	int rc;
 
 	do {
-		struct bs_mapent ent;
-
 		blocks = bs_fiber_blocks(e->fibers);
 		rc = bs_page_ent(e, cid, &ent);
 		if (rc || ent.place.refs)
 			return rc == VS_E_CORRUPT || rc == 0 ? VS_E_NOENT : rc;
-		rc = ready_release(e, cid, &f);
+		rc = bs_place_at_origin(&ent.place) ? ready_absent(e, cid, &ent)
+						    : ready_release(e, cid, &f);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
@@ -265,7 +283,10 @@ static int do_release(struct bs_engine *e, uint64_t cid, bool replay)
 		pop(e);
 		e->taken_apart++;
 	}
-	apply_release(e, f);
+	if (bs_place_at_origin(&ent.place))
+		apply_absent(e, cid, ent.place.origin);
+	else
+		apply_release(e, f);
 	return 0;
 }
 

@@ -48,7 +48,8 @@ int world_side(struct world *w, struct sim_admin *a)
 		  a->name, vs_err_name(a->status));
 	if (a->status == 0 && a->kind == SIM_SYNC)
 		w->model.durable = VS_MAX(w->model.durable, lo);
-	sim_require(a->status == 0 || w->may_fail || (w->may_nospc && a->status == VS_E_NOSPC),
+	sim_require(a->status == 0 || w->may_fail || (w->may_nospc && a->status == VS_E_NOSPC) ||
+			(w->with_origins && a->kind == SIM_DIFF && a->status == VS_E_BUSY),
 		    "%s %s: %s %s", world_admin_names[a->kind], a->name, vs_err_name(a->status),
 		    a->err.text);
 	return a->status;

@@ -257,5 +257,6 @@ const struct sim_case sim_cases[] = {
     {"thick volumes in a full store", 24 * MIB, 200, sim_thick},
     {"a store filled again and again", 18 * MIB, 120, sim_filled_again},
     {"a second disk comes and one goes", 24 * MIB, 300, sim_extended},
+    {"volumes fetched from origins", 24 * MIB, 900, sim_origins},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

@@ -241,6 +241,32 @@ static bool change_map_page(struct craft *c)
 	return true;
 }
 
+/* Where a content or a map page is that is at an origin. */
+static bool change_absent(struct craft *c)
+{
+	unsigned tree = sim_one_in(c->rng, 2) ? BS_TREE_PLACE : BS_TREE_MAP;
+	uint32_t size = tree == BS_TREE_PLACE ? BS_PLACE_SIZE : BS_MAPENT_SIZE, n = BS_PAGE / size;
+	uint32_t i = sim_below(c->rng, n);
+	uint8_t page[BS_PAGE];
+	struct path p;
+
+	if (!find_any(c, tree, 0, &p))
+		return false;
+	get_page(c, &p.ptr[0], page);
+	for (uint32_t k = 0; k < n; k++, i = (i + 1) % n) {
+		struct bs_place place;
+
+		bs_place_get(page + i * size, &place);
+		if (!bs_place_at_origin(&place))
+			continue;
+		change_field(c->rng, page + i * size, sim_one_in(c->rng, 4) ? size : 10);
+		put_page(c, &p, 0, page);
+		sim_trace("craft: what is at an origin, table %u", tree);
+		return true;
+	}
+	return false;
+}
+
 /* The records of unit n behind the checkpoint; all later ones are chained to it again. */
 static bool change_log(struct craft *c)
 {
@@ -286,6 +312,9 @@ static bool change(struct craft *c)
 		return change_map_page(c);
 	case 4:
 		return change_log(c);
+	case 5:
+	case 6:
+		return change_absent(c);
 	default:
 		return change_table(c);
 	}

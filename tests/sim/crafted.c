@@ -53,6 +53,7 @@ static int wait_done(struct user *u, const char *what)
 		uint64_t due;
 
 		sim_require(turns < TURNS, "%s is never answered", what);
+		w->clock.ns += w->with_origins ? 10000 : 0; /* somebody may always fetch */
 		for (unsigned i = 0; i < sim_host_parts(w->host); i++)
 			did |= sim_host_poll(w->host, i);
 		if (did)
@@ -257,10 +258,17 @@ void sim_crafted(struct world *w)
 	int rc;
 
 	VS_ASSERT(u.buf && setitimer(ITIMER_VIRTUAL, &cpu, NULL) == 0);
+	if (sim_one_in(&w->rng, 3))
+		world_with_origins(w);
 	world_format(w);
 	world_open(w);
 	workload_default(w, &l);
 	workload_run(w, &l, sim_between(&w->rng, 100, 600));
+	if (w->with_origins) { /* something is to be left there */
+		sim_host_lose(w->host, true);
+		(void)world_create_there(w, "there", sim_between(&w->rng, 16, 600));
+		workload_run(w, &l, sim_between(&w->rng, 5, 60));
+	}
 	if (sim_one_in(&w->rng, 3))
 		world_die(w, false);
 	else

@@ -104,6 +104,7 @@ static int open_engine(struct sim_host *h, const struct sim_host_config *cfg, st
 	    .discard_ns = cfg->discard_ns,
 	    .exact_slots = cfg->exact_slots,
 	    .drops = cfg->drops,
+	    .origin_hold_ns = cfg->origin_hold_ns,
 	};
 	const struct bs_env env = {.now_ns = env_now,
 				   .unix_ns = env_unix,
@@ -139,6 +140,8 @@ int sim_host_open(struct sim_disk *disk, struct sim_clock *clock, const struct s
 	}
 	VS_ASSERT(bs_fiber_pool_new(8, &h->tasks) == 0);
 	VS_ASSERT(bs_scrub_new((struct bs_store *)h, &h->scrub) == 0);
+	if (cfg->fetch)
+		h->runner = sim_runner_new(h, cfg);
 	*out = h;
 	return 0;
 }
@@ -149,12 +152,21 @@ static void free_users(struct sim_host *h)
 		bs_port_free(h->ports[i]);
 	h->engine->nports = 0;
 	bs_fiber_pool_free(h->tasks);
+	sim_runner_free(h->runner);
 	bs_scrub_free(h->scrub);
 }
 
 /* All requests are done; what the engine pinned for the last reads is given back now. */
 static void settle(struct sim_host *h)
 {
+	for (sim_runner_stop(h->runner); !sim_runner_ended(h->runner);) {
+		bool did = sim_runner_poll(h->runner);
+
+		did |= bs_fiber_run_ready(h->tasks) > 0;
+		did |= bs_engine_poll(h->engine, &h->wake);
+		if (!did)
+			h->engine->dev->ops->wait(h->engine->dev);
+	}
 	for (unsigned i = 0; i < h->nports; i++) {
 		while (bs_port_busy(h->ports[i])) {
 			(void)bs_engine_poll(h->engine, &h->wake);
@@ -185,11 +197,13 @@ void sim_host_abandon(struct sim_host *h)
 
 unsigned sim_host_parts(const struct sim_host *h)
 {
-	return 2 + h->nports;
+	return 2 + h->nports + (h->runner != NULL);
 }
 
 bool sim_host_poll(struct sim_host *h, unsigned part)
 {
+	if (part > h->nports + 1)
+		return sim_runner_poll(h->runner);
 	if (part > h->nports)
 		return bs_fiber_run_ready(h->tasks) > 0;
 	if (part > 0)

@@ -25,6 +25,13 @@ struct sim_host_config {
 	uint64_t max_contents, drops;
 	unsigned exact_slots;
 	unsigned ports, depth[SIM_PORTS];
+	uint64_t origin_hold_ns;
+	/* Content of a block of an origin; NULL: there are none. */
+	void (*fetch)(void *arg, const struct vs_uuid *origin, uint64_t block, unsigned char *to);
+	/* Whether blocks [first, first + n) are zeros, so far as the origin can say without them.
+	 */
+	bool (*is_hole)(void *arg, const struct vs_uuid *origin, uint64_t first, uint64_t n);
+	void *fetch_arg;
 };
 
 struct sim_host;
@@ -80,7 +87,8 @@ struct sim_admin {
 	char name[BS_FULL_NAME_MAX], to[BS_NAME_MAX];
 	uint64_t size;
 	bool force;
-	bool no_dedup; /* CREATE */
+	bool no_dedup;		      /* CREATE */
+	const struct vs_uuid *origin; /* CREATE: all of it is there; NULL: zeros */
 	enum bs_delete_mode mode;
 	char fulls[SIM_GROUP][BS_FULL_NAME_MAX];
 	unsigned nfulls;
@@ -102,6 +110,9 @@ struct sim_admin {
 	struct vs_error err;
 };
 
+/* Whoever fetches from origins does not reach them any more, or does again. */
+void sim_host_lose(struct sim_host *h, bool lost);
+unsigned sim_host_origins(const struct sim_host *h); /* that the store knows */
 /* Owned by the caller until done. */
 void sim_host_admin(struct sim_host *h, struct sim_admin *a);
 

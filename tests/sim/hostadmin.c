@@ -127,17 +127,27 @@ static int run_merge(struct bs_store *s, struct sim_admin *a)
 	return rc;
 }
 
-static int run(struct sim_host *h, struct sim_admin *a)
+static int run_create(struct sim_host *h, struct sim_admin *a)
 {
 	const struct bs_volume_spec spec = {.name = a->name,
 					    .size = a->size,
 					    .compression = (int)(a->size / BS_BLOCK % 4) - 1,
-					    .no_dedup = a->no_dedup};
+					    .no_dedup = a->no_dedup,
+					    .origin = a->origin};
+	int rc = bs_volume_create(as_store(h), &spec, NULL, &a->err);
+
+	if (rc == 0 && a->origin)
+		sim_runner_kick(h->runner);
+	return rc;
+}
+
+static int run(struct sim_host *h, struct sim_admin *a)
+{
 	struct bs_store *s = as_store(h);
 
 	switch (a->kind) {
 	case SIM_CREATE:
-		return bs_volume_create(s, &spec, NULL, &a->err);
+		return run_create(h, a);
 	case SIM_RESIZE:
 		return bs_volume_resize(s, a->name, a->size, a->force, &a->err);
 	case SIM_RENAME:

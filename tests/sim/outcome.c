@@ -73,7 +73,10 @@ void world_admin_apply(struct world *w, const struct sim_admin *a)
 	op_happened(w);
 	switch (a->kind) {
 	case SIM_CREATE:
-		VS_ASSERT(model_add(&w->model, a->name, "", world_sectors(w, a->size)));
+		img = model_add(&w->model, a->name, "", world_sectors(w, a->size));
+		VS_ASSERT(img);
+		if (a->origin)
+			world_origin_content(w, a->origin, img->base);
 		break;
 	case SIM_RESIZE:
 		img->sectors = world_sectors(w, a->size);

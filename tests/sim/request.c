@@ -7,6 +7,22 @@
 
 #include <stdlib.h>
 
+/* Whether what the volume holds must be read for it: of whole blocks nothing. */
+static bool reads(const struct world_req *q)
+{
+	switch (q->req.op) {
+	case BS_READ:
+	case BS_COMPARE_WRITE:
+	case BS_COPY: /* what cannot be shared */
+		return true;
+	case BS_WRITE:
+	case BS_ZERO:
+		return (q->sector | q->count) % SIM_BLOCK_SECTORS != 0;
+	default:
+		return false;
+	}
+}
+
 static bool status_allowed(const struct world *w, const struct world_req *q, int status)
 {
 	switch (status) {
@@ -16,6 +32,7 @@ static bool status_allowed(const struct world *w, const struct world_req *q, int
 		return w->may_nospc && q->req.op != BS_READ && q->req.op != BS_FLUSH &&
 		       (!q->thick || q->req.op == BS_TRIM);
 	case VS_E_IO:
+		return w->may_fail || (w->may_lose && reads(q));
 	case VS_E_FAILED:
 	case VS_E_ROFS:
 	case VS_E_CHECKSUM:

@@ -26,6 +26,7 @@ void sim_filled_again(struct world *w);
 void sim_crafted(struct world *w);
 void sim_scrubbed(struct world *w);
 void sim_late_drops(struct world *w);
+void sim_origins(struct world *w);
 
 /* Formats and opens. */
 void sim_start(struct world *w);

@@ -21,7 +21,7 @@ static struct sim_admin *of(struct world *w, enum sim_admin_kind kind,
 	return a;
 }
 
-int world_create(struct world *w, const char *name, uint32_t blocks)
+static int create(struct world *w, const char *name, uint32_t blocks, bool there)
 {
 	struct sim_admin *a = of(w, SIM_CREATE, NULL);
 
@@ -30,7 +30,18 @@ int world_create(struct world *w, const char *name, uint32_t blocks)
 	(void)snprintf(a->name, sizeof(a->name), "%s", name);
 	a->size = world_bytes(w, blocks * 8);
 	a->no_dedup = sim_one_in(&w->rng, 6);
+	a->origin = there ? world_new_origin(w, blocks) : NULL;
 	return run(w);
+}
+
+int world_create(struct world *w, const char *name, uint32_t blocks)
+{
+	return create(w, name, blocks, w->with_origins && sim_one_in(&w->rng, 2));
+}
+
+int world_create_there(struct world *w, const char *name, uint32_t blocks)
+{
+	return create(w, name, blocks, true);
 }
 
 int world_snapshot(struct world *w, struct model_image *img, const char *snap)

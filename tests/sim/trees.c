@@ -62,7 +62,7 @@ void sim_diff_all(struct world *w)
 	for (unsigned i = 0; i < 6; i++) {
 		struct model_image *a = workload_pick(w, true), *b = workload_pick(w, true);
 
-		if (b)
+		if (b && b->pinned && a->pinned)
 			world_check_diff(w, sim_one_in(&w->rng, 4) ? NULL : a, b);
 	}
 }

@@ -48,6 +48,7 @@ void world_free(struct world *w)
 		world_drop_requests(w);
 	}
 	dd_hasher_free(w->hasher);
+	world_free_origins(w);
 	model_free(&w->model);
 	sim_disk_free(w->disk);
 }

@@ -13,6 +13,7 @@
 
 #define WORLD_REQS 64
 #define WORLD_SIDE 4
+#define WORLD_ORIGINS 12
 
 struct world_req {
 	struct bs_req req;
@@ -59,6 +60,15 @@ struct world {
 	bool may_fail;	/* VS_E_IO, VS_E_FAILED, VS_E_CHECKSUM: the disk errs or the store failed */
 	bool may_lie;	/* flushes lied: power cuts may lose flushed writes, the store may refuse */
 	bool trims_may_drop;
+	bool may_lose; /* VS_E_IO where what is at an origin is needed */
+
+	/* Origins that volumes were made with: what they hold. */
+	struct world_origin {
+		struct vs_uuid uuid;
+		uint64_t *tags; /* MODEL_SECTORS */
+	} origins[WORLD_ORIGINS];
+	unsigned norigins;
+	bool with_origins; /* new volumes may have one */
 
 	/* Calls that change nothing; here because a cut leaves them with the engine. */
 	struct sim_admin side[WORLD_SIDE];
@@ -141,6 +151,8 @@ void world_admin_go(struct world *w); /* submits it */
 int world_admin_wait(struct world *w);
 /* Shorthands that wait. */
 int world_create(struct world *w, const char *name, uint32_t blocks);
+/* All of it is at a new origin, which holds something. */
+int world_create_there(struct world *w, const char *name, uint32_t blocks);
 int world_snapshot(struct world *w, struct model_image *img, const char *snap);
 int world_delete(struct world *w, struct model_image *img, enum bs_delete_mode mode);
 int world_clone(struct world *w, struct model_image *snap, const char *name);
@@ -150,6 +162,12 @@ int world_rename(struct world *w, struct model_image *img, const char *to);
 int world_sync(struct world *w);
 int world_drain(struct world *w);
 int world_thick(struct world *w, struct model_image *img, bool thick); /* no requests in flight */
+/* Before the world is opened: volumes with origins, which are fetched from. */
+void world_with_origins(struct world *w);
+/* One that holds something; NULL: there were enough. */
+const struct vs_uuid *world_new_origin(struct world *w, uint32_t blocks);
+void world_origin_content(const struct world *w, const struct vs_uuid *uuid, uint64_t *tags);
+void world_free_origins(struct world *w);
 /* Handles are opened when needed; this closes one so that a delete or rollback may happen. */
 struct bs_volume *world_handle(struct world *w, struct model_image *img);
 void world_unhandle(struct world *w, struct model_image *img);

@@ -57,6 +57,45 @@ static void test_alias(void **state)
 	assert_int_equal(out.refs, 9);
 }
 
+static void test_not_here(void **state)
+{
+	const struct bs_place in = {.seg = BS_SEG_NONE,
+				    .coding = BS_CODING_ORIGIN,
+				    .origin = 0xfedcba98,
+				    .block = UINT64_C(0x89abcdef0123),
+				    .gen = 7,
+				    .refs = 9},
+			      zeros = {.seg = BS_SEG_NONE, .coding = BS_CODING_ZEROS, .refs = 1};
+	struct bs_volent origin = {.kind = BS_VOL_ORIGIN,
+				   .id = UINT32_MAX,
+				   .size = BS_BLOCK,
+				   .contents_left = UINT64_C(1) << 40,
+				   .pages_left = 3},
+			 back;
+	uint8_t b[BS_VOLENT_SIZE];
+	struct bs_place out;
+
+	(void)state;
+	bs_place_put(b, &in);
+	bs_place_get(b, &out);
+	assert_true(bs_place_at_origin(&out) && !bs_place_stored(&out));
+	assert_true(out.origin == in.origin && out.block == in.block && out.refs == 9);
+	assert_true(out.seg == BS_SEG_NONE && out.len == 0 && out.alias == 0);
+	bs_place_put(b, &zeros);
+	bs_place_get(b, &out);
+	assert_true(out.coding == BS_CODING_ZEROS && !bs_place_stored(&out));
+	bs_volent_put(b, &origin);
+	assert_int_equal(bs_volent_get(b, &back), 0);
+	assert_true(back.contents_left == origin.contents_left && back.pages_left == 3);
+	origin.id++; /* places hold 32 bits of it */
+	bs_volent_put(b, &origin);
+	assert_int_equal(bs_volent_get(b, &back), VS_E_CORRUPT);
+	origin.id = 5;
+	origin.root = 1;
+	bs_volent_put(b, &origin);
+	assert_int_equal(bs_volent_get(b, &back), VS_E_CORRUPT);
+}
+
 static void test_zero_page_is_empty(void **state)
 {
 	uint8_t zeros[256] = {0};
@@ -97,7 +136,7 @@ static uint32_t put_all_records(uint8_t *b)
 					   .name = "x"}};
 
 		n += bs_rec_put(b + n, &r);
-		if (type == BS_REC_MAP || type == BS_REC_PAGES) {
+		if (type == BS_REC_MAP || type == BS_REC_PAGES || type == BS_REC_EXPAND) {
 			uint32_t each = type == BS_REC_MAP ? BS_REC_MAP_EACH : 8;
 
 			memset(b + n, 3, 2 * each);
@@ -309,6 +348,7 @@ int main(void)
 	    cmocka_unit_test(test_saved_index_lies),
 	    cmocka_unit_test(test_place),
 	    cmocka_unit_test(test_alias),
+	    cmocka_unit_test(test_not_here),
 	    cmocka_unit_test(test_zero_page_is_empty),
 	    cmocka_unit_test(test_records),
 	    cmocka_unit_test(test_unit),
