@@ -23,8 +23,9 @@ void __wrap_dd_many_hash(struct dd_many *m, unsigned n, const uint8_t *const dat
 			 struct dd_digest *const out[]);
 
 #define REGIONS 256u
-/* Larger ones are stacks and buffers, written before they are read; smaller ones must be zeros. */
-#define CLEARED 65536u
+/* Larger ones are stacks and buffers, written before they are read; smaller ones must be zeros: the
+ * largest of those are the headers of some hundred page frames. */
+#define CLEARED 98304u
 
 static struct region {
 	void *mem;
