@@ -38,6 +38,11 @@ unsigned plants_case(unsigned n)
 		return 10;
 	case BS_PLANT_UNHELD:
 		return 18;
+	case BS_PLANT_STALE_FILL:
+	case BS_PLANT_KEPT_COUNT:
+	case BS_PLANT_LOST_BLANK:
+	case BS_PLANT_OWN_ERA:
+		return 26;
 	default:
 		return UINT_MAX;
 	}
