@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Linux's own initiator against the daemon's iSCSI target: discovery, CHAP both ways, a file system,
-what fstrim gives back, a resize seen while mounted, and the daemon killed under its load and under
-that of QEMU's initiator. One guest for all of it; it takes its tests in turn."""
+"""Linux's own initiator against the daemon's iSCSI target: discovery, CHAP both ways, a file
+system, what fstrim gives back, a resize seen while mounted, and the daemon killed under its load
+and under that of QEMU's initiator. One guest for all of it; it takes its tests in turn."""
 
 import hashlib
 import os
@@ -75,8 +75,8 @@ def test_each_side_proves_itself():
     log_in()
     session, = node.json("target", "show", IQN)["sessions"]
     assert session["initiator"] == INITIATOR and session["authenticated"], session
-    digests = "cat /sys/class/iscsi_connection/*/header_digest /sys/class/iscsi_connection/*/data_digest"
-    assert guest.say(digests) == "1\n1\n"
+    for digest in ("header_digest", "data_digest"):
+        assert read_number(f"/sys/class/iscsi_connection/*/{digest}") == 1, digest
     assert SECRET not in node.log_text() and MUTUAL not in node.log_text()
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The daemon's iSCSI target as the tools of libiscsi see it, QEMU's initiator beside a file that has
-the same written to it (blkverify), and many sessions of one initiator at once."""
+"""The daemon's iSCSI target as the tools of libiscsi see it, QEMU's initiator beside a file that
+has the same written to it (blkverify), and many sessions of one initiator at once."""
 
 import json
 import os
@@ -34,7 +34,8 @@ def test_capacity_is_that_of_the_volume():
 
 def test_inquiry():
     said = run("iscsi-inq", node.urls[0])
-    for line in ("Peripheral Qualifier:CONNECTED", "Peripheral Device Type:DIRECT_ACCESS", "CmdQue:1"):
+    for line in ("Peripheral Qualifier:CONNECTED", "Peripheral Device Type:DIRECT_ACCESS",
+                 "CmdQue:1"):
         assert line + "\n" in said, said
     for standard in ("iSCSI", "SPC-4", "SBC-3"):
         assert re.search(f"^Version Descriptor:.* {standard}$", said, re.M), said
@@ -65,9 +66,10 @@ def test_qemu_finds_in_the_volume_what_it_finds_in_a_file():
     chance = random.Random(seed)
     path = os.path.join(node.state, "beside.raw")
     run("truncate", "-s", str(64 * MIB), path)
-    both = ("--image-opts", f"driver=blkverify,raw.driver=file,raw.filename={path},test.driver=raw,"
-            f"test.file.driver=iscsi,test.file.transport=tcp,test.file.portal={node.listen['iscsi']},"
-            f"test.file.target={IQN},test.file.lun=2")
+    both = ("--image-opts", f"driver=blkverify,raw.driver=file,raw.filename={path},"
+            "raw.cache.direct=on,test.driver=raw,"
+            "test.file.driver=iscsi,test.file.transport=tcp,test.file.lun=2,"
+            f"test.file.portal={node.listen['iscsi']},test.file.target={IQN}")
     commands = []
     for _ in range(80):
         length = chance.choice((512, 4096, 5632, 65536, 70144, MIB + 512, 3 * MIB))
@@ -90,13 +92,16 @@ def test_sessions_of_one_initiator_work_side_by_side():
 
     def fill():
         got.update(json.loads(run(LOAD, "fill", node.urls[1], "--sessions", "4", "--depth", "8",
-                                  "--seconds", "2")))
+                                  "--seconds", "4")))
+
+    def four():
+        found = node.json("target", "sessions")
+        return found if len(found) == 4 else None
     thread = threading.Thread(target=fill)
     thread.start()
-    shown = until(lambda: [s for s in node.json("target", "sessions") if s["written_bytes"] > 0]
-                  if len(node.json("target", "sessions")) == 4 else None, "no four sessions")
+    shown = until(four, "there are no four sessions", 60)
     thread.join()
-    assert len({s["isid"] for s in shown}) == len(shown) and got["requests"] > 0, (shown, got)
+    assert len({s["isid"] for s in shown}) == 4 and got["requests"] > 0, (shown, got)
     for count in ("1", "1001"):
         got = json.loads(run(LOAD, "read", node.urls[1], "--sessions", "4", "--count", count))
         assert got["requests"] == int(count), got
