@@ -41,7 +41,7 @@ done
 """
 
 
-def missing(packages=(), modules=()):
+def missing(packages=(), modules=(), kernel=guest.CLOUD):
     """Why guests cannot run here, or None."""
     for tool in TOOLS:
         if not shutil.which(tool):
@@ -49,7 +49,7 @@ def missing(packages=(), modules=()):
     try:
         for package in (*PACKAGES, *packages):
             debian.unpacked(package)
-        guest.kernel_and_modules([*MODULES, *modules])
+        guest.kernel_and_modules([*MODULES, *modules], kernel)
     except (guest.Missing, RuntimeError) as why:
         return str(why).splitlines()[0]
     return None
@@ -83,7 +83,7 @@ class Guest:
     disks: values of QEMU's -blockdev without their node names, which become /dev/vda, ..."""
 
     def __init__(self, folder, modules=(), packages=(), programs=None, files=None, nics=1,
-                 disks=()):
+                 disks=(), kernel=guest.CLOUD):
         self.folder, self.nics = folder, nics
         trees = [debian.unpacked(p) for p in (*PACKAGES, *packages)]
         folders = [os.path.join(t, d) for t in trees for d in
@@ -98,7 +98,7 @@ class Guest:
         inside["guest_load"] = os.path.join(BUILD, "tests", "e2e", "guest_load")
         networks = "\n".join(f"ifconfig eth{i} 10.0.{i + 2}.15 netmask 255.255.255.0 up"
                              for i in range(nics))
-        image, ordered = guest.kernel_and_modules([*MODULES, *modules])
+        image, ordered = guest.kernel_and_modules([*MODULES, *modules], kernel)
         ramdisk = guest.make_initrd(os.path.join(folder, "initrd"),
                                     SHELL.format(initiator=INITIATOR, networks=networks),
                                     ordered, inside | (files or {}))

@@ -10,13 +10,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, "..")]
 
 import tap  # noqa: E402
+from guest import PLAIN  # noqa: E402
 from iscsi_guest import Guest, Load, from_package, missing  # noqa: E402
 from node import Node, Port, until  # noqa: E402
 
 IQN = "iqn.2026-11.org.example:paths"
 LOAD_MIB = 4
 PACKAGES = ["multipath-tools", "liburcu8", "udev", "dmsetup"]
-MODULES = ["dm_multipath", "dm_round_robin", "dm_service_time"]
+MODULES = ["dm_multipath", "dm_service_time", "scsi_dh_alua"]  # the last is not in the cloud kernel
 # A path is given up 1 + 2 s (open-iscsi's NOP-Out) and 3 s (fast_io_fail_tmo) after its last sign
 # of life. With none left I/O waits: a machine that stood still loses all at once.
 TIMEOUTS = {"node.conn[0].timeo.noop_out_interval": "1", "node.conn[0].timeo.noop_out_timeout": "2",
@@ -35,7 +36,8 @@ blacklist {
     devnode "^(vd|loop)"
 }
 """
-RULES = {"udev": ["60-block", "60-persistent-storage"], "multipath-tools": ["56-dm-mpath", "60-multipath"],
+RULES = {"udev": ["60-block", "60-persistent-storage"],
+         "multipath-tools": ["56-dm-mpath", "60-multipath"],
          "dmsetup": ["55-dm", "95-dm-notify"]}
 node = guest = load = None
 portals = {}  # number of the interface -> record of its portal
@@ -44,7 +46,8 @@ disks = {}  # number of the interface -> sda or sdb
 
 def files():
     """What goes into the guest beside the initiator: (programs and libraries, plain files)"""
-    programs = {f"sbin/{p}": from_package("multipath-tools", p) for p in ("multipathd", "multipath")}
+    programs = {f"sbin/{name}": from_package("multipath-tools", name)
+                for name in ("multipathd", "multipath")}
     programs["sbin/udevadm"] = from_package("udev", "udevadm")
     programs["sbin/dmsetup"] = from_package("dmsetup", "dmsetup")
     programs["lib/udev/scsi_id"] = from_package("udev", "lib/udev/scsi_id")
@@ -93,6 +96,16 @@ def test_two_sessions_become_one_disk():
     assert "naa." + wwid[1:] == node.json("target", "show", IQN)["luns"][0]["naa"], wwid
 
 
+def test_both_paths_are_active_and_optimized():
+    """As Linux's handler of ALUA sees them, and multipathd with it (SPC-4, 5.15)."""
+    for disk in disks.values():
+        assert guest.say(f"cat /sys/block/{disk}/device/dh_state") == "alua\n", disk
+        state = guest.say(f"cat /sys/block/{disk}/device/access_state")
+        assert state == "active/optimized\n", (disk, state)
+    groups = guest.say("multipathd show maps raw format '%N %h'"), guest.say("dmsetup table mpatha")
+    assert groups[0].split()[0] == "2" and " 1 alua 1 " in groups[1], groups  # one group of two paths
+
+
 def test_a_load_runs_over_both_paths():
     global load
     load = Load(guest, "/dev/mapper/mpatha", LOAD_MIB)
@@ -134,7 +147,7 @@ def test_check_finds_nothing():
 
 def main():
     global node, guest
-    why = missing(PACKAGES, MODULES)
+    why = missing(PACKAGES, MODULES, PLAIN)
     if why:
         print(f"1..0 # SKIP {why}")
         return
@@ -144,7 +157,8 @@ def main():
         node.vstore("volume", "create", "paths", "--size", "64M")
         node.vstore("target", "create", IQN, "--volume", "paths:0")
         programs, plain = files()
-        with Guest(node.state, MODULES, PACKAGES, programs, plain, nics=2) as guest:
+        with Guest(node.state, MODULES, PACKAGES, programs, plain, nics=2,
+                   kernel=PLAIN) as guest:
             tap.run(*(f for name, f in list(globals().items()) if name.startswith("test_")))
 
 

@@ -1,6 +1,6 @@
 """Guests for the end-to-end tests: a Linux kernel with an initial RAM disk, and a boot sector.
 
-kernel(): Debian's cloud kernel, unpacked below build/cache.
+kernel(): Debian's cloud kernel, or its plain one, unpacked below build/cache.
 make_initrd(): a RAM disk of busybox, kernel modules, a shell script and files.
 boot_sector(): 512 bytes that read the disk through the BIOS, print to the serial port, power off.
 """
@@ -18,6 +18,8 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.path.join(ROOT, "build", "cache")
 BUSYBOX = "/bin/busybox"
+CLOUD, PLAIN = "linux-image-cloud-amd64", "linux-image-amd64"
+KERNELS = {CLOUD: "kernel", PLAIN: "kernel-amd64"}  # meta package: its folder below build/cache
 DISK_MODULES = ["virtio_pci", "virtio_blk", "ext4"]
 
 
@@ -64,12 +66,12 @@ class Kernel:
         return order
 
 
-def _download(folder):
-    depends = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"],
-                             capture_output=True, text=True).stdout
-    found = re.search(r"Depends: (linux-image-[0-9]\S*-cloud-amd64)", depends)
+def _download(package, folder):
+    depends = subprocess.run(["apt-cache", "depends", package], capture_output=True,
+                             text=True).stdout
+    found = re.search(r"Depends: (linux-image-[0-9]\S*-amd64)", depends)
     if not found:
-        raise Missing("apt knows no linux-image-cloud-amd64 (apt-get update?)")
+        raise Missing("apt knows no %s (apt-get update?)" % package)
     got = subprocess.run(["apt-get", "download", found.group(1)], cwd=folder, capture_output=True,
                          text=True)
     debs = glob.glob(os.path.join(folder, "*.deb"))
@@ -78,15 +80,15 @@ def _download(folder):
     return debs[0]
 
 
-def kernel():
-    """The cached kernel; downloads and unpacks it once."""
-    folder = os.path.join(CACHE, "kernel")
+def kernel(package=CLOUD):
+    """The cached kernel of a meta package; downloads and unpacks it once."""
+    folder = os.path.join(CACHE, KERNELS[package])
     if not os.path.exists(folder):
         os.makedirs(CACHE, exist_ok=True)
         work = "%s.%d" % (folder, os.getpid())
         os.mkdir(work)
         try:
-            deb = _download(work)
+            deb = _download(package, work)
             subprocess.run(["dpkg", "-x", deb, work], check=True)
             os.unlink(deb)
             try:
@@ -98,9 +100,9 @@ def kernel():
     return Kernel(folder)
 
 
-def kernel_and_modules(names=tuple(DISK_MODULES)):
+def kernel_and_modules(names=tuple(DISK_MODULES), package=CLOUD):
     """(path of the kernel image, paths of the modules in load order)"""
-    k = kernel()
+    k = kernel(package)
     return _reachable(k.image), k.load_order(names)
 
 
