@@ -229,10 +229,11 @@ struct iscsi_task {
 	uint32_t r2t_sn;
 	bool r2t_open;
 	uint32_t r2t_ttt, r2t_offset, r2t_length;
-	unsigned io;	 /* requests outstanding */
-	unsigned chunks; /* held */
-	uint64_t step;	 /* progress of multi-step commands */
-	uint64_t copied; /* bytes given to the store by a copy */
+	unsigned io;		    /* requests outstanding */
+	unsigned chunks;	    /* held */
+	uint64_t step;		    /* progress of multi-step commands */
+	uint64_t copied;	    /* bytes given to the store by a copy */
+	struct iscsi_lu *copies[2]; /* units that it copies between; NULL: none */
 
 	struct iscsi_piece *pieces, *last; /* not yet sent or written, in order */
 	struct iscsi_piece *filling;	   /* WRITE: what arrives now */

@@ -193,6 +193,8 @@ int iscsi_sanitize_start(struct iscsi_lun *l, const struct iscsi_sanitize_order 
 		free(j);
 		return VS_E_BUSY;
 	}
+	if (l->conn->srv->tokens)
+		iscsi_tokens_revoke(l->conn->srv->tokens, &lu->volume);
 	atomic_store(&lu->progress, 0);
 	atomic_store(&lu->sanitize_kept, false);
 	atomic_store(&lu->may_exit, order->may_exit);

@@ -187,7 +187,7 @@ static bool copy_more(struct iscsi_task *t, const struct scsi_copy_list *list)
 	struct segment s;
 
 	for (; i < list->nsegments; i++, done = 0) {
-		if (!find_segment(t, list, i, &s)) /* a unit has become smaller */
+		if (!find_segment(t, list, i, &s)) /* a unit is smaller, or not ready any more */
 			return false;
 		if (done < s.bytes)
 			break;
@@ -198,6 +198,8 @@ static bool copy_more(struct iscsi_task *t, const struct scsi_copy_list *list)
 	n = VS_MIN(s.bytes - done, PIECE);
 	t->step = STEP(i, done + n);
 	t->copied += n;
+	t->copies[0] = s.source->lu;
+	t->copies[1] = s.destination->lu;
 	t->fua = !atomic_load(&s.destination->lu->write_back);
 	iscsi_task_copy(t, s.source->vol, s.from + done, s.destination->vol, s.to + done, n);
 	return true;

@@ -48,6 +48,13 @@ static void answer_aborted(struct iscsi_task *t)
 	t->sense_len = 0;
 }
 
+/* For another session also what copies from or to the unit, whichever unit got the command. */
+static bool concerns(const struct iscsi_task *t, const struct iscsi_lu *lu, bool remote)
+{
+	return t->lun &&
+	       (t->lun->lu == lu || (remote && (t->copies[0] == lu || t->copies[1] == lu)));
+}
+
 /* Ends the session's tasks on the LUN (NULL: on all); op waits for them. */
 static void abort_tasks(struct iscsi_conn *c, const struct iscsi_lu *lu, struct iscsi_tmf_op *op)
 {
@@ -55,7 +62,7 @@ static void abort_tasks(struct iscsi_conn *c, const struct iscsi_lu *lu, struct 
 
 	for (; t; t = next) {
 		next = t->next;
-		if (t->state != ISCSI_TASK_ACTIVE || (lu && (!t->lun || t->lun->lu != lu)))
+		if (t->state != ISCSI_TASK_ACTIVE || (lu && !concerns(t, lu, op->remote)))
 			continue;
 		if (!t->tmf && !t->aborted) {
 			t->tmf = op;

@@ -207,7 +207,7 @@ void iscsi_token_finish(struct iscsi_tokens *ts, struct iscsi_token_use *use, ui
 	struct token *t = &ts->token[use->index - 1];
 
 	pthread_mutex_lock(&ts->lock);
-	t->state = LIVE;
+	t->state = t->deleted ? OVER : LIVE;
 	t->users--;
 	t->used_ns = vs_now_ns();
 	*id = t->say.id;
@@ -253,6 +253,21 @@ uint16_t iscsi_token_take(struct iscsi_tokens *ts, const uint8_t token[SCSI_TOKE
 	}
 	pthread_mutex_unlock(&ts->lock);
 	return asc;
+}
+
+void iscsi_tokens_revoke(struct iscsi_tokens *ts, const struct vs_uuid *source)
+{
+	pthread_mutex_lock(&ts->lock);
+	for (unsigned i = 0; i < ISCSI_TOKENS; i++) {
+		struct token *t = &ts->token[i];
+
+		if ((t->state != LIVE && t->state != FILLING) || !vs_uuid_equal(&t->source, source))
+			continue;
+		t->deleted = true;
+		if (!t->users)
+			t->state = OVER;
+	}
+	pthread_mutex_unlock(&ts->lock);
 }
 
 void iscsi_token_put(struct iscsi_tokens *ts, struct iscsi_token_use *use, bool del_token)

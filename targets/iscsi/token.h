@@ -56,6 +56,8 @@ void iscsi_token_finish(struct iscsi_tokens *ts, struct iscsi_token_use *use, ui
 /* Finds a token for use; *source: the volume that it was made of. 0 or an additional sense code. */
 uint16_t iscsi_token_take(struct iscsi_tokens *ts, const uint8_t token[SCSI_TOKEN_LEN], uint64_t id,
 			  struct iscsi_token_use *use, struct vs_uuid *source);
+/* Nobody takes the tokens that were made of a volume any more: what it held is to be gone. */
+void iscsi_tokens_revoke(struct iscsi_tokens *ts, const struct vs_uuid *source);
 /* Ends a use; one that was being filled is gone, and so is one that is to be deleted. */
 void iscsi_token_put(struct iscsi_tokens *ts, struct iscsi_token_use *use, bool del_token);
 /* Its 512 bytes; false: it is no more. */

@@ -603,6 +603,29 @@ def test_an_aborted_token_is_none():
         refused(information(s, 7, PRIVATE), ILLEGAL, CDB)
 
 
+def test_sanitizing_a_unit_ends_its_tokens_and_copies():
+    erase = struct.pack(">BB5xHB", 0x48, 2, 0, 0)
+    with ready() as s, ready(isid=b"\x80\0\0\0\0\2") as other:
+        s.write(0, noise(65536, 28), lun=K4, sector=4096)
+        token = populate(s, (0, 16), lun=K4)
+        s.good(erase, lun=K4)
+        refused(use(s, token, (0, 8)), ILLEGAL, DELETED)
+        # what another session copies to the unit, by a command to another one, ends as well
+        for i in range(32):
+            other.write(i * 2048, noise(MIB, 400 + i), lun=PRIVATE)
+        data = copy_list(units(PRIVATE, K4), [segment(0, 1, 65528, 0, 0)] * 16)
+        itt = other.start(extended_copy(len(data)), data, lun=PRIVATE)
+        s.good(erase, lun=K4)
+        assert s.read(0, 16, 4096, lun=K4) == bytes(65536)
+        probe = other.start(bytes(6), lun=PRIVATE)
+        while (p := other.receive()).itt != probe:  # an aborted task is not answered (TAS 0)
+            assert p.itt == itt and p.header[3] == CHECK_CONDITION, p
+        r = results(other, 0, lun=PRIVATE)
+        assert r.status == CHECK_CONDITION or r.data[4] == 2, r
+        time.sleep(0.2)
+        assert s.read(0, 16, 4096, lun=K4) == bytes(65536)
+
+
 def test_a_killed_daemon_leaves_nothing_of_tokens():
     before = len(node.json("volume", "list"))
     with ready() as s:
