@@ -481,7 +481,7 @@ def test_targets():
     own = ("--initiator", IQN + ":i")
     NODE.vstore("target", "map", IQN, *own, "--volume", "lun1:3")
     assert NODE.json("target", "show", IQN)["luns"][1] == {
-        "lun": 3, "volume": "lun1", "read_only": False, "naa": luns[1]["naa"],
+        "lun": 3, "volume": "lun1", "read_only": False, "removable": False, "naa": luns[1]["naa"],
         "initiator": IQN + ":i"}
     assert re.search(r"(?m)^ +3  lun1 .*:i *$", shown("target", "show", IQN))
     failed("target", "map", IQN, *own, "--volume", "lun0:3", says="in use for")
