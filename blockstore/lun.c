@@ -146,7 +146,8 @@ struct bs_lun_info bs_lun_info(const struct bs_lun *l)
 				.read_only = l->caps.read_only,
 				.unmap = l->caps.unmap,
 				.sparse = l->caps.thin && l->caps.zeros && !l->no_status,
-				.up = l->state == LUN_UP};
+				.up = l->state == LUN_UP,
+				.identity = l->caps.identity};
 
 	memcpy(i.vendor, l->caps.vendor, sizeof(i.vendor));
 	memcpy(i.product, l->caps.product, sizeof(i.product));

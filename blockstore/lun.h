@@ -92,9 +92,10 @@ struct bs_lun_info {
 	uint64_t size; /* bytes; grows when the LUN does */
 	uint32_t sector;
 	bool read_only;
-	bool unmap;  /* UNMAP works */
-	bool sparse; /* STATUS may tell holes */
-	bool up;     /* false: held or failing */
+	bool unmap;	   /* UNMAP works */
+	bool sparse;	   /* STATUS may tell holes */
+	bool up;	   /* false: held or failing */
+	uint64_t identity; /* of the logical unit, by any path and at any time; 0: not said */
 	char vendor[9], product[17];
 };
 

@@ -95,27 +95,35 @@ int bs_volume_run(struct bs_engine *e, struct bs_volop *ops, size_t n, enum bs_n
 	return rc ? vs_fail(err, rc, "%s", rc == VS_E_FAILED ? e->why : vs_err_text(rc)) : 0;
 }
 
+/* An origin's id is the one before that of the volume made with it; ids are never reused. */
+static bool made_with_origin(const struct bs_volent *ent)
+{
+	return ent->origin_id && ent->id == ent->origin_id + UINT64_C(1);
+}
+
 void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_volume_info *out)
 {
 	const struct bs_volent *ent = &v->ent;
 	uint64_t count;
 	int rc;
 
-	*out = (struct bs_volume_info){.uuid = ent->uuid,
-				       .id = ent->id,
-				       .snapshot = ent->kind == BS_VOL_SNAPSHOT,
-				       .kept = v->parent && v->parent->ent.kind == BS_VOL_GONE,
-				       .origin = ent->origin,
-				       .has_origin = ent->origin_set,
-				       .fetching = bs_vol_origin(e, ent->origin_id) != NULL,
-				       .size = ent->size,
-				       .sector = ent->sector,
-				       .compression = ent->compression,
-				       .dedup = !(ent->flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)),
-				       .thick = ent->flags & BS_VOL_THICK,
-				       .created_ns = ent->created,
-				       .snapshots = v->snapshots,
-				       .open_handles = v->handles};
+	*out = (struct bs_volume_info){
+	    .uuid = ent->uuid,
+	    .id = ent->id,
+	    .snapshot = ent->kind == BS_VOL_SNAPSHOT,
+	    .kept = v->parent && v->parent->ent.kind == BS_VOL_GONE,
+	    .origin = ent->origin,
+	    .has_origin =
+		ent->origin_set && (!made_with_origin(ent) || bs_vol_origin(e, ent->origin_id)),
+	    .fetching = bs_vol_origin(e, ent->origin_id) != NULL,
+	    .size = ent->size,
+	    .sector = ent->sector,
+	    .compression = ent->compression,
+	    .dedup = !(ent->flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)),
+	    .thick = ent->flags & BS_VOL_THICK,
+	    .created_ns = ent->created,
+	    .snapshots = v->snapshots,
+	    .open_handles = v->handles};
 	if (out->thick)
 		out->reserved_bytes = bs_thick_bytes(ent->size);
 	memcpy(out->name, v->parent ? v->parent->ent.name : ent->name, BS_NAME_MAX);

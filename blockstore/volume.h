@@ -37,7 +37,8 @@ struct bs_volume_info {
 	bool kept;		/* a snapshot whose volume was deleted */
 	char name[BS_NAME_MAX]; /* the volume's name, also for its snapshots */
 	char snap[BS_NAME_MAX]; /* "" for a volume */
-	/* Snapshot: its volume; clone: the snapshot it came from; else see bs_volume_spec. */
+	/* Snapshot: its volume; clone: the snapshot it came from; else that of
+	 * bs_volume_spec, while it is there. */
 	struct vs_uuid origin;
 	bool has_origin;
 	bool fetching; /* the origin that it, or what it came from, was made with is there still */

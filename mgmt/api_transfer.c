@@ -4,18 +4,21 @@
 #include "mgmt/transfer.h"
 #include "mgmt/volume.h"
 
+#define LIVE_SECONDS 60 /* that looking at the source may take */
+
 static int import(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
 		  struct vs_error *err)
 {
 	struct mg_import_spec spec = {.compression = -1};
 	const char *compression = NULL;
 	json_int_t sector = 0;
-	json_t *task = NULL;
-	int rc =
-	    mg_body(req, err, "{s:s, s:s, s?s, s?I, s?s, s?{s?s, s:s}}", "source", &spec.source,
-		    "name", &spec.name, "format", &spec.format, "sector", &sector, "compression",
-		    &compression, "chap", "user", &spec.chap_user, "secret", &spec.chap_secret);
+	json_t *task = NULL, *volume = NULL;
+	int live = 0, rc;
 
+	rc = mg_body(req, err, "{s:s, s:s, s?s, s?I, s?s, s?{s?s, s:s}, s?b}", "source",
+		     &spec.source, "name", &spec.name, "format", &spec.format, "sector", &sector,
+		     "compression", &compression, "chap", "user", &spec.chap_user, "secret",
+		     &spec.chap_secret, "live", &live);
 	if (rc == 0 && compression)
 		rc = mg_coding_parse(compression, &spec.compression, err);
 	if (rc == 0 && sector != 0 && sector != 512 && sector != 4096)
@@ -23,6 +26,11 @@ static int import(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	if (rc != 0)
 		return rc;
 	spec.sector = (uint32_t)sector;
+	if (live) {
+		req->patience(req, LIVE_SECONDS);
+		rc = mg_import_live(n, &spec, &volume, err);
+		return rc != 0 ? rc : mg_reply_json(reply, 201, volume, err);
+	}
 	rc = mg_import_start(n, &spec, &task, err);
 	return mg_reply_task(rc, task, reply, err);
 }

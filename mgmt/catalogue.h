@@ -1,7 +1,7 @@
 /*
- * What the node remembers beside the store: targets, exports, repositories, VMs, drafts, tasks and
- * events, in one SQLite file of mode 0600 (it holds secrets). The store's volume table is the truth
- * about volumes; objects here refer to them by UUID.
+ * What the node remembers beside the store: targets, exports, repositories, VMs, drafts, origins,
+ * tasks and events, in one SQLite file of mode 0600 (it holds secrets). The store's volume table is
+ * the truth about volumes; objects here refer to them by UUID.
  *
  * Ownership: mg_catalogue_open gives what mg_catalogue_close takes back. JSON handed out is the
  * caller's. Threads: any; calls are short, serialized by a lock inside, and durable on return.
@@ -23,7 +23,18 @@
 #define MG_OBJECT_VOLUMES_MAX 256 /* volumes that one object may refer to */
 
 /* Kinds of objects; the names stand in the file. */
-enum mg_kind { MG_TARGET, MG_NBD, MG_REPO, MG_BASE, MG_VM, MG_DRAFT, MG_SCRUB, MG_UNIT, MG_KINDS };
+enum mg_kind {
+	MG_TARGET,
+	MG_NBD,
+	MG_REPO,
+	MG_BASE,
+	MG_VM,
+	MG_DRAFT,
+	MG_SCRUB,
+	MG_UNIT,
+	MG_ORIGIN,
+	MG_KINDS
+};
 extern const char *const mg_kind_name[MG_KINDS];
 
 struct mg_catalogue;

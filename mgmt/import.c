@@ -152,6 +152,22 @@ static int run(struct mg_task *t, void *arg, json_t **result, struct vs_error *e
 	return rc;
 }
 
+int mg_import_check(struct mg_node *n, const struct mg_import_spec *spec, struct vs_error *err)
+{
+	int rc;
+
+	if (!vs_name_ok(spec->name))
+		return vs_fail(err, VS_E_INVAL, "'%s' is not a name", spec->name);
+	if (spec->format && !mg_image_format_ok(spec->format, false))
+		return vs_fail(err, VS_E_INVAL,
+			       "format '%s' is none of raw, qcow2, vmdk, vhdx, vdi", spec->format);
+	rc = bs_volume_find(n->store, spec->name, NULL, err);
+	if (rc == 0)
+		return vs_fail(err, VS_E_EXIST, "volume %s exists; choose another name",
+			       spec->name);
+	return rc == VS_E_NOENT ? 0 : rc;
+}
+
 int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t **task,
 		    struct vs_error *err)
 {
@@ -169,16 +185,8 @@ int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t
 	if (!lun && (spec->source[0] != '/' || strlen(spec->source) >= PATH_MAX))
 		return vs_fail(err, VS_E_INVAL,
 			       "source must be an absolute path on the node or an iscsi:// LUN");
-	if (!vs_name_ok(spec->name))
-		return vs_fail(err, VS_E_INVAL, "'%s' is not a name", spec->name);
-	if (spec->format && !mg_image_format_ok(spec->format, false))
-		return vs_fail(err, VS_E_INVAL,
-			       "format '%s' is none of raw, qcow2, vmdk, vhdx, vdi", spec->format);
-	rc = bs_volume_find(n->store, spec->name, NULL, err);
-	if (rc == 0)
-		return vs_fail(err, VS_E_EXIST, "volume %s exists; choose another name",
-			       spec->name);
-	if (rc != VS_E_NOENT)
+	rc = mg_import_check(n, spec, err);
+	if (rc != 0)
 		return rc;
 	if (lun)
 		return mg_import_lun_start(n, spec, task, err);

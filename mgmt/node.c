@@ -12,6 +12,7 @@
 #include "mgmt/http.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/nbd.h"
+#include "mgmt/origin.h"
 #include "mgmt/scrub.h"
 #include "mgmt/space.h"
 #include "mgmt/vms.h"
@@ -139,6 +140,11 @@ static int open_tasks(struct mg_node *n, struct vs_error *err)
 	return rc != 0 ? rc : mg_tasks_open(n->catalogue, n->events, &n->tasks, err);
 }
 
+static int open_origins(struct mg_node *n, struct vs_error *err)
+{
+	return mg_origins_open(n, &n->origins, err);
+}
+
 static int open_attachments(struct mg_node *n, struct vs_error *err)
 {
 	return mg_attachments_open(n, &n->attachments, err);
@@ -188,8 +194,9 @@ static int open_http(struct mg_node *n, struct vs_error *err)
 int mg_node_open(const struct mg_options *o, struct mg_node **out, struct vs_error *err)
 {
 	static int (*const steps[])(struct mg_node * n, struct vs_error * err) = {
-	    take_state, make_run, open_catalogue,   open_events, open_store, open_tasks, open_scrub,
-	    open_dedup, open_vms, open_attachments, open_iscsi,	 open_nbd,   open_space, open_http,
+	    take_state,	      make_run,	    open_catalogue, open_events, open_store,
+	    open_tasks,	      open_origins, open_scrub,	    open_dedup,	 open_vms,
+	    open_attachments, open_iscsi,   open_nbd,	    open_space,	 open_http,
 	};
 	struct mg_node *n = calloc(1, sizeof(*n));
 	int rc = 0;
@@ -216,6 +223,7 @@ void mg_node_close(struct mg_node *n)
 	struct vs_error err;
 
 	mg_scrub_leave(n->scrub);
+	mg_origins_hush(n->origins);
 	if (n->tasks)
 		mg_tasks_stop(n->tasks);
 	if (n->events)
@@ -228,6 +236,7 @@ void mg_node_close(struct mg_node *n)
 	mg_iscsi_close(n->iscsi);
 	mg_attachments_close(n->attachments);
 	mg_vms_close(n->vms);
+	mg_origins_close(n->origins);
 	mg_tasks_close(n->tasks);
 	mg_scrub_close(n->scrub);
 	mg_dedup_close(n->dedup);

@@ -21,6 +21,7 @@ struct mg_nbd;
 struct mg_scrub;
 struct mg_dedup;
 struct mg_space;
+struct mg_origins;
 struct mg_vms;
 struct mg_http;
 
@@ -38,6 +39,7 @@ struct mg_node {
 	struct mg_iscsi *iscsi;
 	struct mg_nbd *nbd;
 	struct mg_attachments *attachments;
+	struct mg_origins *origins;
 	struct mg_vms *vms;
 	struct mg_space *space;
 	struct mg_scrub *scrub;

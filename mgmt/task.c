@@ -1,4 +1,4 @@
-#include "mgmt/task.h"
+#include "mgmt/task_impl.h"
 
 #include "common/bytes.h"
 #include "common/text.h"
@@ -10,36 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum state { QUEUED, RUNNING, DONE, FAILED, CANCELLED };
 static const char *const state_name[] = {"queued", "running", "done", "failed", "cancelled"};
-
-/*
- * A live task is in its list from start until it has ended; the worker that runs it owns it, and
- * removes and frees it under the lock. All but the atomics is guarded by the list's lock; spec is
- * constant.
- */
-struct mg_task {
-	struct mg_task_spec spec;
-	char subject[256];
-	int64_t id, created_ns, started_ns, finished_ns;
-	enum state state;
-	atomic_ullong done, total;
-	atomic_bool cancel;
-	struct mg_task *next;
-};
-
-struct mg_tasks {
-	struct mg_catalogue *catalogue;
-	struct mg_events *events;
-	pthread_t threads[MG_TASK_THREADS];
-	unsigned nthreads;
-	pthread_mutex_t lock;
-	pthread_cond_t work;	/* a task was queued, stop */
-	pthread_cond_t changed; /* a task ended, stop */
-	struct mg_task *head;	/* in the order of ids */
-	unsigned n;
-	bool stop;
-};
 
 static void fill_row(const struct mg_task *t, struct mg_task_row *r)
 {
@@ -54,13 +25,13 @@ static void fill_row(const struct mg_task *t, struct mg_task_row *r)
 				  .created_ns = t->created_ns,
 				  .started_ns = t->started_ns,
 				  .finished_ns = t->finished_ns};
-	if (t->state == DONE)
+	if (t->state == MG_TASK_DONE)
 		r->progress = 1.0;
 	else if (total)
 		r->progress = VS_MIN((double)done / (double)total, 1.0);
 }
 
-static json_t *to_json(const struct mg_task *t)
+json_t *mg_task_json(const struct mg_task *t)
 {
 	struct mg_task_row r;
 
@@ -78,7 +49,7 @@ static void unlink_task(struct mg_tasks *ts, struct mg_task *t)
 	ts->n--;
 }
 
-static struct mg_task *find(struct mg_tasks *ts, int64_t id)
+struct mg_task *mg_task_live(struct mg_tasks *ts, int64_t id)
 {
 	struct mg_task *t = ts->head;
 
@@ -91,29 +62,28 @@ static struct mg_task *next_queued(struct mg_tasks *ts)
 {
 	struct mg_task *t = ts->head;
 
-	while (t && t->state != QUEUED)
+	while (t && t->state != MG_TASK_QUEUED)
 		t = t->next;
 	return t;
 }
 
 /* How a task that returned rc ends. Stopping the daemon is no wish of the user's: not cancelled. */
-static enum state outcome(struct mg_tasks *ts, int rc, struct vs_error *err)
+static enum mg_task_state outcome(struct mg_tasks *ts, int rc, struct vs_error *err)
 {
 	if (rc == 0)
-		return DONE;
+		return MG_TASK_DONE;
 	if (rc != VS_E_CANCELED)
-		return FAILED;
+		return MG_TASK_FAILED;
 	if (ts->stop) {
 		vs_fail(err, VS_E_CLOSED, MG_TASK_INTERRUPTED);
-		return FAILED;
+		return MG_TASK_FAILED;
 	}
 	vs_fail(err, VS_E_CANCELED, "cancelled");
-	return CANCELLED;
+	return MG_TASK_CANCELLED;
 }
 
-/* Writes the end of t to the catalogue, tells, and frees it. Called and returns with the lock. */
-static void end_task(struct mg_tasks *ts, struct mg_task *t, int rc, json_t *result,
-		     struct vs_error *err)
+void mg_task_ended(struct mg_tasks *ts, struct mg_task *t, int rc, json_t *result,
+		   struct vs_error *err)
 {
 	struct mg_task_row r;
 	struct vs_error why;
@@ -122,7 +92,7 @@ static void end_task(struct mg_tasks *ts, struct mg_task *t, int rc, json_t *res
 	t->finished_ns = vs_unix_ns();
 	fill_row(t, &r);
 	r.result = result;
-	if (t->state != DONE) {
+	if (t->state != MG_TASK_DONE) {
 		r.error = err->text;
 		r.code = vs_err_name(err->code);
 	}
@@ -130,12 +100,13 @@ static void end_task(struct mg_tasks *ts, struct mg_task *t, int rc, json_t *res
 		mg_event(ts->events, MG_ERROR, "task.lost", t->subject,
 			 "the end of %s task %lld could not be kept: %s", t->spec.kind,
 			 (long long)t->id, why.text);
-	if (t->state == FAILED)
+	if (t->state == MG_TASK_FAILED)
 		mg_event(ts->events, MG_ERROR, "task.failed", t->subject, "%s task %lld: %s",
 			 t->spec.kind, (long long)t->id, err->text);
 	else
-		mg_event(ts->events, MG_INFO, t->state == DONE ? "task.done" : "task.cancelled",
-			 t->subject, "%s task %lld", t->spec.kind, (long long)t->id);
+		mg_event(ts->events, MG_INFO,
+			 t->state == MG_TASK_DONE ? "task.done" : "task.cancelled", t->subject,
+			 "%s task %lld", t->spec.kind, (long long)t->id);
 	unlink_task(ts, t);
 	pthread_cond_broadcast(&ts->changed);
 	if (t->spec.free)
@@ -150,7 +121,7 @@ static void run_task(struct mg_tasks *ts, struct mg_task *t)
 	json_t *result = NULL;
 	int rc;
 
-	t->state = RUNNING;
+	t->state = MG_TASK_RUNNING;
 	t->started_ns = vs_unix_ns();
 	fill_row(t, &r);
 	rc = mg_catalogue_task_put(ts->catalogue, &r, &err);
@@ -161,7 +132,7 @@ static void run_task(struct mg_tasks *ts, struct mg_task *t)
 			vs_fail(&err, rc, "%s", vs_err_text(rc));
 	}
 	pthread_mutex_lock(&ts->lock);
-	end_task(ts, t, rc, result, &err);
+	mg_task_ended(ts, t, rc, result, &err);
 	json_decref(result);
 }
 
@@ -235,7 +206,7 @@ void mg_tasks_stop(struct mg_tasks *ts)
 	while (ts->head) {
 		struct vs_error err;
 
-		end_task(ts, ts->head, VS_E_CANCELED, NULL, &err);
+		mg_task_ended(ts, ts->head, VS_E_CANCELED, NULL, &err);
 	}
 	pthread_mutex_unlock(&ts->lock);
 }
@@ -251,47 +222,57 @@ void mg_tasks_close(struct mg_tasks *ts)
 	free(ts);
 }
 
-int mg_task_start(struct mg_tasks *ts, const struct mg_task_spec *spec, json_t **json,
-		  struct vs_error *err)
+int mg_task_enter(struct mg_tasks *ts, const struct mg_task_spec *spec, enum mg_task_state state,
+		  struct mg_task **out, struct vs_error *err)
 {
-	struct mg_task *t = calloc(1, sizeof(*t)), **tail;
+	struct mg_task *t, **tail;
 	struct mg_task_row r;
-	int rc = 0;
+	int rc;
 
-	if (!t) {
-		if (spec->free)
-			spec->free(spec->arg);
+	if (ts->stop)
+		return vs_fail(err, VS_E_CLOSED, "the daemon is stopping");
+	if (ts->n >= MG_TASK_QUEUE)
+		return vs_fail(err, VS_E_LIMIT,
+			       "%u tasks are waiting already; wait for some to end", ts->n);
+	t = calloc(1, sizeof(*t));
+	if (!t)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
-	}
 	t->spec = *spec;
 	t->spec.subject = NULL;
 	(void)snprintf(t->subject, sizeof(t->subject), "%s", spec->subject);
 	t->created_ns = vs_unix_ns();
-	pthread_mutex_lock(&ts->lock);
-	if (ts->stop)
-		rc = vs_fail(err, VS_E_CLOSED, "the daemon is stopping");
-	else if (ts->n >= MG_TASK_QUEUE)
-		rc = vs_fail(err, VS_E_LIMIT, "%u tasks are waiting already; wait for some to end",
-			     ts->n);
-	if (rc == 0) {
-		fill_row(t, &r);
-		rc = mg_catalogue_task_put(ts->catalogue, &r, err);
+	t->started_ns = state == MG_TASK_RUNNING ? t->created_ns : 0;
+	t->state = state;
+	fill_row(t, &r);
+	rc = mg_catalogue_task_put(ts->catalogue, &r, err);
+	if (rc != 0) {
+		free(t);
+		return rc;
 	}
-	if (rc == 0) {
-		t->id = r.id;
-		for (tail = &ts->head; *tail; tail = &(*tail)->next)
-			;
-		*tail = t;
-		ts->n++;
-		*json = to_json(t);
+	t->id = r.id;
+	for (tail = &ts->head; *tail; tail = &(*tail)->next)
+		;
+	*tail = t;
+	ts->n++;
+	*out = t;
+	return 0;
+}
+
+int mg_task_start(struct mg_tasks *ts, const struct mg_task_spec *spec, json_t **json,
+		  struct vs_error *err)
+{
+	struct mg_task *t = NULL;
+	int rc;
+
+	pthread_mutex_lock(&ts->lock);
+	rc = mg_task_enter(ts, spec, MG_TASK_QUEUED, &t, err);
+	if (t) {
+		*json = mg_task_json(t);
 		pthread_cond_signal(&ts->work);
 	}
 	pthread_mutex_unlock(&ts->lock);
-	if (rc != 0) {
-		if (spec->free)
-			spec->free(spec->arg);
-		free(t);
-	}
+	if (rc != 0 && spec->free)
+		spec->free(spec->arg);
 	return rc;
 }
 
@@ -300,9 +281,9 @@ int mg_task_get(struct mg_tasks *ts, int64_t id, json_t **json, struct vs_error 
 	struct mg_task *t;
 
 	pthread_mutex_lock(&ts->lock);
-	t = find(ts, id);
+	t = mg_task_live(ts, id);
 	if (t)
-		*json = to_json(t);
+		*json = mg_task_json(t);
 	pthread_mutex_unlock(&ts->lock);
 	return t ? 0 : mg_catalogue_task_get(ts->catalogue, id, json, err);
 }
@@ -320,10 +301,10 @@ int mg_task_list(struct mg_tasks *ts, json_t **json, struct vs_error *err)
 		json_array_foreach(list, i, row)
 		{
 			int64_t id = json_integer_value(json_object_get(row, "id"));
-			struct mg_task *t = find(ts, id);
+			struct mg_task *t = mg_task_live(ts, id);
 
 			if (t)
-				json_array_set_new(list, i, to_json(t));
+				json_array_set_new(list, i, mg_task_json(t));
 		}
 		*json = list;
 	}
@@ -339,7 +320,7 @@ int mg_task_wait(struct mg_tasks *ts, int64_t id, unsigned seconds, json_t **jso
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += (time_t)VS_MIN(seconds, MG_TASK_WAIT_MAX);
 	pthread_mutex_lock(&ts->lock);
-	while (find(ts, id) && !ts->stop &&
+	while (mg_task_live(ts, id) && !ts->stop &&
 	       pthread_cond_timedwait(&ts->changed, &ts->lock, &until) == 0)
 		;
 	pthread_mutex_unlock(&ts->lock);
@@ -349,18 +330,24 @@ int mg_task_wait(struct mg_tasks *ts, int64_t id, unsigned seconds, json_t **jso
 int mg_task_cancel(struct mg_tasks *ts, int64_t id, json_t **json, struct vs_error *err)
 {
 	struct mg_task *t;
+	int rc = 0;
 
 	pthread_mutex_lock(&ts->lock);
-	t = find(ts, id);
-	if (t && t->state == QUEUED) {
+	t = mg_task_live(ts, id);
+	if (t && !t->spec.run) {
+		rc = vs_fail(err, VS_E_NOTSUP,
+			     "the %s of %s cannot be cancelled: it ends when all is there, or the "
+			     "volume is deleted",
+			     t->spec.kind, t->subject);
+	} else if (t && t->state == MG_TASK_QUEUED) {
 		struct vs_error why;
 
-		end_task(ts, t, VS_E_CANCELED, NULL, &why);
+		mg_task_ended(ts, t, VS_E_CANCELED, NULL, &why);
 	} else if (t) {
 		atomic_store(&t->cancel, true);
 	}
 	pthread_mutex_unlock(&ts->lock);
-	return mg_task_get(ts, id, json, err);
+	return rc != 0 ? rc : mg_task_get(ts, id, json, err);
 }
 
 bool mg_task_cancelled(const struct mg_task *t)

@@ -53,6 +53,17 @@ int mg_task_wait(struct mg_tasks *ts, int64_t id, unsigned seconds, json_t **jso
 int mg_task_cancel(struct mg_tasks *ts, int64_t id, json_t **json,
 		   struct vs_error *err) vs_must_check;
 
+/*
+ * A task whose work somebody else does, without a thread of these: it runs from here on, cannot be
+ * cancelled, and is over with mg_task_followed, or as interrupted when the daemon stops. report and
+ * followed may come later than that and do nothing then.
+ */
+int mg_task_follow(struct mg_tasks *ts, const char *kind, const char *subject, int64_t *id,
+		   struct vs_error *err) vs_must_check;
+void mg_task_report(struct mg_tasks *ts, int64_t id, uint64_t done, uint64_t total);
+/* why: NULL when it went well. */
+void mg_task_followed(struct mg_tasks *ts, int64_t id, const struct vs_error *why);
+
 /* For run. */
 bool mg_task_cancelled(const struct mg_task *t);
 const atomic_bool *mg_task_cancel_flag(const struct mg_task *t);

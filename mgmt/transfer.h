@@ -26,6 +26,17 @@ int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t
 int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t **task,
 		    struct vs_error *err) vs_must_check;
 
+/*
+ * A volume that is there at once, its blocks fetched from a LUN while it is used. *volume is that
+ * volume, with the task that shows how far it is as "task". May take half a minute.
+ */
+int mg_import_live(struct mg_node *n, const struct mg_import_spec *spec, json_t **volume,
+		   struct vs_error *err) vs_must_check;
+
+/* What every import's name and format have to be. */
+int mg_import_check(struct mg_node *n, const struct mg_import_spec *spec,
+		    struct vs_error *err) vs_must_check;
+
 /* Where source or dest is a LUN: the two above have looked at the rest. */
 int mg_import_lun_start(struct mg_node *n, const struct mg_import_spec *spec, json_t **task,
 			struct vs_error *err) vs_must_check;

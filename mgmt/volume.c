@@ -6,6 +6,7 @@
 #include "mgmt/attach.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/nbd.h"
+#include "mgmt/origin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,20 +140,22 @@ static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, js
 {
 	char full[BS_FULL_NAME_MAX], uuid[VS_UUID_TEXT], origin[BS_FULL_NAME_MAX];
 	struct bs_exact_info x = exact_of(n, v, 0);
-	json_t *exports = NULL, *json;
+	json_t *exports = NULL, *live = mg_origin_json(n, v), *json;
 
 	if (users(n, &v->uuid, mg_full_name(v, full), &exports, NULL) != 0)
 		exports = json_array();
 	vs_uuid_format(&v->uuid, uuid);
-	if (v->has_origin)
+	if (v->has_origin && !live)
 		mg_volume_name(n, &v->origin, origin);
 	json = json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:b, s:o, s:I, s:o, s:s?, s:o}", "name",
 			 full, "uuid", uuid, "size", (json_int_t)v->size, "provisioning",
 			 v->thick ? "thick" : "thin", "sector", (int)v->sector, "compression",
 			 mg_coding_name(v->compression), "dedup", v->dedup, "created",
 			 mg_time_json(v->created_ns), "logical_bytes", (json_int_t)v->logical_bytes,
-			 "snapshots", snapshots, "origin", v->has_origin ? origin : NULL, "exports",
-			 exports);
+			 "snapshots", snapshots, "origin", v->has_origin && !live ? origin : NULL,
+			 "exports", exports);
+	if (live)
+		json_object_set_new(json, "origin", live);
 	if (json && v->snapshot)
 		json_object_set_new(json, "kept", json_boolean(v->kept));
 	if (json && v->thick)

@@ -235,6 +235,22 @@ static int import_stream(struct cli *c)
 	return rc < 0 ? cli_fail("%s", err.text) : import_result(&im, vs_now_ns() - begun);
 }
 
+static int import_live(struct cli *c, json_t *body)
+{
+	const json_t *task;
+	json_t *volume;
+	char size[16];
+
+	(void)json_object_set_new(body, "live", json_true());
+	volume = cli_call(c, "POST", body, "/v1/imports");
+	if (!volume)
+		return CLI_FAILED;
+	task = json_object_get(volume, "task");
+	(void)vs_format_size(cli_u64(volume, "size"), size, sizeof(size));
+	return cli_done(c, volume, "volume %s, %s, can be used; task %llu fetches its blocks",
+			c->args.pos[1], size, (unsigned long long)cli_u64(task, "id"));
+}
+
 int cli_import_run(struct cli *c)
 {
 	char text[16];
@@ -242,6 +258,9 @@ int cli_import_run(struct cli *c)
 	char *source;
 	int status;
 
+	if (cli_args_has(&c->args, "live") && !bs_lun_url_is(c->args.pos[0]))
+		return cli_usage(c,
+				 "--live: only an iscsi:// LUN can be used while it is imported");
 	if (strcmp(c->args.pos[0], "-") == 0)
 		return import_stream(c);
 	if (strstr(c->args.pos[0], "://") && !bs_lun_url_is(c->args.pos[0]))
@@ -264,6 +283,8 @@ int cli_import_run(struct cli *c)
 		json_decref(body);
 		return status;
 	}
+	if (cli_args_has(&c->args, "live"))
+		return import_live(c, body);
 	status = cli_task_run(c, cli_call(c, "POST", body, "/v1/imports"), c->args.pos[1], &result);
 	if (!result)
 		return status;

@@ -45,6 +45,7 @@ static const struct cli_field show_fields[] = {
     {"dedup", "dedup", CLI_AS_YES_NO},
     {"created", "created", CLI_AS_TIME},
     {"origin", "cloned from", CLI_AS_TEXT},
+    {"live", "fetched from", CLI_AS_TEXT},
     {"exports", "used by", CLI_AS_KINDS},
     {0},
 };
@@ -90,6 +91,20 @@ static int list(struct cli *c)
 	return cli_fields_list(c, cli_call(c, "GET", NULL, "/v1/volumes"), list_fields);
 }
 
+/* Where the rest of a volume comes from, as one text. */
+static void describe_origin(json_t *volume)
+{
+	const json_t *origin = json_object_get(volume, "origin");
+	char left[16];
+
+	if (!json_is_object(origin))
+		return;
+	(void)vs_format_size(cli_u64(origin, "bytes_left"), left, sizeof(left));
+	(void)json_object_set_new(volume, "live",
+				  json_sprintf("%s, %s left", cli_text(origin, "url"), left));
+	(void)json_object_set_new(volume, "origin", json_null());
+}
+
 static int show(struct cli *c)
 {
 	json_t *volume = cli_call(c, "GET", NULL, "/v1/volumes/%s", c->args.pos[0]);
@@ -100,6 +115,7 @@ static int show(struct cli *c)
 		return CLI_FAILED;
 	if (c->json)
 		return cli_done(c, volume, " ");
+	describe_origin(volume);
 	status = cli_fields_print_object(volume, show_fields);
 	if (json_array_size(snapshots) && status == CLI_DONE) {
 		(void)putchar('\n');
@@ -219,6 +235,7 @@ const struct cli_command cli_volume_commands[] = {
 	 {"sector", CLI_CHOICE, "512|4096", "what clients are told (default 512, or the LUN's)", 0},
 	 OPTION_COMPRESSION,
 	 CLI_OPTIONS_LUN,
+	 {"live", CLI_FLAG, NULL, "of a LUN: usable at once, blocks are fetched meanwhile", 0},
 	 CLI_OPTION_DETACH,
 	 {0},
      },

@@ -78,7 +78,7 @@ def test_the_tour():
 
 def test_what_the_tour_made():
     names = {v["name"] for v in node.json("volume", "list")}
-    assert names == {"demo", "second", "debian", "copied", "debian-restored", "web", "db"}, names
+    assert names == {"demo", "second", "debian", "copied", "moved", "debian-restored", "web", "db"}, names
     assert node.json("volume", "show", "db")["provisioning"] == "thick"
     assert [d["state"] for d in node.json("store", "show")["devices"]] == ["in sync"] * 2
     node.vstore("vm", "stop", "web")

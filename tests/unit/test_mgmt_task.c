@@ -294,6 +294,44 @@ static void test_events_reach_those_who_wait(void **state)
 	json_decref(list);
 }
 
+/* Somebody else does the work; the threads stay free, and nobody can end it from here. */
+static void test_followed(void **state)
+{
+	struct vs_error why, err;
+	int64_t id[MG_TASK_THREADS + 2];
+	struct work w;
+	json_t *json;
+
+	(void)state;
+	for (size_t i = 0; i < MG_TASK_THREADS + 2; i++)
+		assert_int_equal(mg_task_follow(tasks, "fetch", "v", &id[i], &err), 0);
+	work_init(&w);
+	let_go(&w);
+	assert_state(wait_for(start(&w)), "done");
+	mg_task_report(tasks, id[0], 30, 40);
+	json = get(id[0]);
+	assert_true(json_real_value(json_object_get(json, "progress")) == 0.75);
+	assert_state(json, "running");
+	assert_int_equal(mg_task_cancel(tasks, id[0], &json, &err), VS_E_NOTSUP);
+	assert_state(get(id[0]), "running");
+	mg_task_followed(tasks, id[0], NULL);
+	assert_state(wait_for(id[0]), "done");
+	mg_task_report(tasks, id[0], 1, 40); /* too late: nothing happens */
+	mg_task_followed(tasks, id[0], NULL);
+	(void)vs_fail(&why, VS_E_NOSPC, "no room");
+	mg_task_followed(tasks, id[1], &why);
+	json = get(id[1]);
+	assert_string_equal(json_string_value(json_object_get(json, "error")), "no room");
+	assert_state(json, "failed");
+	mg_tasks_stop(tasks);
+	mg_task_report(tasks, id[2], 1, 40);
+	mg_task_followed(tasks, id[2], NULL);
+	json = get(id[2]);
+	assert_string_equal(json_string_value(json_object_get(json, "error")), MG_TASK_INTERRUPTED);
+	assert_state(json, "failed");
+	assert_int_equal(mg_task_follow(tasks, "fetch", "v", &id[0], &err), VS_E_CLOSED);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -304,6 +342,7 @@ int main(void)
 	    TEST(test_queued),
 	    TEST(test_stopped_with_the_daemon),
 	    TEST(test_waiting_has_an_end),
+	    TEST(test_followed),
 	    TEST(test_events_reach_those_who_wait),
 	};
 
