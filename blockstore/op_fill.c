@@ -8,6 +8,7 @@ struct plan {
 	bool wanted[BS_OP_BLOCKS];
 	uint32_t payload;
 	unsigned n;
+	bool blind; /* nothing is looked for any more */
 };
 
 static bool is_private(const struct bs_iop *op)
@@ -40,17 +41,23 @@ static bool may_keep(struct bs_engine *e, uint64_t to, uint32_t refs)
 	       kept.refs <= e->cfg.ref_cap && refs <= e->cfg.ref_cap - kept.refs;
 }
 
-/* What the store holds already. */
-static int find(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
+/*
+ * What the store holds already. A page of the tables that cannot be read costs space only; it is
+ * not tried again, for each try is a wait, and after a wait all is looked at anew.
+ */
+static int find(struct bs_engine *e, struct bs_iop *op, struct plan *p, struct bs_block *b)
 {
 	struct dd_digest d;
-	int rc = is_private(op) ? VS_E_NOENT : bs_index_find(e, &b->digest, &b->cid);
+	int rc = is_private(op) || p->blind ? VS_E_NOENT : bs_index_find(e, &b->digest, &b->cid);
 
 	b->kind = BS_BLOCK_NEW;
 	if (rc == 0)
 		rc = bs_content_digest(e, b->cid, &d); /* its page is needed */
-	if (rc)					       /* also when a table page cannot be read */
-		return rc == VS_E_AGAIN ? rc : 0;
+	if (rc == VS_E_AGAIN)
+		return rc;
+	p->blind |= rc && rc != VS_E_NOENT;
+	if (rc)
+		return 0;
 	b->kind = BS_BLOCK_KNOWN;
 	bs_near_hit(e, op, bs_cid_slot(b->cid));
 	return bs_content_ready(e, b->cid);
@@ -60,7 +67,7 @@ static int look_all(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 {
 	bool missed = false;
 
-	*p = (struct plan){0};
+	*p = (struct plan){.blind = p->blind};
 	for (unsigned i = 0; i < op->count; i++) {
 		struct bs_block *b = &op->to[i];
 		struct bs_place now;
@@ -71,7 +78,7 @@ static int look_all(struct bs_engine *e, struct bs_iop *op, struct plan *p)
 		if (rc == 0)
 			rc = bs_content_ready_fill(e, op->piece[i].cid, &now);
 		if (rc == 0 && b->kind != BS_BLOCK_ZERO)
-			rc = find(e, op, b);
+			rc = find(e, op, p, b);
 		if (rc)
 			return rc;
 		p->wanted[i] = true;
@@ -172,8 +179,8 @@ static void fill(struct bs_engine *e, struct bs_iop *op, const struct plan *p, u
 
 int bs_op_fill(struct bs_engine *e, struct bs_iop *op)
 {
+	struct plan p = {0};
 	uint64_t blocks;
-	struct plan p;
 
 	bs_near_wait(e, op);
 	do {
