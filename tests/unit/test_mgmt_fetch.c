@@ -1,18 +1,10 @@
 #include "mgmt/fetch.h"
 
-#include "blockstore/check.h"
-#include "blockstore/io.h"
 #include "common/bytes.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/unit/store_scene.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 #define STORE (UINT64_C(128) << 20)
 #define SIZE (UINT64_C(24) << 20)
@@ -194,7 +186,6 @@ static int setup(void **state)
 					     .origin_hold_ms = 60000};
 	const struct bs_volume_spec spec = {
 	    .name = "v", .size = SIZE + BS_BLOCK, .compression = -1, .origin = &f->uuid};
-	struct bs_device *dev;
 	struct vs_error err = {0};
 
 	atomic_store(&status, 0);
@@ -202,17 +193,11 @@ static int setup(void **state)
 	atomic_store(&opened, 0);
 	atomic_store(&size, SIZE + TAIL);
 	atomic_store(&identity, IDENTITY);
-	snprintf(f->path, sizeof(f->path), "/tmp/vstore-fetch-%d.img", getpid());
-	unlink(f->path);
-	if (bs_device_open(f->path, BS_DEVICE_CREATE, STORE, &dev, &err) ||
-	    bs_store_init(dev, &init, &err))
-		fail_msg("%s", err.text);
-	bs_device_close(dev);
+	store_make(f->path, "fetch", STORE, &init);
 	assert_int_equal(vs_loop_new(&f->loop, &err), 0);
 	assert_int_equal(vs_uuid_new(&f->uuid), 0);
-	if (bs_device_open(f->path, 0, 0, &dev, &err) || bs_store_open(dev, &opts, &f->s, &err) ||
-	    bs_port_open(f->s, f->loop, 64, &f->port, &err) ||
-	    bs_volume_create(f->s, &spec, NULL, &err))
+	store_open(f->path, &opts, f->loop, 64, &f->s, &f->port);
+	if (bs_volume_create(f->s, &spec, NULL, &err))
 		fail_msg("%s", err.text);
 	*state = f;
 	return 0;
@@ -221,17 +206,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	struct bs_check_options opts = {.read_data = true};
-	struct bs_check_result res = {0};
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
 	mg_fetch_stop(f->fetch);
-	bs_port_close(f->port);
-	if (bs_store_close(f->s, &err) || bs_device_open(f->path, 0, 0, &dev, &err) ||
-	    bs_check_run(dev, &opts, &res, &err))
-		fail_msg("%s", err.text);
-	assert_int_equal(res.problems, 0);
+	store_close(f->s, f->port);
+	assert_int_equal(store_problems(f->path), 0);
 	vs_loop_free(f->loop);
 	unlink(f->path);
 	free(f);

@@ -1,17 +1,9 @@
 /* The cleaner on a store that is nearly full: nothing is lost, and it costs what it should. */
-#include "blockstore/check.h"
-#include "blockstore/io.h"
 #include "common/bytes.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/unit/store_scene.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 #define SIZE (UINT64_C(160) << 20)
 #define DEPTH 32u
@@ -109,22 +101,14 @@ static void overwrite(struct fixture *f, uint64_t count, uint32_t hot)
 static void open_store(struct fixture *f)
 {
 	struct bs_open_options opts = {.memory = UINT64_C(256) << 20};
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
-	if (bs_device_open(f->path, 0, 0, &dev, &err) || bs_store_open(dev, &opts, &f->s, &err) ||
-	    bs_port_open(f->s, f->loop, 64, &f->port, &err))
-		fail_msg("%s", err.text);
+	store_open(f->path, &opts, f->loop, 64, &f->s, &f->port);
 }
 
 static void close_store(struct fixture *f)
 {
-	struct vs_error err = {0};
-
 	bs_volume_close(f->v);
-	bs_port_close(f->port);
-	if (bs_store_close(f->s, &err))
-		fail_msg("%s", err.text);
+	store_close(f->s, f->port);
 }
 
 static void reopen(struct fixture *f)
@@ -143,16 +127,10 @@ static int setup(void **state)
 	struct bs_init_options opts = {.segment_size = 1 << 20, .compression = BS_CODING_PLAIN};
 	struct bs_volume_spec spec = {.name = "v", .compression = -1};
 	struct bs_store_info info;
-	struct bs_device *dev;
 	struct vs_error err = {0};
 
 	f->rng = 88172645463325252u;
-	snprintf(f->path, sizeof(f->path), "/tmp/vstore-clean-%d.img", getpid());
-	unlink(f->path);
-	if (bs_device_open(f->path, BS_DEVICE_CREATE, SIZE, &dev, &err) ||
-	    bs_store_init(dev, &opts, &err))
-		fail_msg("%s", err.text);
-	bs_device_close(dev);
+	store_make(f->path, "clean", SIZE, &opts);
 	assert_int_equal(vs_loop_new(&f->loop, &err), 0);
 	open_store(f);
 	bs_store_info(f->s, &info);
@@ -207,19 +185,6 @@ static double amplification(const struct bs_store_info *was, const struct bs_sto
 	       (double)(is->bytes_written - was->bytes_written);
 }
 
-static void check_store(const struct fixture *f)
-{
-	struct bs_check_options opts = {.read_data = true};
-	struct bs_check_result res;
-	struct bs_device *dev;
-	struct vs_error err = {0};
-
-	if (bs_device_open(f->path, BS_DEVICE_READ_ONLY, 0, &dev, &err) ||
-	    bs_check_run(dev, &opts, &res, &err))
-		fail_msg("%s", err.text);
-	assert_int_equal(res.problems, 0);
-}
-
 /* Before the cleaner knew that pages need no log, this store made 17,000 checkpoints or none. */
 static void test_overwritten_twice(void **state)
 {
@@ -237,7 +202,7 @@ static void test_overwritten_twice(void **state)
 		    is.bytes_data + is.bytes_maps + is.bytes_tables + is.bytes_cleaner);
 	expect_all(f);
 	close_store(f);
-	check_store(f);
+	assert_int_equal(store_problems(f->path), 0);
 }
 
 /* Old and new segments beside each other, also after a restart. */
@@ -260,7 +225,7 @@ static void test_hot_and_cold(void **state)
 	assert_true(amplification(&was, &uniform) < 12 && amplification(&zero, &skewed) < 12);
 	expect_all(f);
 	close_store(f);
-	check_store(f);
+	assert_int_equal(store_problems(f->path), 0);
 }
 
 int main(void)

@@ -1,18 +1,8 @@
 /* Copies: between volumes of every kind and within one, against a copy in memory. */
-#include "blockstore/check.h"
-#include "blockstore/io.h"
 #include "common/bytes.h"
 
 #include "tests/unit/files.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "tests/unit/store_scene.h"
 
 #define DEVICE (UINT64_C(256) << 20)
 #define SIZE ((size_t)4 << 20)
@@ -45,12 +35,9 @@ static uint64_t next_random(struct fixture *f)
 static void open_store(struct fixture *f)
 {
 	struct bs_open_options opts = {.memory = UINT64_C(256) << 20};
-	struct bs_device *dev;
 	struct vs_error err = {0};
 
-	if (bs_device_open(f->path, 0, 0, &dev, &err) || bs_store_open(dev, &opts, &f->s, &err) ||
-	    bs_port_open(f->s, f->loop, f->depth, &f->port, &err))
-		fail_msg("%s", err.text);
+	store_open(f->path, &opts, f->loop, f->depth, &f->s, &f->port);
 	for (unsigned i = 0; i < VOLUMES; i++)
 		if (bs_volume_open(f->s, specs[i].name, &f->v[i], &err))
 			fail_msg("%s", err.text);
@@ -58,13 +45,9 @@ static void open_store(struct fixture *f)
 
 static void close_store(struct fixture *f)
 {
-	struct vs_error err = {0};
-
 	for (unsigned i = 0; i < VOLUMES; i++)
 		bs_volume_close(f->v[i]);
-	bs_port_close(f->port);
-	if (bs_store_close(f->s, &err))
-		fail_msg("%s", err.text);
+	store_close(f->s, f->port);
 }
 
 static void put(struct fixture *f, unsigned v, uint64_t offset, size_t len)
@@ -85,12 +68,7 @@ static int setup(void **state)
 
 	f->depth = 64;
 	f->seed = 1;
-	snprintf(f->path, sizeof(f->path), "/tmp/vstore-copy-%d.img", getpid());
-	unlink(f->path);
-	if (bs_device_open(f->path, BS_DEVICE_CREATE, DEVICE, &dev, &err) ||
-	    bs_store_init(dev, &init, &err))
-		fail_msg("%s", err.text);
-	bs_device_close(dev);
+	store_make(f->path, "copy", DEVICE, &init);
 	if (bs_device_open(f->path, 0, 0, &dev, &err) ||
 	    bs_store_open(dev, &(struct bs_open_options){.memory = UINT64_C(256) << 20}, &f->s,
 			  &err))
@@ -112,16 +90,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	struct bs_check_options opts = {.read_data = true};
-	struct bs_check_result res;
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
 	close_store(f);
-	if (bs_device_open(f->path, BS_DEVICE_READ_ONLY, 0, &dev, &err) ||
-	    bs_check_run(dev, &opts, &res, &err))
-		fail_msg("%s", err.text);
-	assert_int_equal(res.problems, 0);
+	assert_int_equal(store_problems(f->path), 0);
 	for (unsigned i = 0; i < VOLUMES; i++)
 		free(f->want[i]);
 	vs_loop_free(f->loop);

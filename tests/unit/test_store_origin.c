@@ -1,19 +1,9 @@
-#include "blockstore/check.h"
-#include "blockstore/io.h"
 #include "blockstore/origin.h"
 #include "common/bytes.h"
 
-#include "tests/unit/files.h"
+#include "tests/unit/store_scene.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define STORE (UINT64_C(256) << 20)
 #define BLOCKS 2048u /* of the volume: 8 MiB, four bottom pages */
@@ -38,23 +28,15 @@ static void open_store(struct fixture *f)
 {
 	const struct bs_open_options opts = {.memory = UINT64_C(256) << 20,
 					     .origin_hold_ms = HOLD_MS};
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
-	if (bs_device_open(f->path, 0, 0, &dev, &err) || bs_store_open(dev, &opts, &f->s, &err) ||
-	    bs_port_open(f->s, f->loop, 64, &f->port, &err))
-		fail_msg("%s", err.text);
+	store_open(f->path, &opts, f->loop, 64, &f->s, &f->port);
 }
 
 static void close_store(struct fixture *f)
 {
-	struct vs_error err = {0};
-
 	bs_volume_close(f->v);
 	f->v = NULL;
-	bs_port_close(f->port);
-	if (bs_store_close(f->s, &err))
-		fail_msg("%s", err.text);
+	store_close(f->s, f->port);
 }
 
 /* Blocks of their own, every fourth one and all of the third page zeros, every fifth the same. */
@@ -82,15 +64,9 @@ static int setup(void **state)
 	struct bs_init_options init = {.segment_size = 1 << 20, .compression = BS_CODING_LZ4};
 	const struct bs_volume_spec spec = {
 	    .name = "v", .size = BLOCKS * BS_BLOCK, .compression = -1, .origin = &f->uuid};
-	struct bs_device *dev;
 	struct vs_error err = {0};
 
-	snprintf(f->path, sizeof(f->path), "/tmp/vstore-origin-%d.img", getpid());
-	unlink(f->path);
-	if (bs_device_open(f->path, BS_DEVICE_CREATE, STORE, &dev, &err) ||
-	    bs_store_init(dev, &init, &err))
-		fail_msg("%s", err.text);
-	bs_device_close(dev);
+	store_make(f->path, "origin", STORE, &init);
 	assert_int_equal(vs_loop_new(&f->loop, &err), 0);
 	assert_int_equal(vs_uuid_new(&f->uuid), 0);
 	make_up(f);
@@ -105,16 +81,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	struct bs_check_options opts = {.read_data = true};
-	struct bs_check_result res = {0};
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
 	bs_origin_detach(f->o);
 	close_store(f);
-	if (bs_device_open(f->path, 0, 0, &dev, &err) || bs_check_run(dev, &opts, &res, &err))
-		fail_msg("%s", err.text);
-	assert_int_equal(res.problems, 0);
+	assert_int_equal(store_problems(f->path), 0);
 	vs_loop_free(f->loop);
 	unlink(f->path);
 	free(f->source);

@@ -1,18 +1,10 @@
 /* What a scrub finds, says, and heals. Damage is done behind the open store's back. */
-#include "blockstore/check.h"
-#include "blockstore/io.h"
 #include "blockstore/scrub.h"
 #include "blockstore/super_format.h"
 
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include "tests/unit/store_scene.h"
 
-#include <cmocka.h>
+#include <fcntl.h>
 
 #define SIZE (UINT64_C(64) << 20)
 #define BLOCKS 256u
@@ -40,12 +32,8 @@ static void fill(uint8_t *b, uint64_t seed)
 static void open_store(struct fixture *f)
 {
 	const struct bs_open_options o = {.memory = UINT64_C(256) << 20};
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
-	if (bs_device_open(f->path, 0, 0, &dev, &err) || bs_store_open(dev, &o, &f->s, &err) ||
-	    bs_port_open(f->s, f->loop, 8, &f->port, &err))
-		fail_msg("%s", err.text);
+	store_open(f->path, &o, f->loop, 8, &f->s, &f->port);
 	assert_int_equal(bs_scrub_new(f->s, &f->scrub), 0);
 }
 
@@ -59,13 +47,9 @@ static void open_volume(struct fixture *f)
 
 static void close_store(struct fixture *f)
 {
-	struct vs_error err = {0};
-
 	bs_scrub_free(f->scrub);
 	bs_volume_close(f->v);
-	bs_port_close(f->port);
-	if (bs_store_close(f->s, &err))
-		fail_msg("%s", err.text);
+	store_close(f->s, f->port);
 }
 
 static void reopen(struct fixture *f)
@@ -82,16 +66,10 @@ static int setup(void **state)
 	const struct bs_volume_spec spec = {.name = "v", .size = 64 << 20, .compression = -1};
 	const char *snap = "v@one";
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct bs_device *dev;
 	struct vs_error err = {0};
 
 	f->buf = aligned_alloc(BS_PAGE, BS_PAGE);
-	snprintf(f->path, sizeof(f->path), "/tmp/vstore-scrub-%d.img", getpid());
-	unlink(f->path);
-	if (bs_device_open(f->path, BS_DEVICE_CREATE, SIZE, &dev, &err) ||
-	    bs_store_init(dev, &init, &err))
-		fail_msg("%s", err.text);
-	bs_device_close(dev);
+	store_make(f->path, "scrub", SIZE, &init);
 	assert_int_equal(vs_loop_new(&f->loop, &err), 0);
 	open_store(f);
 	if (bs_volume_create(f->s, &spec, NULL, &err))
@@ -114,18 +92,13 @@ static int setup(void **state)
 /* Of the store at rest; it is open again afterwards. */
 static uint64_t problems(struct fixture *f)
 {
-	const struct bs_check_options opts = {.read_data = true};
-	struct bs_check_result res;
-	struct bs_device *dev;
-	struct vs_error err = {0};
+	uint64_t n;
 
 	close_store(f);
-	if (bs_device_open(f->path, BS_DEVICE_READ_ONLY, 0, &dev, &err) ||
-	    bs_check_run(dev, &opts, &res, &err))
-		fail_msg("%s", err.text);
+	n = store_problems(f->path);
 	open_store(f);
 	open_volume(f);
-	return res.problems;
+	return n;
 }
 
 static int teardown(void **state)

@@ -1,17 +1,8 @@
 /* Room: thick volumes beside a thin one that takes all it can, and a store filled again and again.
  */
-#include "blockstore/check.h"
-#include "blockstore/io.h"
 #include "common/bytes.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "tests/unit/store_scene.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define DEVICE (64 * MIB)
@@ -30,36 +21,22 @@ struct fixture {
 static void open_store(struct fixture *f)
 {
 	struct bs_open_options opts = {.memory = 256 * MIB};
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
-	if (bs_device_open(f->path, 0, 0, &dev, &err) || bs_store_open(dev, &opts, &f->s, &err) ||
-	    bs_port_open(f->s, f->loop, 64, &f->port, &err))
-		fail_msg("%s", err.text);
+	store_open(f->path, &opts, f->loop, 64, &f->s, &f->port);
 }
 
 static void close_store(struct fixture *f)
 {
-	struct vs_error err = {0};
-
-	bs_port_close(f->port);
-	if (bs_store_close(f->s, &err))
-		fail_msg("%s", err.text);
+	store_close(f->s, f->port);
 }
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct bs_init_options opts = {.segment_size = 256 << 10, .compression = BS_CODING_LZ4};
-	struct bs_device *dev;
 	struct vs_error err = {0};
 
-	snprintf(f->path, sizeof(f->path), "/tmp/vstore-space-%d.img", getpid());
-	unlink(f->path);
-	if (bs_device_open(f->path, BS_DEVICE_CREATE, DEVICE, &dev, &err) ||
-	    bs_store_init(dev, &opts, &err))
-		fail_msg("%s", err.text);
-	bs_device_close(dev);
+	store_make(f->path, "space", DEVICE, &opts);
 	assert_int_equal(vs_loop_new(&f->loop, &err), 0);
 	open_store(f);
 	*state = f;
@@ -68,17 +45,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	struct bs_check_options opts = {.read_data = true};
 	struct fixture *f = *state;
-	struct bs_check_result res;
-	struct bs_device *dev;
-	struct vs_error err = {0};
 
 	close_store(f);
-	if (bs_device_open(f->path, BS_DEVICE_READ_ONLY, 0, &dev, &err) ||
-	    bs_check_run(dev, &opts, &res, &err))
-		fail_msg("%s", err.text);
-	assert_int_equal(res.problems, 0);
+	assert_int_equal(store_problems(f->path), 0);
 	vs_loop_free(f->loop);
 	unlink(f->path);
 	free(f);
