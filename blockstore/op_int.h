@@ -20,6 +20,7 @@ struct bs_op_plan {
 	unsigned nparts, fresh, pages, drops;
 	uint32_t payload;
 	bool bare;				       /* a new block has no stored form yet */
+	bool blind;				       /* nothing is looked for any more */
 	uint64_t old[BS_OP_BLOCKS], cid[BS_OP_BLOCKS]; /* what is mapped, and then */
 };
 

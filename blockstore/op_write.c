@@ -29,11 +29,19 @@ bool bs_op_private(const struct bs_iop *op)
 				       req->op == BS_COPY && is_private(req->source->vol));
 }
 
-/* A block is looked for; what is near it may be wanted next. */
-static int find(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
+/*
+ * A block is looked for; what is near it may be wanted next. A page of the tables that cannot be
+ * read costs space only, and is not tried again: each try is a wait, and after a wait all is looked
+ * at anew.
+ */
+static int find(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p, struct bs_block *b)
 {
-	int rc = bs_op_private(op) ? VS_E_NOENT : bs_index_find(e, &b->digest, &b->cid);
+	int rc = bs_op_private(op) || p->blind ? VS_E_NOENT : bs_index_find(e, &b->digest, &b->cid);
 
+	if (rc && rc != VS_E_AGAIN) {
+		p->blind |= rc != VS_E_NOENT;
+		return VS_E_NOENT;
+	}
 	if (rc)
 		return rc;
 	b->kind = BS_BLOCK_KNOWN;
@@ -61,7 +69,7 @@ static int confirm(struct bs_engine *e, const struct bs_iop *op, struct bs_block
 }
 
 /* A block as the tables have it now: each content is looked at once in an attempt. */
-static int look(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
+static int look(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p, struct bs_block *b)
 {
 	int rc = VS_E_NOENT;
 
@@ -72,9 +80,9 @@ static int look(struct bs_engine *e, struct bs_iop *op, struct bs_block *b)
 	}
 	if (rc) {
 		b->kind = BS_BLOCK_NEW;
-		rc = find(e, op, b);
-		if (rc) /* also when a table page cannot be read */
-			return rc == VS_E_AGAIN ? rc : 0;
+		rc = find(e, op, p, b);
+		if (rc)
+			return rc == VS_E_NOENT ? 0 : rc;
 	}
 	return bs_content_ready(e, b->cid);
 }
@@ -85,7 +93,7 @@ static int look_all(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p
 	p->bare = false;
 	for (unsigned i = 0; i < op->count; i++) {
 		struct bs_block *b = &op->to[i];
-		int rc = b->kind == BS_BLOCK_ZERO ? 0 : look(e, op, b);
+		int rc = b->kind == BS_BLOCK_ZERO ? 0 : look(e, op, p, b);
 
 		if (rc)
 			return rc;
@@ -222,6 +230,7 @@ int bs_op_write(struct bs_engine *e, struct bs_iop *op)
 	uint64_t blocks;
 	struct bs_op_plan p;
 
+	p.blind = false;
 	bs_near_wait(e, op);
 	do {
 		int rc;
@@ -252,7 +261,7 @@ int bs_op_write(struct bs_engine *e, struct bs_iop *op)
 }
 
 /* All blocks that are there, ready for a reference more. */
-static int find_all(struct bs_engine *e, struct bs_iop *op)
+static int find_all(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
 {
 	bool missed = false;
 
@@ -260,10 +269,10 @@ static int find_all(struct bs_engine *e, struct bs_iop *op)
 		int rc;
 
 		op->to[i].kind = BS_BLOCK_NEW;
-		rc = find(e, op, &op->to[i]);
+		rc = find(e, op, p, &op->to[i]);
 		if (rc == 0)
 			rc = bs_content_ready(e, op->to[i].cid);
-		else if (rc != VS_E_AGAIN) {
+		else if (rc == VS_E_NOENT) {
 			missed = true;
 			continue;
 		}
@@ -287,7 +296,7 @@ int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 		bs_near_wait(e, op);
 		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
 		if (rc == 0)
-			rc = find_all(e, op);
+			rc = find_all(e, op, &p);
 		if (rc == 0)
 			rc = bs_op_prepare_maps(e, op, &p);
 		if (rc == 0)

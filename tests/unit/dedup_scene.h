@@ -94,6 +94,21 @@ static inline void put(struct fixture *f, struct bs_volume *v, uint64_t at, uint
 	}
 }
 
+static inline void expect(struct fixture *f, struct bs_volume *v, uint64_t at, uint64_t first,
+			  uint64_t n)
+{
+	static uint8_t have[CHUNK], want[CHUNK];
+
+	for (uint64_t i = 0; i < n; i += 32) {
+		unsigned k = (unsigned)VS_MIN(n - i, 32);
+
+		fill(want, first + i, k);
+		assert_int_equal(
+		    bs_io_read(f->port, v, (at + i) * BS_BLOCK, have, (size_t)k * BS_BLOCK), 0);
+		assert_memory_equal(want, have, (size_t)k * BS_BLOCK);
+	}
+}
+
 static inline uint64_t unique(struct fixture *f)
 {
 	struct bs_store_info info;

@@ -162,6 +162,75 @@ static void test_private_content_is_shared_by_clones(void **state)
 	bs_volume_close(c);
 }
 
+static struct dd_digest digest_of(uint64_t block)
+{
+	static uint8_t bytes[BS_BLOCK];
+	struct dd_hasher *h;
+	struct dd_digest d;
+
+	fill(bytes, block, 1);
+	assert_int_equal(dd_hasher_new(&h, NULL), 0);
+	dd_hash(h, bytes, BS_BLOCK, &d);
+	dd_hasher_free(h);
+	return d;
+}
+
+/* Damages the table page that has the digests of this block and the next, or undoes that. */
+static unsigned flip_digests(struct fixture *f, uint64_t block, bool undo)
+{
+	struct dd_digest a = digest_of(block), b = digest_of(block + 1);
+	static uint8_t page[BS_BLOCK];
+	FILE *file = fopen(f->path, "r+b");
+	unsigned n = 0;
+
+	a.b[0] ^= undo;
+	assert_non_null(file);
+	for (long at = 0;
+	     fseek(file, at, SEEK_SET) == 0 && fread(page, 1, sizeof(page), file) == sizeof(page);
+	     at += BS_BLOCK)
+		for (unsigned i = 0; i + 64 <= sizeof(page); i += 32)
+			if (memcmp(page + i, a.b, 32) == 0 && memcmp(page + i + 32, b.b, 32) == 0) {
+				n++;
+				assert_int_equal(fseek(file, at + i, SEEK_SET), 0);
+				(void)fputc(page[i] ^ 1, file);
+			}
+	(void)fclose(file);
+	return n;
+}
+
+/* What may be a duplicate cannot be looked at: it is stored once more, and at once. */
+static void test_digests_that_cannot_be_read(void **state)
+{
+	struct fixture *f = *state;
+	struct bs_volume *v = create(f, "v");
+	struct vs_error err = {0};
+	struct dd_digest digest = digest_of(20);
+	uint8_t mapped = 1;
+	struct bs_req link = {.op = BS_LINK,
+			      .offset = 500 * BS_BLOCK,
+			      .length = BS_BLOCK,
+			      .digests = &digest,
+			      .mapped = &mapped};
+
+	put(f, v, 0, 0, 240, 16);
+	bs_volume_close(v);
+	close_store(f);
+	assert_true(flip_digests(f, 20, false) > 0);
+	open_store(f);
+	assert_int_equal(bs_volume_open(f->s, "v", &v, &err), 0);
+	put(f, v, 300, 0, 64, 32);
+	put(f, v, 400, 0, 64, 1);
+	link.volume = v;
+	assert_int_equal(bs_io_wait(f->port, &link), 0);
+	expect(f, v, 300, 0, 64);
+	expect(f, v, 400, 0, 64);
+	assert_true(unique(f) > 240);
+	bs_volume_close(v);
+	close_store(f);
+	assert_true(flip_digests(f, 20, true) > 0);
+	open_store(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +240,7 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_lone_hits_load_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_filled_again_after_opening, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_digests_that_cannot_be_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_private_content_is_apart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_private_content_is_shared_by_clones, setup,
 					    teardown),
