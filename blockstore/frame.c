@@ -333,6 +333,15 @@ void bs_frame_drop(struct bs_engine *e, struct bs_frame *f)
 	release(e, f);
 }
 
+int bs_frame_wait(struct bs_engine *e, struct bs_frame *f)
+{
+	VS_ASSERT(f->state == BS_FRAME_LOADING);
+	f->pins++;
+	bs_fiber_block(e->fibers, &f->waiters);
+	f->pins--;
+	return f->failed;
+}
+
 void bs_frame_keep(struct bs_engine *e, struct bs_frame *f)
 {
 	struct bs_pinset *set;

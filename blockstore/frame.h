@@ -40,6 +40,7 @@ struct bs_frame {
 
 	struct bs_frame *old; /* tables: see above; NULL when both are the same */
 	uint32_t used;	      /* tables: entries in use */
+	int failed;	      /* why it could not be loaded, for those who waited for it */
 	struct bs_waitq waiters;
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct bs_frame, old) == 64, "what a step looks at is one cache line");
@@ -106,6 +107,11 @@ struct bs_frame *const *bs_frame_slot(const struct bs_frames *fs, uint64_t key);
 /* A frame for key, state LOADING, bytes undefined. Evicts; NULL when nothing can go. */
 struct bs_frame *bs_frame_new(struct bs_engine *e, uint64_t key);
 void bs_frame_drop(struct bs_engine *e, struct bs_frame *f); /* its object is gone */
+/*
+ * In a fiber: until somebody who loads f is done; 0, or why that failed. Who looked again instead
+ * could wait for ever for others' attempts, each of them begun before its turn came.
+ */
+int bs_frame_wait(struct bs_engine *e, struct bs_frame *f) vs_must_check;
 /* Makes sure that n frames can be had in the next step without evicting. In a fiber it waits. */
 int bs_frames_reserve(struct bs_engine *e, unsigned n) vs_must_check;
 /* Whether a step that touches up to n frames may go ahead now (dirty limit, old versions). */

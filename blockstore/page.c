@@ -69,6 +69,7 @@ static int load(struct bs_engine *e, uint64_t cid, struct bs_frame **out)
 	rc = read_page(e, &ent.place, f->data);
 	f->pins--;
 	f->state = BS_FRAME_VALID;
+	f->failed = rc;
 	bs_fiber_wake_all(e->fibers, &f->waiters);
 	if (rc) {
 		bs_engine_event(e, BS_ERROR, "metadata", "map page %llu in segment %u at %u: %s",
@@ -96,7 +97,9 @@ int bs_page_get(struct bs_engine *e, uint64_t cid, struct bs_frame **out)
 		if (f) {
 			if (!bs_fiber_here(e->fibers))
 				return VS_E_AGAIN;
-			bs_fiber_block(e->fibers, &f->waiters);
+			rc = bs_frame_wait(e, f);
+			if (rc)
+				return rc;
 			continue;
 		}
 		rc = load(e, cid, out);

@@ -67,6 +67,7 @@ static int load(struct bs_engine *e, uint64_t key, const struct bs_ptr *ptr, str
 	rc = read_page(e, ptr, f->data);
 	f->pins--;
 	f->state = BS_FRAME_VALID;
+	f->failed = rc;
 	bs_fiber_wake_all(e->fibers, &f->waiters);
 	if (rc)
 		bs_frame_drop(e, f);
@@ -114,7 +115,9 @@ int bs_tree_get(struct bs_engine *e, unsigned tree, unsigned level, uint64_t ind
 		if (f) {
 			if (!bs_fiber_here(e->fibers))
 				return VS_E_AGAIN;
-			bs_fiber_block(e->fibers, &f->waiters);
+			rc = bs_frame_wait(e, f);
+			if (rc)
+				return rc;
 			continue;
 		}
 		if (level >= t->root.height || index >= capacity(t->root.height - level)) {
