@@ -167,10 +167,21 @@ struct wants_args {
 	size_t max, n;
 };
 
+/* Its entry has gone where a removal did not reach the device: the store has failed then. */
+static int is_there(const struct bs_engine *e, const struct bs_origin *o, struct vs_error *err)
+{
+	return o->as_volume.vol ? 0
+				: vs_fail(err, VS_E_FAILED,
+					  "the store has failed: %s; restart the node", e->why);
+}
+
 static int do_wants(struct bs_engine *e, struct bs_call *c)
 {
 	struct wants_args *a = c->arg;
+	int rc = is_there(e, a->o, c->err);
 
+	if (rc)
+		return rc;
 	a->n = bs_origin_ask(e, (uint32_t)a->o->as_volume.vol->ent.id, a->out, a->max);
 	return 0;
 }
@@ -309,10 +320,12 @@ static int do_next(struct bs_engine *e, struct bs_call *c)
 {
 	struct next_args *a = c->arg;
 	const struct bs_vol *o = a->o->as_volume.vol;
-	int rc;
+	int rc = is_there(e, a->o, c->err);
 
 	a->out->kind = BS_ORIGIN_LOOKED;
 	a->out->n = 0;
+	if (rc)
+		return rc;
 	if (!o->ent.contents_left && !o->ent.pages_left) {
 		a->out->kind = BS_ORIGIN_END;
 		return 0;
@@ -367,9 +380,12 @@ static int do_expand(struct bs_engine *e, struct bs_call *c)
 {
 	struct expand_args *a = c->arg;
 	struct bs_mapent ent;
-	int rc = bs_page_ent(e, a->cid, &ent);
+	int rc = is_there(e, a->o, c->err);
 
 	*a->n = 0;
+	if (rc)
+		return rc;
+	rc = bs_page_ent(e, a->cid, &ent);
 	if (rc == VS_E_CORRUPT) /* not alive any more */
 		return 0;
 	if (rc == 0 && bs_place_at_origin(&ent.place) && ent.place.refs)
@@ -401,11 +417,14 @@ static int do_remove(struct bs_engine *e, struct bs_call *c)
 {
 	struct bs_origin *o = c->arg;
 	struct bs_vol *v = o->as_volume.vol;
-	struct bs_volop op = {.rec = {.type = BS_REC_VOL_DELETE, .volume = v->ent.id}};
+	struct bs_volop op = {.rec = {.type = BS_REC_VOL_DELETE}};
 	int rc = bs_volume_writable(e, c->err);
 
+	if (rc == 0)
+		rc = is_there(e, o, c->err);
 	if (rc)
 		return rc;
+	op.rec.volume = v->ent.id;
 	if (v->ent.contents_left || v->ent.pages_left)
 		return vs_fail(c->err, VS_E_BUSY, "blocks are left at the origin");
 	let_go(v);

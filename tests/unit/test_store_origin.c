@@ -3,7 +3,9 @@
 
 #include "tests/unit/store_scene.h"
 
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #define STORE (UINT64_C(256) << 20)
 #define BLOCKS 2048u /* of the volume: 8 MiB, four bottom pages */
@@ -341,6 +343,39 @@ static void test_deleted(void **state)
 	assert_int_equal(bs_origin_find(f->s, &f->uuid, &left, NULL), VS_E_NOENT);
 }
 
+/* What is done last does not reach the device: whoever fetched is told, whatever it asks. */
+static void test_removal_that_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit all, none;
+	uint64_t cursor = 0;
+	size_t n;
+
+	attach(f);
+	bs_volume_close(f->v);
+	f->v = NULL;
+	assert_int_equal(bs_volume_delete(f->s, "v", BS_DELETE_PLAIN, NULL), 0);
+	assert_int_equal(bs_store_drain(f->s, NULL), 0);
+	assert_int_equal(bs_origin_next(f->o, &cursor, &f->part, NULL), 0);
+	assert_int_equal(f->part.kind, BS_ORIGIN_END);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+	none = all;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	assert_int_equal(bs_origin_remove(f->o, NULL), VS_E_FAILED);
+	assert_int_equal(bs_origin_next(f->o, &cursor, &f->part, NULL), VS_E_FAILED);
+	assert_int_equal(bs_origin_wants(f->o, f->wants, 8, &n, NULL), VS_E_FAILED);
+	assert_int_equal(bs_origin_expand(f->o, 1, NULL, f->wants, &n, NULL), VS_E_FAILED);
+	assert_int_equal(bs_origin_remove(f->o, NULL), VS_E_FAILED);
+	bs_origin_detach(f->o);
+	f->o = NULL;
+	bs_port_close(f->port);
+	assert_int_not_equal(bs_store_close(f->s, NULL), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+	open_store(f);
+}
+
 static void test_bad_fills(void **state)
 {
 	struct fixture *f = *state;
@@ -376,6 +411,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_read_waits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_all_of_it, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_deleted, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_removal_that_fails, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_fills, setup, teardown),
 	};
 
