@@ -113,7 +113,10 @@ int bs_lun_decode_mode(const uint8_t *p, size_t n, struct bs_lun_caps *c)
 	return 0;
 }
 
-/* SBC-3 section 5.5.2: all but 0h, mapped, are deallocated or anchored. */
+/*
+ * SBC-3 section 5.5.2: 1h and 2h are deallocated and anchored. All else may hold data: 0h is
+ * mapped or not known, and SBC-4 has 3h for mapped and 4h for not known.
+ */
 int bs_lun_decode_status(const uint8_t *p, size_t n, unsigned i, struct bs_lba_status *out)
 {
 	uint64_t said;
@@ -128,7 +131,7 @@ int bs_lun_decode_status(const uint8_t *p, size_t n, unsigned i, struct bs_lba_s
 	d = p + 8 + (size_t)i * 16;
 	out->lba = vs_get_be64(d);
 	out->blocks = vs_get_be32(d + 8);
-	out->mapped = (d[12] & 0x0f) == 0;
+	out->mapped = (d[12] & 0x0f) != 1 && (d[12] & 0x0f) != 2;
 	return 1;
 }
 

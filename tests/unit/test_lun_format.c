@@ -150,6 +150,11 @@ static void test_status(void **state)
 	assert_int_equal(s.lba, 100);
 	assert_int_equal(s.blocks, 28);
 	assert_false(s.mapped);
+	for (unsigned i = 0; i < 16; i++) { /* deallocated, anchored */
+		p[20] = (uint8_t)(0xf0 | i);
+		assert_int_equal(bs_lun_decode_status(p, sizeof(p), 0, &s), 1);
+		assert_int_equal(s.mapped, i != 1 && i != 2);
+	}
 	assert_int_equal(bs_lun_decode_status(p, sizeof(p), 1, &s), 1);
 	assert_true(s.mapped);
 	assert_int_equal(bs_lun_decode_status(p, sizeof(p), 2, &s), 0);
