@@ -99,10 +99,12 @@ static int sync_ended(struct lun_cmd *c, int status)
 	return l->lost && status == 0 ? VS_E_IO : status;
 }
 
+/* What is durable is kept all the same where it must not be undone by what is sent again. */
 static void keep(struct lun_cmd *c, int status)
 {
 	struct bs_lun *l = c->l;
-	bool durable = c->req && c->req->durable && l->caps.fua;
+	bool durable = c->req && c->req->durable && l->caps.fua &&
+		       !bs_redo_overlaps(&l->redo, c->offset, c->length);
 
 	if (!c->reserved)
 		return;

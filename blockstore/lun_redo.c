@@ -119,6 +119,17 @@ void bs_redo_forget(struct bs_redo *r, uint64_t mark)
 		forget_one(r);
 }
 
+bool bs_redo_overlaps(const struct bs_redo *r, uint64_t offset, uint64_t length)
+{
+	for (uint64_t n = r->head; n < r->tail; n++) {
+		const struct bs_redo_entry *e = &r->entry[n % r->cap];
+
+		if (e->offset < offset + length && offset < e->offset + e->length)
+			return true;
+	}
+	return false;
+}
+
 const struct bs_redo_entry *bs_redo_at(const struct bs_redo *r, uint64_t number)
 {
 	VS_ASSERT(number >= r->head && number < r->tail);

@@ -52,6 +52,7 @@ void bs_redo_keep(struct bs_redo *r, enum bs_redo_kind kind, uint64_t offset, ui
 bool bs_redo_filling(const struct bs_redo *r); /* less than half is free */
 /* All entries before number mark are durable. */
 void bs_redo_forget(struct bs_redo *r, uint64_t mark);
+bool bs_redo_overlaps(const struct bs_redo *r, uint64_t offset, uint64_t length); /* an entry */
 const struct bs_redo_entry *bs_redo_at(const struct bs_redo *r, uint64_t number);
 /* The bytes of an entry; returns how many of iov, at most BS_REDO_CHUNKS. */
 int bs_redo_iov(const struct bs_redo *r, const struct bs_redo_entry *e, struct iovec *iov);

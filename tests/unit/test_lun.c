@@ -157,10 +157,12 @@ static void turn_until(struct scene *s, const bool *flag)
 }
 
 /* One request to its end. */
-static int io(struct scene *s, enum bs_lun_op op, uint64_t offset, void *buf, uint64_t length)
+static int io_as(struct scene *s, enum bs_lun_op op, bool durable, uint64_t offset, void *buf,
+		 uint64_t length)
 {
 	bool ended = false;
-	struct bs_lun_req req = {.op = op, .offset = offset, .length = length, .done = done};
+	struct bs_lun_req req = {
+	    .op = op, .durable = durable, .offset = offset, .length = length, .done = done};
 
 	req.arg = &ended;
 	if (buf) {
@@ -173,6 +175,11 @@ static int io(struct scene *s, enum bs_lun_op op, uint64_t offset, void *buf, ui
 	assert_false(ended);
 	turn_until(s, &ended);
 	return req.status;
+}
+
+static int io(struct scene *s, enum bs_lun_op op, uint64_t offset, void *buf, uint64_t length)
+{
+	return io_as(s, op, false, offset, buf, length);
 }
 
 static uint8_t *pattern(uint64_t length, unsigned seed)
@@ -229,21 +236,31 @@ static void test_durable(void **state)
 {
 	struct scene *s = *state;
 	uint8_t *data = pattern(4096, 3);
-	bool ended = false;
-	struct bs_lun_req req = {.op = BS_LUN_WRITE,
-				 .durable = true,
-				 .length = 4096,
-				 .iov = {{data, 4096}},
-				 .iovcnt = 1,
-				 .done = done,
-				 .arg = &ended};
 
 	open_lun(s, 0);
-	bs_lun_submit(s->lun, &req);
-	turn_until(s, &ended);
-	assert_int_equal(req.status, 0);
+	assert_int_equal(io_as(s, BS_LUN_WRITE, true, 0, data, 4096), 0);
 	assert_holds(s, 0, data, 4096);
 	free(data);
+}
+
+/* Older things that are sent again leave what was written durably over them. */
+static void test_durable_stays(void **state)
+{
+	struct scene *s = *state;
+	uint8_t *old = pattern(8192, 12), *new = pattern(8192, 13);
+
+	open_lun(s, 0);
+	assert_int_equal(io(s, BS_LUN_WRITE, 0, old, 8192), 0);
+	assert_int_equal(io(s, BS_LUN_UNMAP, MIB, NULL, MIB), 0);
+	assert_int_equal(io_as(s, BS_LUN_WRITE, true, 4096, new, 8192), 0);
+	assert_int_equal(io_as(s, BS_LUN_WRITE, true, MIB, new, 8192), 0);
+	stop_array(s);
+	start_array(s, NULL);
+	assert_holds(s, 0, old, 4096);
+	assert_holds(s, 4096, new, 8192);
+	assert_holds(s, MIB, new, 8192);
+	free(old);
+	free(new);
 }
 
 /* Which blocks of [offset, offset + length) hold data, by STATUS from run to run. */
@@ -633,7 +650,7 @@ int main(void)
 	    TEST(test_held),	   TEST(test_gone_too_long), TEST(test_lost_cache),
 	    TEST(test_not_kept),   TEST(test_other_lun),     TEST(test_grows),
 	    TEST(test_redirected), TEST(test_mutual),	     TEST(test_full),
-	    TEST(test_device),
+	    TEST(test_device),	   TEST(test_durable_stays),
 	};
 
 	alarm(300); /* a bound on waiting, not a verdict on speed */
