@@ -11,6 +11,7 @@ void lun_cmd_init(struct bs_lun *l)
 	l->last = &l->first;
 	l->finished_last = &l->finished;
 	l->again.last = &l->again.first;
+	l->replay_again.last = &l->replay_again.first;
 	l->void_iov = (struct scsi_iovec){.iov_base = lun_zeros, .iov_len = sizeof(lun_zeros)};
 	for (unsigned i = 0; i < VS_ARRAY_LEN(l->cmd); i++) {
 		l->cmd[i].l = l;
@@ -43,10 +44,16 @@ struct lun_cmd *lun_cmd_take(struct lun_cmd **list)
 	return c;
 }
 
+static bool replays(const struct lun_cmd *c)
+{
+	return c->own && c->kind != LUN_CMD_SYNC;
+}
+
 void lun_cmd_again(struct lun_cmd *c, uint64_t delay_ns)
 {
-	struct lun_list *a = &c->l->again;
+	struct lun_list *a = replays(c) ? &c->l->replay_again : &c->l->again;
 
+	c->waits = replays(c);
 	c->due_ns = vs_now_ns() + delay_ns;
 	c->next = NULL;
 	*a->last = c;
@@ -143,6 +150,17 @@ bool lun_cmd_send(struct lun_cmd *c)
 	return false;
 }
 
+static struct lun_cmd *pop(struct lun_list *list)
+{
+	struct lun_cmd *c = list->first;
+
+	list->first = c->next;
+	if (!c->next)
+		list->last = &list->first;
+	c->waits = false;
+	return c;
+}
+
 void lun_cmd_down(struct bs_lun *l)
 {
 	for (unsigned i = 0; i < VS_ARRAY_LEN(l->cmd); i++) {
@@ -152,11 +170,13 @@ void lun_cmd_down(struct bs_lun *l)
 			continue;
 		scsi_free_scsi_task(c->task);
 		c->task = NULL;
-		if (!c->own || c->kind == LUN_CMD_SYNC)
-			lun_cmd_again(c, 0);
-		else
+		if (replays(c))
 			lun_cmd_free(c); /* replaying starts over */
+		else
+			lun_cmd_again(c, 0);
 	}
+	while (l->replay_again.first)
+		lun_cmd_free(pop(&l->replay_again));
 	l->sent = 0;
 	free_spent(l);
 }
@@ -168,19 +188,13 @@ bool lun_cmd_room(struct bs_lun *l)
 	return !l->broken && l->nspent + l->sent < LUN_SPENT;
 }
 
-bool lun_cmd_send_again(struct bs_lun *l)
+bool lun_cmd_send_again(struct lun_list *list)
 {
 	uint64_t now = vs_now_ns();
 
-	while (l->again.first && l->again.first->due_ns <= now) {
-		struct lun_cmd *c = l->again.first;
-
-		l->again.first = c->next;
-		if (!c->next)
-			l->again.last = &l->again.first;
-		if (!lun_cmd_send(c))
+	while (list->first && list->first->due_ns <= now)
+		if (!lun_cmd_send(pop(list)))
 			return false;
-	}
 	return true;
 }
 

@@ -9,7 +9,8 @@
  *
  * States:  DOWN -> LOGIN -> PROBE -> REPLAY -> UP, and from each back to DOWN.
  * A command is idle (on `idle`), waits to be sent again (on `again`), or is `sent`: libiscsi has
- * its task. When the path goes down all that are sent go to `again`.
+ * its task. When the path goes down all that are sent go to `again`. Those of a replay wait on
+ * `replay_again` instead, which is empty before anything else is sent, and end with the path.
  */
 #ifndef BS_LUN_INT_H
 #define BS_LUN_INT_H
@@ -45,6 +46,7 @@ struct lun_cmd {
 	struct bs_lun *l;
 	struct lun_cmd *next;	/* of idle or again */
 	struct scsi_task *task; /* sent: not NULL */
+	bool waits;		/* of a replay: on replay_again */
 	enum lun_kind kind;
 	struct bs_lun_req *req; /* NULL: of the LUN itself */
 	uint64_t offset, length;
@@ -113,6 +115,7 @@ struct bs_lun {
 	struct bs_redo redo;
 	uint64_t replay; /* next entry to send again, replay_end the last one's successor */
 	uint64_t replay_end;
+	struct lun_list replay_again;
 
 	/* Tasks with data that libiscsi may still hold in its queue though they have ended. */
 	struct scsi_task *spent[LUN_SPENT]; /* never more than that with those that are sent */
@@ -157,7 +160,7 @@ void lun_cmd_free(struct lun_cmd *c);		     /* back to idle */
 bool lun_cmd_room(struct bs_lun *l);		     /* for one more to be sent */
 bool lun_cmd_send(struct lun_cmd *c);
 void lun_cmd_again(struct lun_cmd *c, uint64_t delay_ns);
-bool lun_cmd_send_again(struct bs_lun *l); /* those that are due */
+bool lun_cmd_send_again(struct lun_list *list); /* those that are due */
 void lun_cmd_release(struct lun_cmd *c, struct scsi_task *task);
 void lun_cmd_down(struct bs_lun *l);		 /* what was sent is to be sent again */
 uint64_t lun_cmd_oldest(const struct bs_lun *l); /* when the one that waits longest was sent */

@@ -204,7 +204,7 @@ static void pop(struct bs_lun *l)
 
 void lun_io_pump(struct bs_lun *l)
 {
-	if (!lun_cmd_room(l) || !lun_cmd_send_again(l))
+	if (!lun_cmd_room(l) || !lun_cmd_send_again(&l->again))
 		return;
 	while (l->first && lun_cmd_room(l)) {
 		struct bs_lun_req *req = l->first;

@@ -12,13 +12,13 @@ void lun_replay_start(struct bs_lun *l)
 			(unsigned long long)(l->replay_end - l->replay));
 }
 
-/* Whether a command of this kind that changes [offset, offset + length) is on its way. */
+/* Whether a command that changes some of the entry's range is on its way or will be. */
 static bool under_way(const struct bs_lun *l, const struct bs_redo_entry *e)
 {
 	for (unsigned i = BS_LUN_DEPTH; i < VS_ARRAY_LEN(l->cmd); i++) {
 		const struct lun_cmd *c = &l->cmd[i];
 
-		if (c->task && c->offset < e->offset + e->length &&
+		if ((c->task || c->waits) && c->offset < e->offset + e->length &&
 		    e->offset < c->offset + c->length)
 			return true;
 	}
@@ -56,6 +56,8 @@ static void up(struct bs_lun *l)
 
 void lun_replay_pump(struct bs_lun *l)
 {
+	if (!lun_cmd_room(l) || !lun_cmd_send_again(&l->replay_again))
+		return;
 	while (l->replay < l->replay_end) {
 		const struct bs_redo_entry *e = bs_redo_at(&l->redo, l->replay);
 
@@ -63,7 +65,7 @@ void lun_replay_pump(struct bs_lun *l)
 			return;
 		l->replay++;
 	}
-	if (l->sent == 0)
+	if (l->sent == 0 && !l->replay_again.first)
 		up(l);
 }
 

@@ -242,7 +242,7 @@ static uint64_t due(const struct bs_lun *l, uint64_t now)
 		return 0;
 	if (l->state == LUN_DOWN)
 		return l->retry_ns > now ? VS_MIN(l->retry_ns - now, TICK_NS) : 0;
-	return l->again.first ? LUN_SECOND / 20 : TICK_NS;
+	return l->again.first || l->replay_again.first ? LUN_SECOND / 20 : TICK_NS;
 }
 
 static void arm(struct bs_lun *l)

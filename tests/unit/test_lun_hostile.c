@@ -19,6 +19,7 @@
 #define BLOCKS 65536u
 #define GOOD 0
 #define CHECK 2
+#define BUSY 8
 
 enum mode {
 	HONEST,
@@ -32,6 +33,7 @@ enum mode {
 	EARLY,	   /* a write is done before it was sent */
 	FAR,	   /* data wanted that the command does not have */
 	CUT,	   /* the connection ends within a PDU */
+	HURRIED,   /* goes at the second write, and is busy when it is back */
 };
 
 struct array {
@@ -39,6 +41,8 @@ struct array {
 	int listener, fd;
 	uint16_t port;
 	uint32_t stat;
+	unsigned sessions, writes; /* of this session */
+	atomic_uint written;	   /* blocks of the last write */
 	pthread_t thread;
 	struct vs_loop *loop;
 	struct bs_lun *lun;
@@ -175,6 +179,16 @@ static void write_blocks(struct array *a)
 {
 	uint32_t n = vs_get_be32(a->head + 32 + 10) * 512;
 
+	a->writes++;
+	if (a->mode == HURRIED && a->sessions == 1 && a->writes == 2) {
+		shutdown(a->fd, SHUT_RDWR);
+		return;
+	}
+	if (a->mode == HURRIED && a->sessions == 2 && a->writes == 1) {
+		respond(a, BUSY, NULL, 0);
+		return;
+	}
+	atomic_store(&a->written, n / 512);
 	if (a->mode == FAR)
 		want(a, 0, 4 * n);
 	else
@@ -213,6 +227,8 @@ static void *serve(void *arg)
 
 	while ((a->fd = accept(a->listener, NULL, NULL)) >= 0) {
 		a->stat = 1;
+		a->sessions++;
+		a->writes = 0;
 		while (get(a, a->head, BHS)) {
 			uint32_t n = VS_ALIGN_UP(vs_get_be24(a->head + 5), 4);
 			uint8_t opcode = a->head[0] & 0x3f;
@@ -255,8 +271,9 @@ static struct array *start(enum mode mode)
 
 static int open_it(struct array *a, const atomic_bool *cancel)
 {
-	struct bs_lun_spec spec = {
-	    .keep = 32 << 20, .hold_ns = UINT64_C(200000000), .cancel = cancel};
+	struct bs_lun_spec spec = {.keep = 32 << 20,
+				   .hold_ns = a->mode >= HURRIED ? 0 : UINT64_C(200000000),
+				   .cancel = cancel};
 	char url[128];
 
 	snprintf(url, sizeof(url), "iscsi://127.0.0.1:%u/iqn.2026-11.org.example:bad/0", a->port);
@@ -285,16 +302,23 @@ static void done(struct bs_lun_req *req)
 	++*(unsigned *)req->arg;
 }
 
+static struct array *begin(enum mode mode)
+{
+	struct array *a = start(mode);
+
+	if (open_it(a, NULL) != 0)
+		fail_msg("%s", a->err.text);
+	return a;
+}
+
 /* Several requests, each in a buffer that goes when it is done. */
 static int use(enum mode mode, enum bs_lun_op op, uint32_t length)
 {
-	struct array *a = start(mode);
+	struct array *a = begin(mode);
 	struct bs_lun_req req[64];
 	unsigned ended = 0;
 	int status = 0;
 
-	if (open_it(a, NULL) != 0)
-		fail_msg("%s", a->err.text);
 	assert_int_equal(bs_lun_info(a->lun).size, BLOCKS * UINT64_C(512));
 	for (unsigned i = 0; i < VS_ARRAY_LEN(req); i++) {
 		req[i] = (struct bs_lun_req){.op = op,
@@ -342,6 +366,45 @@ static void test_writes(void **state)
 	assert_int_equal(use(FAR, BS_LUN_WRITE, 4096), VS_E_IO);
 }
 
+static void submit(struct array *a, struct bs_lun_req *req, enum bs_lun_op op, uint32_t length,
+		   unsigned *ended)
+{
+	*req = (struct bs_lun_req){.op = op,
+				   .length = length,
+				   .iov = {{calloc(1, length + 1), length}},
+				   .iovcnt = 1,
+				   .done = done,
+				   .arg = ended};
+	bs_lun_submit(a->lun, req);
+}
+
+static void turn_until(struct array *a, const unsigned *ended, unsigned n)
+{
+	while (*ended < n)
+		vs_loop_turn(a->loop, 100);
+}
+
+/* What is sent again after a reconnect stays before all else, also when the array asks to wait. */
+static void test_order(void **state)
+{
+	struct array *a = begin(HURRIED);
+	struct bs_lun_req old, new, flush;
+	unsigned ended = 0;
+
+	(void)state;
+	submit(a, &old, BS_LUN_WRITE, 4096, &ended);
+	turn_until(a, &ended, 1);
+	submit(a, &new, BS_LUN_WRITE, 8192, &ended);
+	turn_until(a, &ended, 2);
+	submit(a, &flush, BS_LUN_FLUSH, 0, &ended);
+	turn_until(a, &ended, 3);
+	assert_int_equal(new.status, 0);
+	for (unsigned i = 0; i < 30; i++) /* a write that was put off comes in this time */
+		vs_loop_turn(a->loop, 10);
+	assert_int_equal(atomic_load(&a->written), 8192 / 512);
+	stop(a);
+}
+
 static void *cancel_soon(void *flag)
 {
 	(void)usleep(200000);
@@ -369,9 +432,8 @@ static void test_login(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_honest),
-	    cmocka_unit_test(test_reads),
-	    cmocka_unit_test(test_writes),
+	    cmocka_unit_test(test_honest), cmocka_unit_test(test_reads),
+	    cmocka_unit_test(test_writes), cmocka_unit_test(test_order),
 	    cmocka_unit_test(test_login),
 	};
 
