@@ -139,6 +139,23 @@ static void outcome(struct lun_cmd *c, int status)
 	}
 }
 
+/*
+ * A deferred error is not of this command, which was not executed, but of an earlier one that had
+ * been acknowledged (SPC-4 section 4.5.7): what was not flushed is sent again.
+ */
+enum bs_lun_verdict lun_judge(const struct scsi_task *task, int status, int *code)
+{
+	unsigned char type = task->sense.error_type;
+
+	if (status == SCSI_STATUS_CHECK_CONDITION &&
+	    (type == SCSI_SENSE_FIXED_DEFERRED_ERRORS ||
+	     type == SCSI_SENSE_DESCRIPTOR_DEFERRED_ERRORS)) {
+		*code = 0;
+		return BS_LUN_RESTART;
+	}
+	return bs_lun_judge(status, (uint8_t)task->sense.key, (uint16_t)task->sense.ascq, code);
+}
+
 void lun_answered(struct iscsi_context *ctx, int status, void *data, void *arg)
 {
 	struct lun_cmd *c = arg;
@@ -148,14 +165,19 @@ void lun_answered(struct iscsi_context *ctx, int status, void *data, void *arg)
 	int code;
 
 	(void)ctx;
-	if (l->dropping || !c->task)
+	/*
+	 * What comes behind a break counts as not answered: a flush that was done after a reset
+	 * does not cover what the reset may have lost.
+	 */
+	if (l->dropping || l->broken || !c->task)
 		return;
-	v = bs_lun_judge(status, (uint8_t)task->sense.key, (uint16_t)task->sense.ascq, &code);
+	v = lun_judge(task, status, &code);
 	if (v ==
 	    BS_LUN_RESTART) { /* sent again when the path is back; its task goes with the path */
 		lun_session_fail(l, VS_E_IO, "%s",
-				 status == SCSI_STATUS_CHECK_CONDITION ? "the LUN was reset"
-								       : "the connection broke");
+				 status == SCSI_STATUS_CHECK_CONDITION
+				     ? "the LUN was reset or has lost writes"
+				     : "the connection broke");
 		return;
 	}
 	l->alive_ns = vs_now_ns();

@@ -177,6 +177,7 @@ void lun_io_deliver(struct bs_lun *l);
 void lun_io_expire(struct bs_lun *l); /* held for too long */
 
 /* lun_answer.c: libiscsi's callback of each command */
+enum bs_lun_verdict lun_judge(const struct scsi_task *task, int status, int *code);
 void lun_answered(struct iscsi_context *ctx, int status, void *data, void *arg);
 
 /* lun_replay.c */

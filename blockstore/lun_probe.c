@@ -169,7 +169,7 @@ static void answered(struct iscsi_context *ctx, int status, void *data, void *ar
 		return;
 	l->ask = NULL;
 	l->alive_ns = vs_now_ns();
-	v = bs_lun_judge(status, (uint8_t)task->sense.key, (uint16_t)task->sense.ascq, &code);
+	v = lun_judge(task, status, &code);
 	if (status >= SCSI_STATUS_CANCELLED)
 		lun_session_fail(l, VS_E_IO, "the connection broke");
 	else if (l->state == LUN_PROBE)
@@ -177,7 +177,7 @@ static void answered(struct iscsi_context *ctx, int status, void *data, void *ar
 	else if (v == BS_LUN_DONE)
 		grown(l, task->datain.data, (size_t)VS_MAX(task->datain.size, 0));
 	else if (v == BS_LUN_RESTART)
-		lun_session_fail(l, VS_E_IO, "the LUN was reset");
+		lun_session_fail(l, VS_E_IO, "the LUN was reset or has lost writes");
 	scsi_free_scsi_task(task);
 }
 

@@ -34,6 +34,8 @@ enum mode {
 	FAR,	   /* data wanted that the command does not have */
 	CUT,	   /* the connection ends within a PDU */
 	HURRIED,   /* goes at the second write, and is busy when it is back */
+	DEFERRED,  /* a read that tells of an earlier write which failed */
+	RESET,	   /* tells a read that it was reset, and a flush that all is well */
 };
 
 struct array {
@@ -42,7 +44,9 @@ struct array {
 	uint16_t port;
 	uint32_t stat;
 	unsigned sessions, writes; /* of this session */
-	atomic_uint written;	   /* blocks of the last write */
+	atomic_uint total;	   /* writes of all sessions */
+	uint8_t held[BHS];
+	atomic_uint written; /* blocks of the last write */
 	pthread_t thread;
 	struct vs_loop *loop;
 	struct bs_lun *lun;
@@ -116,11 +120,31 @@ static void respond(struct array *a, uint8_t status, const void *data, uint32_t 
 	answer(a, 0x21, 0x80, status, NULL, data, n);
 }
 
-static void illegal(struct array *a)
+static void check(struct array *a, uint8_t response, uint8_t key, uint8_t asc)
 {
-	static const uint8_t sense[20] = {0, 18, 0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x20};
+	uint8_t sense[20] = {0, 18, response, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, asc};
 
 	respond(a, CHECK, sense, sizeof(sense));
+}
+
+/* The reset that a read is told of, and at once an answer to the flush behind it. */
+static void reset(struct array *a)
+{
+	uint8_t head[BHS];
+
+	memcpy(head, a->head, BHS);
+	memcpy(a->head, a->held, BHS);
+	check(a, 0x70, 6, 0x29);
+	memcpy(a->head, head, BHS);
+	respond(a, GOOD, NULL, 0);
+}
+
+static void sync_cache(struct array *a)
+{
+	if (a->mode == RESET && a->sessions == 1)
+		reset(a);
+	else
+		check(a, 0x70, 5, 0x20);
 }
 
 /* Data-In with status. */
@@ -156,6 +180,18 @@ static void read_blocks(struct array *a)
 		put(a, "\x25\x81\0\0\0\0", 6);
 		shutdown(a->fd, SHUT_RDWR);
 		break;
+	case DEFERRED:
+		if (a->sessions == 1)
+			check(a, 0x71, 1, 0x17);
+		else
+			give(a, a->data, n);
+		break;
+	case RESET:
+		if (a->sessions == 1)
+			memcpy(a->held, a->head, BHS);
+		else
+			give(a, a->data, n);
+		break;
 	default:
 		give(a, a->data, n);
 	}
@@ -189,6 +225,7 @@ static void write_blocks(struct array *a)
 		return;
 	}
 	atomic_store(&a->written, n / 512);
+	atomic_fetch_add(&a->total, 1);
 	if (a->mode == FAR)
 		want(a, 0, 4 * n);
 	else
@@ -217,8 +254,10 @@ static void command(struct array *a)
 		read_blocks(a);
 	else if (cdb[0] == 0x8a)
 		write_blocks(a);
+	else if (cdb[0] == 0x35)
+		sync_cache(a);
 	else
-		illegal(a);
+		check(a, 0x70, 5, 0x20);
 }
 
 static void *serve(void *arg)
@@ -324,7 +363,7 @@ static int use(enum mode mode, enum bs_lun_op op, uint32_t length)
 		req[i] = (struct bs_lun_req){.op = op,
 					     .offset = i * (uint64_t)length,
 					     .length = length,
-					     .iov = {{malloc(length), length}},
+					     .iov = {{malloc(length + 1), length}},
 					     .iovcnt = 1,
 					     .done = done,
 					     .arg = &ended};
@@ -405,6 +444,33 @@ static void test_order(void **state)
 	stop(a);
 }
 
+/* Whoever may have lost a write gets it again before anything else, and before a flush is done. */
+static void lose(enum mode mode)
+{
+	struct array *a = begin(mode);
+	struct bs_lun_req first, read, flush;
+	unsigned ended = 0;
+
+	submit(a, &first, BS_LUN_WRITE, 4096, &ended);
+	turn_until(a, &ended, 1);
+	submit(a, &read, BS_LUN_READ, 4096, &ended);
+	if (mode == DEFERRED)
+		turn_until(a, &ended, 2);
+	submit(a, &flush, BS_LUN_FLUSH, 0, &ended);
+	turn_until(a, &ended, 3);
+	assert_true(first.status == 0 && read.status == 0 && flush.status == 0);
+	assert_int_equal(atomic_load(&a->total), 2);
+	stop(a);
+}
+
+static void test_flush(void **state)
+{
+	(void)state;
+	assert_int_equal(use(HONEST, BS_LUN_FLUSH, 0), 0); /* there is no such command */
+	lose(DEFERRED);
+	lose(RESET);
+}
+
 static void *cancel_soon(void *flag)
 {
 	(void)usleep(200000);
@@ -434,7 +500,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_honest), cmocka_unit_test(test_reads),
 	    cmocka_unit_test(test_writes), cmocka_unit_test(test_order),
-	    cmocka_unit_test(test_login),
+	    cmocka_unit_test(test_flush),  cmocka_unit_test(test_login),
 	};
 
 	alarm(300); /* a bound on waiting, not a verdict on speed */
