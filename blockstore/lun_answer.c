@@ -120,6 +120,8 @@ static void outcome(struct lun_cmd *c, int status)
 {
 	struct bs_lun *l = c->l;
 
+	if (status == VS_E_INVAL) /* a flush that it knows and does not do has failed */
+		status = c->kind == LUN_CMD_SYNC ? VS_E_IO : VS_E_NOTSUP;
 	if (c->kind == LUN_CMD_SAME && status == VS_E_NOTSUP && c->req) {
 		without_same(c);
 		return;

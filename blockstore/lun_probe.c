@@ -110,11 +110,12 @@ static void next_step(struct bs_lun *l)
 
 static const char *failure(int code)
 {
-	return code == VS_E_NOENT    ? "the target has no such LUN"
-	       : code == VS_E_BUSY   ? "the LUN is reserved by another initiator"
-	       : code == VS_E_NOTSUP ? "the LUN is no disk with sectors of 512 or 4096 bytes"
-	       : code == VS_E_PROTO  ? "the answer makes no sense"
-				     : "the LUN is not ready or has no medium";
+	return code == VS_E_NOENT  ? "the target has no such LUN"
+	       : code == VS_E_BUSY ? "the LUN is reserved by another initiator"
+	       : code == VS_E_NOTSUP || code == VS_E_INVAL
+		   ? "the LUN is no disk with sectors of 512 or 4096 bytes"
+	       : code == VS_E_PROTO ? "the answer makes no sense"
+				    : "the LUN is not ready or has no medium";
 }
 
 static void step_done(struct bs_lun *l, enum bs_lun_verdict v, int code, const uint8_t *p, size_t n)

@@ -23,7 +23,7 @@ static const struct {
     {0x3, 0, 0, BS_LUN_FAILED, VS_E_IO},	       /* MEDIUM ERROR */
     {0x4, 0, 0, BS_LUN_FAILED, VS_E_IO},	       /* HARDWARE ERROR */
     {0x5, 0x2000, 0xffff, BS_LUN_FAILED, VS_E_NOTSUP}, /* INVALID COMMAND OPERATION CODE */
-    {0x5, 0x2400, 0xffff, BS_LUN_FAILED, VS_E_NOTSUP}, /* INVALID FIELD IN CDB */
+    {0x5, 0x2400, 0xffff, BS_LUN_FAILED, VS_E_INVAL},  /* INVALID FIELD IN CDB */
     {0x5, 0x2100, 0xffff, BS_LUN_FAILED, VS_E_RANGE},  /* LBA OUT OF RANGE */
     {0x5, 0x2500, 0xffff, BS_LUN_FAILED, VS_E_NOENT},  /* LOGICAL UNIT NOT SUPPORTED */
     {0x5, 0, 0, BS_LUN_FAILED, VS_E_IO},	       /* ILLEGAL REQUEST */

@@ -33,6 +33,7 @@ enum mode {
 	EARLY,	   /* a write is done before it was sent */
 	FAR,	   /* data wanted that the command does not have */
 	CUT,	   /* the connection ends within a PDU */
+	NO_SYNC,   /* a flush that it knows and refuses */
 	HURRIED,   /* goes at the second write, and is busy when it is back */
 	DEFERRED,  /* a read that tells of an earlier write which failed */
 	RESET,	   /* tells a read that it was reset, and a flush that all is well */
@@ -141,7 +142,9 @@ static void reset(struct array *a)
 
 static void sync_cache(struct array *a)
 {
-	if (a->mode == RESET && a->sessions == 1)
+	if (a->mode == NO_SYNC)
+		check(a, 0x70, 5, 0x24);
+	else if (a->mode == RESET && a->sessions == 1)
 		reset(a);
 	else
 		check(a, 0x70, 5, 0x20);
@@ -467,6 +470,7 @@ static void test_flush(void **state)
 {
 	(void)state;
 	assert_int_equal(use(HONEST, BS_LUN_FLUSH, 0), 0); /* there is no such command */
+	assert_int_equal(use(NO_SYNC, BS_LUN_FLUSH, 0), VS_E_IO);
 	lose(DEFERRED);
 	lose(RESET);
 }
