@@ -178,7 +178,7 @@ void lun_answered(struct iscsi_context *ctx, int status, void *data, void *arg)
 	    BS_LUN_RESTART) { /* sent again when the path is back; its task goes with the path */
 		lun_session_fail(l, VS_E_IO, "%s",
 				 status == SCSI_STATUS_CHECK_CONDITION
-				     ? "the LUN was reset or has lost writes"
+				     ? "the LUN was reset, has lost writes or may be another"
 				     : "the connection broke");
 		return;
 	}

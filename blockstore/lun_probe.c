@@ -178,7 +178,8 @@ static void answered(struct iscsi_context *ctx, int status, void *data, void *ar
 	else if (v == BS_LUN_DONE)
 		grown(l, task->datain.data, (size_t)VS_MAX(task->datain.size, 0));
 	else if (v == BS_LUN_RESTART)
-		lun_session_fail(l, VS_E_IO, "the LUN was reset or has lost writes");
+		lun_session_fail(l, VS_E_IO,
+				 "the LUN was reset, has lost writes or may be another");
 	scsi_free_scsi_task(task);
 }
 

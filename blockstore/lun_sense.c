@@ -29,6 +29,8 @@ static const struct {
     {0x5, 0, 0, BS_LUN_FAILED, VS_E_IO},	       /* ILLEGAL REQUEST */
     {0x6, 0x2900, 0xff00, BS_LUN_RESTART, 0},	       /* POWER ON, RESET */
     {0x6, 0x2a09, 0xffff, BS_LUN_CAPACITY, 0},	       /* CAPACITY DATA HAS CHANGED */
+    {0x6, 0x3f03, 0xffff, BS_LUN_RESTART, 0},	       /* INQUIRY DATA HAS CHANGED */
+    {0x6, 0x3f0e, 0xffff, BS_LUN_RESTART, 0},	       /* REPORTED LUNS DATA HAS CHANGED */
     {0x6, 0, 0, BS_LUN_AGAIN, 0},		       /* UNIT ATTENTION */
     {0x7, 0x2707, 0xffff, BS_LUN_FAILED, VS_E_NOSPC},  /* SPACE ALLOCATION FAILED */
     {0x7, 0, 0, BS_LUN_FAILED, VS_E_ROFS},	       /* DATA PROTECT */

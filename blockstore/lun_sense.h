@@ -10,7 +10,7 @@ enum bs_lun_verdict {
 	BS_LUN_AGAIN,	 /* at once: a unit attention said that something else has changed */
 	BS_LUN_LATER,	 /* the device is busy or becoming ready */
 	BS_LUN_CAPACITY, /* at once, and look how large the LUN is */
-	BS_LUN_RESTART,	 /* the path or the device was lost: log in again */
+	BS_LUN_RESTART,	 /* the path or the device was lost or may be another: log in again */
 	BS_LUN_FAILED,	 /* *code says how */
 };
 

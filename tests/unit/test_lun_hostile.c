@@ -34,6 +34,7 @@ enum mode {
 	FAR,	   /* data wanted that the command does not have */
 	CUT,	   /* the connection ends within a PDU */
 	NO_SYNC,   /* a flush that it knows and refuses */
+	EXCHANGED, /* another LUN after the first write, and says so */
 	HURRIED,   /* goes at the second write, and is busy when it is back */
 	DEFERRED,  /* a read that tells of an earlier write which failed */
 	RESET,	   /* tells a read that it was reset, and a flush that all is well */
@@ -121,9 +122,10 @@ static void respond(struct array *a, uint8_t status, const void *data, uint32_t 
 	answer(a, 0x21, 0x80, status, NULL, data, n);
 }
 
-static void check(struct array *a, uint8_t response, uint8_t key, uint8_t asc)
+static void check(struct array *a, uint8_t response, uint8_t key, uint16_t ascq)
 {
-	uint8_t sense[20] = {0, 18, response, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, asc};
+	uint8_t sense[20] = {0, 18, response, 0, key, 0, 0,	    0,
+			     0, 10, 0,	      0, 0,   0, ascq >> 8, ascq & 0xff};
 
 	respond(a, CHECK, sense, sizeof(sense));
 }
@@ -135,7 +137,7 @@ static void reset(struct array *a)
 
 	memcpy(head, a->head, BHS);
 	memcpy(a->head, a->held, BHS);
-	check(a, 0x70, 6, 0x29);
+	check(a, 0x70, 6, 0x2900);
 	memcpy(a->head, head, BHS);
 	respond(a, GOOD, NULL, 0);
 }
@@ -143,11 +145,11 @@ static void reset(struct array *a)
 static void sync_cache(struct array *a)
 {
 	if (a->mode == NO_SYNC)
-		check(a, 0x70, 5, 0x24);
+		check(a, 0x70, 5, 0x2400);
 	else if (a->mode == RESET && a->sessions == 1)
 		reset(a);
 	else
-		check(a, 0x70, 5, 0x20);
+		check(a, 0x70, 5, 0x2000);
 }
 
 /* Data-In with status. */
@@ -185,7 +187,7 @@ static void read_blocks(struct array *a)
 		break;
 	case DEFERRED:
 		if (a->sessions == 1)
-			check(a, 0x71, 1, 0x17);
+			check(a, 0x71, 1, 0x1700);
 		else
 			give(a, a->data, n);
 		break;
@@ -223,6 +225,10 @@ static void write_blocks(struct array *a)
 		shutdown(a->fd, SHUT_RDWR);
 		return;
 	}
+	if (a->mode == EXCHANGED && a->sessions == 1 && a->writes == 2) {
+		check(a, 0x70, 6, 0x3f0e);
+		return;
+	}
 	if (a->mode == HURRIED && a->sessions == 2 && a->writes == 1) {
 		respond(a, BUSY, NULL, 0);
 		return;
@@ -243,6 +249,7 @@ static void command(struct array *a)
 {
 	static const uint8_t inquiry[36] = {0, 0, 6, 2, 31, 0, 0, 2, 'B', 'A', 'D'};
 	uint8_t capacity[32] = {0};
+	uint8_t identity[16] = {0, 0x83, 0, 12, 1, 3, 0, 8, 0x50, (uint8_t)a->sessions};
 	const uint8_t *cdb = a->head + 32;
 
 	vs_put_be64(capacity, BLOCKS - 1);
@@ -257,10 +264,12 @@ static void command(struct array *a)
 		read_blocks(a);
 	else if (cdb[0] == 0x8a)
 		write_blocks(a);
+	else if (cdb[0] == 0x12 && cdb[2] == 0x83 && a->mode == EXCHANGED)
+		give(a, identity, sizeof(identity));
 	else if (cdb[0] == 0x35)
 		sync_cache(a);
 	else
-		check(a, 0x70, 5, 0x20);
+		check(a, 0x70, 5, 0x2000);
 }
 
 static void *serve(void *arg)
@@ -466,6 +475,23 @@ static void lose(enum mode mode)
 	stop(a);
 }
 
+static void test_exchanged(void **state)
+{
+	struct array *a = begin(EXCHANGED);
+	struct bs_lun_req req[2];
+	unsigned ended = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		submit(a, &req[i], BS_LUN_WRITE, 4096, &ended);
+		turn_until(a, &ended, i + 1);
+	}
+	assert_int_equal(req[0].status, 0);
+	assert_int_equal(req[1].status, VS_E_IO);
+	assert_int_equal(atomic_load(&a->total), 1);
+	stop(a);
+}
+
 static void test_flush(void **state)
 {
 	(void)state;
@@ -504,7 +530,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_honest), cmocka_unit_test(test_reads),
 	    cmocka_unit_test(test_writes), cmocka_unit_test(test_order),
-	    cmocka_unit_test(test_flush),  cmocka_unit_test(test_login),
+	    cmocka_unit_test(test_flush),  cmocka_unit_test(test_exchanged),
+	    cmocka_unit_test(test_login),
 	};
 
 	alarm(300); /* a bound on waiting, not a verdict on speed */
