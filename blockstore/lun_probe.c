@@ -94,6 +94,8 @@ static void found_all(struct bs_lun *l)
 {
 	if (!same_lun(l))
 		return;
+	/* a durable write that has begun without FUA ends so */
+	l->found.fua = l->found.fua && (l->caps.fua || !l->opened);
 	l->caps = l->found;
 	l->asked_ns = vs_now_ns();
 	lun_replay_start(l);
