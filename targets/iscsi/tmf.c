@@ -38,10 +38,12 @@ void iscsi_tmf_task_ended(struct iscsi_conn *c, struct iscsi_tmf_op *op)
 		respond(c, op->itt, op->response, op->close_after);
 }
 
-/* Another initiator ends it: with TAS, this one is told by a status (SAM-5, 5.6). */
+/* Another initiator ends it: with TAS, this one is told by a status (SAM-5, 5.6). Once: several
+   resets may find the same task, as one of the whole target does by each LUN that shows its unit.
+ */
 static void answer_aborted(struct iscsi_task *t)
 {
-	if (!t->lun || !atomic_load(&t->lun->lu->tas))
+	if (t->aborted || !t->lun || !atomic_load(&t->lun->lu->tas))
 		return;
 	t->tell_aborted = t->failed = true;
 	t->status = SCSI_TASK_ABORTED;

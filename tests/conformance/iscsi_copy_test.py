@@ -250,6 +250,39 @@ def test_reservations_of_both_units_are_respected():
         copied(s, copy_list(units(A, B), [segment(0, 1, 8, 0, 0)]))
 
 
+# ---- resets
+
+
+def test_a_reset_that_finds_a_task_more_than_once_answers_it_once():
+    """With TAS: of a unit behind two LUNs, and of both units of a copy."""
+    def tas(s, on):
+        for lun in (A, PRIVATE):
+            page = s.good(struct.pack(">BBBB3xHB", 0x5a, 8, 0x0a, 0, 64, 0), length=64, lun=lun)
+            page = page[:13] + bytes([page[13] & ~0x40 | (0x40 if on else 0)]) + page[14:]
+            out = bytes(8) + page[8:]
+            s.good(struct.pack(">BB5xHB", 0x55, 0x10, len(out), 0), out, lun=lun)
+
+    with ready() as s, ready(isid=b"\x80\0\0\0\0\2", InitialR2T="Yes",
+                             ImmediateData="No") as other:
+        tas(s, True)
+        other.ready(A)
+        other.ready(PRIVATE)
+        data = copy_list(units(PRIVATE, A), [segment(0, 1, 65535, 1, 1)] * 16)
+        copy = other.start(extended_copy(len(data)), data, lun=PRIVATE, immediate_data=0)
+        p = other.receive()
+        other.data_out(copy, p.ttt, data, 0, len(data))
+        write = other.start(write10(0, 8), bytes(4096), immediate_data=0)
+        assert other.receive().opcode == R2T
+        s.task_request(WARM_RESET)
+        assert s.receive().opcode == TASK_RESPONSE
+        answers = {p.itt: p.header[3] for p in (other.receive(), other.receive())}
+        assert answers == {copy: 0x40, write: 0x40}, answers
+        for lun in (A, B, K4, RO, PRIVATE):
+            s.ready(lun)
+            other.ready(lun)
+        tas(s, False)
+
+
 # ---- what is refused
 
 
