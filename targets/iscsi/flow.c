@@ -270,8 +270,7 @@ static void orphan(struct iscsi_task *t)
 	if (t->orphan)
 		return;
 	t->orphan = true;
-	if (t->lun)
-		atomic_fetch_add(&t->lun->lu->orphans, 1);
+	iscsi_task_each_unit(t, iscsi_lu_orphan_begun);
 	iscsi_task_forget(t);
 	iscsi_task_ended_by_tmf(t);
 }

@@ -192,7 +192,7 @@ struct iscsi_task {
 	struct iscsi_tmf_op *tmf;    /* that waits for this task to end */
 	struct iscsi_piece *scratch; /* a chunk for a command's own use */
 	bool aborted, immediate;
-	bool orphan;		/* aborted, and the store still works on it: it is in lu->orphans */
+	bool orphan; /* aborted, and the store still works on it: its units' lu->orphans count it */
 	bool tell_aborted;	/* aborted, and its status TASK ABORTED is to be sent */
 	bool ordered, held;	/* ORDERED; waits for older ones */
 	uint8_t attr;		/* task attribute */
@@ -498,8 +498,9 @@ void iscsi_lu_unuse(struct iscsi_server *srv, struct iscsi_lu *lu);
 bool iscsi_lu_abort_others(struct iscsi_lun *by, unsigned ua);
 void iscsi_lu_abort_done(struct iscsi_lun *l); /* by such a session */
 bool iscsi_lu_aborting(struct iscsi_lu *lu);
-void iscsi_lu_closed(struct iscsi_lun *l);	  /* by a session that has closed */
-void iscsi_lu_orphan_ended(struct iscsi_lu *lu);  /* any thread */
+void iscsi_lu_closed(struct iscsi_lun *l); /* by a session that has closed */
+void iscsi_lu_orphan_begun(struct iscsi_lu *lu);
+void iscsi_lu_orphan_ended(struct iscsi_lu *lu);
 void iscsi_lu_abort_session(struct iscsi_lun *l); /* this one's tasks; with lu->lock held */
 void iscsi_lu_resume(struct iscsi_lu *lu);	  /* all sessions' parked tasks look again */
 void iscsi_lu_allow_removal(struct iscsi_lu *lu);
@@ -564,6 +565,8 @@ struct iscsi_task *iscsi_task_new(struct iscsi_conn *c, const struct iscsi_bhs *
 struct iscsi_task *iscsi_task_find(struct iscsi_conn *c, uint32_t itt);
 void iscsi_task_release(struct iscsi_task *t);
 void iscsi_task_forget(struct iscsi_task *t);
+/* Calls it for all units that the task works on; for one perhaps more than once. */
+void iscsi_task_each_unit(struct iscsi_task *t, void (*call)(struct iscsi_lu *lu));
 void iscsi_task_ended_by_tmf(struct iscsi_task *t); /* aborted, and its I/O is done */
 /* Ends it with CHECK CONDITION; the first failure stays. asc: ASC and ASCQ. */
 void iscsi_task_fail(struct iscsi_task *t, uint8_t key, uint16_t asc);

@@ -170,13 +170,18 @@ void iscsi_lu_closed(struct iscsi_lun *l)
 	pthread_mutex_unlock(&l->lu->lock);
 }
 
+void iscsi_lu_orphan_begun(struct iscsi_lu *lu)
+{
+	atomic_fetch_add(&lu->orphans, 1);
+}
+
 void iscsi_lu_orphan_ended(struct iscsi_lu *lu)
 {
 	pthread_mutex_lock(&lu->lock);
 	atomic_fetch_sub(&lu->orphans, 1);
 	for (struct iscsi_lun *s = lu->sessions; s; s = s->next)
 		if (!s->closed)
-			iscsi_control_want(s->conn, ISCSI_WANT_HELD);
+			iscsi_control_want(s->conn, ISCSI_WANT_HELD | ISCSI_WANT_RESUME);
 	pthread_mutex_unlock(&lu->lock);
 }
 

@@ -173,7 +173,8 @@ static uint16_t find_op(struct iscsi_task *t)
 bool scsi_uses_medium(const uint8_t cdb[16])
 {
 	for (size_t i = 0; i < scsi_ops_count; i++)
-		if (scsi_ops[i].opcode == cdb[0] && scsi_ops[i].flags & (SCSI_RANGE | SCSI_CHANGES))
+		if (scsi_ops[i].opcode == cdb[0] &&
+		    scsi_ops[i].flags & (SCSI_RANGE | SCSI_CHANGES | SCSI_COPIES))
 			return true;
 	return false;
 }

@@ -42,6 +42,7 @@ enum scsi_result { SCSI_DONE, SCSI_WAIT };
 #define SCSI_ANY_STATE 4096u	/* also while the unit is sanitized (SBC-3, 4.11) */
 #define SCSI_EJECTED_OK 8192u	/* also without medium */
 #define SCSI_SANITIZES 16384u	/* also when sanitizing has failed */
+#define SCSI_COPIES 32768u	/* uses the medium by ranges of its parameter list */
 
 #define SCSI_NO_SA (-1)
 

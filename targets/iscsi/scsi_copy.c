@@ -168,14 +168,23 @@ void scsi_copy_prepare(struct iscsi_task *t)
 		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_PARAMETER_LIST_LENGTH_ERROR);
 }
 
+/* What aborted commands still write to them comes first, as for READ and WRITE. */
+static bool have_orphans(const struct segment *s)
+{
+	return atomic_load(&s->source->lu->orphans) || atomic_load(&s->destination->lu->orphans);
+}
+
 /* All that can be seen at once is checked before anything is copied. */
 static void begin(struct iscsi_task *t, const struct scsi_copy_list *list)
 {
+	bool wait = false;
 	struct segment s;
 
 	for (unsigned i = 0; i < list->nsegments && !t->failed; i++)
-		(void)(find_segment(t, list, i, &s) && may_copy(t, &s));
-	if (!t->failed)
+		if (find_segment(t, list, i, &s) && may_copy(t, &s))
+			wait |= have_orphans(&s);
+	t->parked = wait && !t->failed;
+	if (!t->failed && !wait)
 		t->step = STEP(0, 0);
 }
 
@@ -219,7 +228,7 @@ enum scsi_result scsi_copy_run(struct iscsi_task *t)
 		return scsi_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_OPERATION_IN_PROGRESS);
 	if (!t->step)
 		begin(t, &list);
-	if (!t->failed && copy_more(t, &list))
+	if (t->parked || (!t->failed && copy_more(t, &list)))
 		return SCSI_WAIT;
 	keep_result(t, &list);
 	return SCSI_DONE;

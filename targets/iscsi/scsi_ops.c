@@ -24,7 +24,7 @@
 #define SELECT (SCSI_WHOLE_LIST | SCSI_NO_MEDIUM | SCSI_PR_WRITES)
 #define RESERVE (SCSI_NO_MEDIUM | SCSI_SPC2_RESERVE)
 #define PR (SCSI_NO_MEDIUM | SCSI_PR_OK)
-#define COPY (SCSI_WHOLE_LIST | SCSI_PR_WRITES)
+#define COPY (SCSI_WHOLE_LIST | SCSI_PR_WRITES | SCSI_COPIES)
 #define SANITIZE (SCSI_CHANGES | SCSI_SANITIZES)
 #define SYNC (SCSI_RANGE | SCSI_PR_WRITES)
 
@@ -118,7 +118,7 @@ const struct scsi_op scsi_ops[] = {
 	{0x9e, 0x10, IN, SCSI_PR_OK, {0x9e, 0x1f, B8, B4, 0x01, CTL}, NULL, scsi_unit_capacity16},
 	{0x9e, 0x12, IN, 0, {0x9e, 0x1f, B8, B4, 0, CTL}, NULL, scsi_status_get},
 	/* POPULATE TOKEN, WRITE USING TOKEN, RECEIVE ROD TOKEN INFORMATION */
-	{0x83, 0x10, OUT, SCSI_WHOLE_LIST, {0x83, 0x1f, 0, 0, 0, 0, B4, B4, GRP, CTL},
+	{0x83, 0x10, OUT, SCSI_WHOLE_LIST | SCSI_COPIES, {0x83, 0x1f, 0, 0, 0, 0, B4, B4, GRP, CTL},
 	 scsi_token_prepare_populate, scsi_token_populate},
 	{0x83, 0x11, OUT, SCSI_WHOLE_LIST | SCSI_CHANGES,
 	 {0x83, 0x1f, 0, 0, 0, 0, B4, B4, GRP, CTL}, scsi_token_prepare_use, scsi_token_use},

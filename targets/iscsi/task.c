@@ -144,6 +144,15 @@ void iscsi_task_forget(struct iscsi_task *t)
 		*p = t->hash_next;
 }
 
+void iscsi_task_each_unit(struct iscsi_task *t, void (*call)(struct iscsi_lu *lu))
+{
+	if (t->lun)
+		call(t->lun->lu);
+	for (size_t i = 0; i < VS_ARRAY_LEN(t->copies); i++)
+		if (t->copies[i])
+			call(t->copies[i]);
+}
+
 void iscsi_task_release(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = t->conn;
@@ -163,8 +172,8 @@ void iscsi_task_release(struct iscsi_task *t)
 	if (t->token.index)
 		iscsi_token_put(c->srv->tokens, &t->token, false);
 	iscsi_task_ended_by_tmf(t); /* while the map holds what it points to */
-	if (t->orphan && t->lun)
-		iscsi_lu_orphan_ended(t->lun->lu);
+	if (t->orphan)
+		iscsi_task_each_unit(t, iscsi_lu_orphan_ended);
 	iscsi_lu_map_put(t->map);
 	t->state = ISCSI_TASK_FREE;
 	t->again = false;

@@ -283,6 +283,28 @@ def test_a_reset_that_finds_a_task_more_than_once_answers_it_once():
         tas(s, False)
 
 
+def test_what_a_copy_still_writes_when_it_is_aborted_comes_before_what_others_write():
+    """The copy is sent to its source; the destination's other user resets it and writes."""
+    at, new = 8192 - 128, b"\x77" * 65536  # what a piece of 4 MiB writes last
+    with ready() as s, ready(isid=b"\x80\0\0\0\0\2") as other:
+        for i in range(9):
+            other.write(i * 2048, noise(MIB, 500 + i), lun=PRIVATE)
+        data = copy_list(units(PRIVATE, B), [segment(0, 1, 8192, 2048 + i % 2 * 7, 0)
+                                             for i in range(16)])
+        for _ in range(20):
+            other.start(extended_copy(len(data)), data, lun=PRIVATE)
+            s.task_request(LUN_RESET, lun=B)
+            assert s.receive().opcode == TASK_RESPONSE
+            s.ready(B)
+            s.write(at, new, lun=B)
+            probe = other.start(bytes(6), lun=PRIVATE)
+            while other.receive().itt != probe:  # the copy is not answered (TAS 0)
+                pass
+            other.ready(B)
+            other.read(0, 1, lun=PRIVATE)  # waits for the end of what was aborted
+            assert s.read(at, 128, lun=B) == new
+
+
 # ---- what is refused
 
 
