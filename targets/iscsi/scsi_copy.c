@@ -196,7 +196,8 @@ static bool copy_more(struct iscsi_task *t, const struct scsi_copy_list *list)
 	struct segment s;
 
 	for (; i < list->nsegments; i++, done = 0) {
-		if (!find_segment(t, list, i, &s)) /* a unit is smaller, or not ready any more */
+		/* a unit is smaller or not ready any more, or another has reserved it */
+		if (!find_segment(t, list, i, &s) || !may_copy(t, &s))
 			return false;
 		if (done < s.bytes)
 			break;

@@ -250,6 +250,27 @@ def test_reservations_of_both_units_are_respected():
         copied(s, copy_list(units(A, B), [segment(0, 1, 8, 0, 0)]))
 
 
+def test_a_reservation_that_comes_meanwhile_keeps_the_rest_of_a_copy_out():
+    register = struct.pack(">BBBBBIB", 0x5f, 0, 0, 0, 0, 24, 0)
+    with ready() as s, ready(isid=b"\x80\0\0\0\0\2") as other:
+        for i in range(32):
+            s.write(i * 2048, noise(MIB, 600 + i), lun=PRIVATE)
+        s.write(0, b"\x11" * 4096)
+        data = copy_list(units(PRIVATE, A), [segment(0, 0, 65535, 1, 65536)] * 15 +
+                         [segment(0, 1, 8, 0, 0)], 77)
+        with together(s):
+            itt = s.start(extended_copy(len(data)), data, lun=PRIVATE)
+            status = s.start(struct.pack(">BBB7xIBB", 0x84, 0, 77, 12, 0, 0), length=12,
+                             lun=PRIVATE)
+        assert s.finish(status).data[4] == 0  # it has been let begin
+        other.good(register, struct.pack(">QQ8x", 0, 7))
+        other.good(struct.pack(">BBBBBIB", 0x5f, 1, 3, 0, 0, 24, 0), struct.pack(">QQ8x", 7, 0))
+        refused(s.finish(itt), ABORTED, 0x0d01)
+        other.good(register, struct.pack(">QQ8x", 7, 0))
+        assert status_of(s, 77, PRIVATE)[:2] == (2, 15)
+        assert s.read(0, 8) == b"\x11" * 4096
+
+
 # ---- resets
 
 
