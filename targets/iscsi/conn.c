@@ -234,12 +234,17 @@ static void take_map(struct iscsi_conn *c)
 		return;
 	}
 	iscsi_tmf_reset_done(c, true);
+	iscsi_tmf_remote_abort(c); /* what others wanted aborted before there was the new map */
 	c->map = map;
 	iscsi_tmf_remote_abort(c); /* what came before the map was ours */
 	if (!old)
 		return;
-	for (unsigned i = 0; i < old->n; i++) /* the new map is asked from here on */
+	iscsi_flow_remap(c);
+	for (unsigned i = 0; i < old->n; i++) { /* the new map is asked from here on */
 		iscsi_lu_closed(&old->luns[i]);
+		if (!iscsi_lu_map_find(map, old->luns[i].lu))
+			iscsi_lu_lose(&old->luns[i]);
+	}
 	iscsi_lu_map_put(old);
 }
 

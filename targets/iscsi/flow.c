@@ -99,6 +99,51 @@ void iscsi_flow_run_parked(struct iscsi_conn *c)
 	}
 }
 
+/* What has not begun begins on the new map. */
+static void take_lun(struct iscsi_task *t)
+{
+	iscsi_lu_map_put(t->map);
+	t->map = t->conn->map;
+	t->map->refs++;
+	t->lun = t->held ? scsi_find_lun(t) : NULL;
+}
+
+static bool shown_as_before(const struct iscsi_lun *l, const struct iscsi_task *t)
+{
+	return l->lun == t->lun->lun && l->lu == t->lun->lu;
+}
+
+/* What has begun ends where it would be refused now: however long its data takes to come, who takes
+   a unit from an initiator can rely on that. */
+static void end_refused(struct iscsi_task *t)
+{
+	const struct iscsi_lun_map *map = t->conn->map;
+	unsigned i = 0;
+
+	while (i < map->n && !shown_as_before(&map->luns[i], t))
+		i++;
+	if (i == map->n)
+		iscsi_task_fail(t, SCSI_ILLEGAL_REQUEST, SCSI_LUN_NOT_SUPPORTED);
+	else if (map->luns[i].read_only && t->op && t->op->flags & SCSI_CHANGES)
+		iscsi_task_fail(t, SCSI_DATA_PROTECT, SCSI_WRITE_PROTECTED);
+	if (t->failed)
+		iscsi_flow_advance(t);
+}
+
+void iscsi_flow_remap(struct iscsi_conn *c)
+{
+	struct iscsi_task *t = c->used_first, *next;
+
+	for (; t; t = next) {
+		next = t->next;
+		if (t->state == ISCSI_TASK_RECEIVING || t->held)
+			take_lun(t);
+		else if (t->state == ISCSI_TASK_ACTIVE && !t->aborted && !t->failed && t->lun)
+			end_refused(t);
+	}
+	iscsi_conn_dirty(c); /* what was held may have nothing to wait for any more */
+}
+
 static void read_more(struct iscsi_task *t)
 {
 	uint32_t sector = scsi_sector(t);

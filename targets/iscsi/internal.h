@@ -488,6 +488,9 @@ void iscsi_lu_put(struct iscsi_server *srv, struct iscsi_lu *lu);
 /* Opens the volumes that nobody had open. NULL: out of memory. */
 struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target *t);
 void iscsi_lu_map_put(struct iscsi_lun_map *map); /* the session's thread */
+/* By which LUN the map shows the unit: of several, one that may be written; NULL: by none. */
+const struct iscsi_lun *iscsi_lu_map_find(const struct iscsi_lun_map *map,
+					  const struct iscsi_lu *lu);
 /* Whether both show the same units under the same LUNs; access: and as writable, and as ready. */
 bool iscsi_lu_map_same(const struct iscsi_lun_map *a, const struct iscsi_lun_map *b, bool access);
 /* One more that needs the volume open. */
@@ -591,6 +594,7 @@ void iscsi_task_sent(struct iscsi_out *out);
 void iscsi_flow_start(struct iscsi_task *t); /* its PDU is here */
 void iscsi_flow_run_held(struct iscsi_conn *c);
 void iscsi_flow_run_parked(struct iscsi_conn *c);
+void iscsi_flow_remap(struct iscsi_conn *c); /* its map is a new one */
 void iscsi_flow_advance(struct iscsi_task *t);
 void iscsi_flow_abort(struct iscsi_task *t);
 void iscsi_flow_drop_all(struct iscsi_conn *c); /* the connection is dead */

@@ -207,6 +207,17 @@ void iscsi_lu_map_put(struct iscsi_lun_map *map)
 		vs_loop_post(map->srv->loop, &map->post);
 }
 
+const struct iscsi_lun *iscsi_lu_map_find(const struct iscsi_lun_map *map,
+					  const struct iscsi_lu *lu)
+{
+	const struct iscsi_lun *found = NULL;
+
+	for (unsigned i = 0; i < map->n; i++)
+		if (map->luns[i].lu == lu && (!found || found->read_only))
+			found = &map->luns[i];
+	return found;
+}
+
 static void add_lun(struct iscsi_lun_map *map, const struct iscsi_target *t, size_t i)
 {
 	struct iscsi_lun *l = &map->luns[map->n++];

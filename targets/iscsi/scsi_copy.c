@@ -90,13 +90,18 @@ static bool find_segment(struct iscsi_task *t, const struct scsi_copy_list *list
 	return !t->failed;
 }
 
-/* What a READ of the source and a WRITE of the destination would be refused for. */
+/* What a READ of the source and a WRITE of the destination would be refused for now. */
 static bool may_copy(struct iscsi_task *t, const struct segment *s)
 {
-	if (scsi_pr_keeps_out(t->conn, s->source->lu, false) ||
-	    scsi_pr_keeps_out(t->conn, s->destination->lu, true))
+	const struct iscsi_lun_map *now = t->conn->map; /* the task's may be an older one */
+	const struct iscsi_lun *to = iscsi_lu_map_find(now, s->destination->lu);
+
+	if (!to || !iscsi_lu_map_find(now, s->source->lu))
+		(void)abort_copy(t, SCSI_COPY_TARGET_NOT_REACHABLE);
+	else if (scsi_pr_keeps_out(t->conn, s->source->lu, false) ||
+		 scsi_pr_keeps_out(t->conn, s->destination->lu, true))
 		(void)abort_copy(t, SCSI_THIRD_PARTY_DEVICE_FAILURE);
-	else if (scsi_lun_read_only(s->destination))
+	else if (scsi_lun_read_only(s->destination) || scsi_lun_read_only(to))
 		(void)abort_copy(t, SCSI_WRITE_PROTECTED);
 	return !t->failed;
 }

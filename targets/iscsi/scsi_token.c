@@ -151,9 +151,10 @@ enum scsi_result scsi_token_populate(struct iscsi_task *t)
  */
 static bool sees(const struct iscsi_task *t, const struct vs_uuid *source)
 {
-	for (unsigned i = 0; i < t->map->n; i++)
-		if (t->map->luns[i].vol &&
-		    vs_uuid_equal(bs_volume_uuid(t->map->luns[i].vol), source))
+	const struct iscsi_lun_map *now = t->conn->map; /* the task's may be an older one */
+
+	for (unsigned i = 0; i < now->n; i++)
+		if (now->luns[i].vol && vs_uuid_equal(bs_volume_uuid(now->luns[i].vol), source))
 			return true;
 	return false;
 }

@@ -2,6 +2,7 @@
 """The SCSI side of the iSCSI target where initiators' interests meet: atomic commands, removable
 medium, SANITIZE, and counters in blocks that several of them raise at once."""
 
+import contextlib
 import os
 import random
 import struct
@@ -504,6 +505,61 @@ def test_a_removable_medium_is_ejected_for_all_and_loaded_again():
         refused(s.call(TEST_UNIT_READY, lun=lun), 2, 0x3a00)
         s.good(start_stop(True, True), lun=lun)
         refused(s.ready().call(start_stop(False, True)), 5, 0x2400)  # LUN 0 is not removable
+
+
+# ---- units that are taken away
+
+
+@contextlib.contextmanager
+def seen_twice(name):
+    """A volume that two sessions have as LUN 3 of a target each, and how to take it from the first."""
+    first, second = f"{IQN}-{name}-1", f"{IQN}-{name}-2"
+    late = dict(InitialR2T="Yes", ImmediateData="No")
+    node.vstore("volume", "create", name, "--size", "1G")
+    for iqn in (first, second):
+        node.vstore("target", "create", iqn, "--volume", f"{name}:3")
+    node.vstore("target", "map", first, "--volume", "plain:0")
+
+    with Session(node.listen["iscsi"], first, **late).ready(3).ready(0) as a, \
+            Session(node.listen["iscsi"], second).ready(3) as b:
+        yield a, b, lambda: node.vstore("target", "unmap", first, "--volume", name)
+    for iqn in (first, second):
+        node.vstore("target", "delete", iqn)
+    node.vstore("volume", "delete", name)
+
+
+def test_data_that_comes_when_the_unit_is_taken_away_is_not_written():
+    data = b"\xee" * 4096
+    with seen_twice("late") as (a, b, unmap):
+        waiting = [a.start(write10(0, 8), data, lun=3, immediate_data=0) for _ in range(3)]
+        asked = [a.receive() for _ in waiting]
+        assert all(p.opcode == R2T for p in asked), asked
+        unmap()
+        for itt, p in zip(waiting, asked):
+            a.data_out(itt, p.ttt, data, 0, 4096)
+            refused(a.finish(itt), 5, 0x2500)
+        assert b.read(0, 8, lun=3) == bytes(4096)
+
+
+def test_a_reservation_goes_with_the_unit():
+    with seen_twice("held") as (a, b, unmap):
+        a.good(bytes([0x16, 0, 0, 0, 0, 0]), lun=3)  # RESERVE(6)
+        assert b.call(read10(0, 1), b"", 512, 3).status == RESERVATION_CONFLICT
+        unmap()
+        refused(a.call(TEST_UNIT_READY), 6, 0x3f0e)  # it has seen that its LUNs have changed
+        assert len(b.read(0, 1, lun=3)) == 512
+
+
+def test_who_waits_for_a_unit_that_is_taken_away_is_answered():
+    with seen_twice("waits") as (a, b, unmap):
+        zeros = overwrite_list(b"\0")
+        itt = a.start(sanitize(OVERWRITE, length=len(zeros)), zeros, lun=3, immediate_data=0)
+        p = a.receive()
+        a.data_out(itt, p.ttt, zeros, 0, len(zeros))
+        until(lambda: b.call(TEST_UNIT_READY, lun=3).asc == 0x041b, "it is not sanitized", 60)
+        unmap()
+        refused(a.finish(itt), 5, 0x2500)
+        until(lambda: b.call(TEST_UNIT_READY, lun=3).status == GOOD, "sanitizing does not end", 60)
 
 
 # ---- SANITIZE
