@@ -74,12 +74,12 @@ struct iscsi_lu {
 	unsigned aborting;	    /* sessions that have yet to end their tasks for another */
 	struct iscsi_conn *reserved_by; /* RESERVE(6) holder */
 	struct iscsi_pr pr;
-	/* keep.c: what was asked for last, what is done */
+	/* keep.c: what was asked for last, what is done, what is done and good */
 	struct vs_post keep_post;
 	struct iscsi_server *srv;
-	bool keep_posted, keep_failed;
+	bool keep_posted;
 	bool kept; /* something is */
-	uint64_t keep_number, kept_number;
+	uint64_t keep_number, kept_number, safe_number;
 	atomic_bool reserved; /* reserved_by is set or somebody is registered */
 };
 

@@ -35,13 +35,15 @@ void iscsi_keep_now(struct iscsi_server *srv, struct iscsi_lu *lu)
 	pr = lu->pr.aptpl && lu->pr.n;
 	if (pr || flags)
 		len = iscsi_pr_keep(pr ? &lu->pr : NULL, flags, kept);
+	lu->kept |= len != 0; /* or will be at once: what comes meanwhile asks again */
 	pthread_mutex_unlock(&lu->lock);
 	rc = k->save(k->arg, &lu->volume, kept, len, &err);
 	if (rc < 0)
 		vs_err("iscsi: a unit's state could not be kept: %s", err.text);
 	pthread_mutex_lock(&lu->lock);
 	lu->kept_number = number;
-	lu->keep_failed = rc < 0;
+	if (rc == 0)
+		lu->safe_number = number;
 	lu->kept = rc < 0 || len;
 	pthread_mutex_unlock(&lu->lock);
 	iscsi_lu_resume(lu);
@@ -76,7 +78,7 @@ enum iscsi_keep_state iscsi_keep_look(const struct iscsi_lu *lu, uint64_t number
 {
 	if (lu->kept_number < number)
 		return ISCSI_KEEP_BUSY;
-	return lu->keep_failed && lu->kept_number == number ? ISCSI_KEEP_FAILED : ISCSI_KEEP_DONE;
+	return lu->safe_number < number ? ISCSI_KEEP_FAILED : ISCSI_KEEP_DONE;
 }
 
 void iscsi_keep_load(struct iscsi_server *srv, struct iscsi_lu *lu)

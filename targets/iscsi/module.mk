@@ -5,5 +5,5 @@ iscsi_SRCS := $(addprefix targets/iscsi/, \
 	scsi_provision.c scsi_removable.c scsi_report.c scsi_sanitize.c scsi_state.c scsi_status.c scsi_token.c \
 	scsi_unit.c server.c session.c target.c task.c text.c text_format.c threshold.c throttle.c tmf.c token.c \
 	token_format.c tx.c)
-iscsi_TESTS := tests/unit/test_iscsi_format.c tests/unit/test_iscsi_listener.c tests/unit/test_iscsi_login.c \
+iscsi_TESTS := tests/unit/test_iscsi_format.c tests/unit/test_iscsi_keep.c tests/unit/test_iscsi_listener.c tests/unit/test_iscsi_login.c \
 	tests/unit/test_iscsi_pr.c tests/unit/test_iscsi_stuck.c tests/unit/test_iscsi_throttle.c
