@@ -127,9 +127,11 @@ static struct known *find_known(struct iscsi_throttle *t, uint64_t key)
 	return NULL;
 }
 
+/* Who looked at the clock first may come here last: then now_ns is before failed_ns. */
 static bool forgotten(const struct line *l, uint64_t now_ns)
 {
-	return now_ns - l->failed_ns > FORGET_SECONDS * ISCSI_THROTTLE_SECOND;
+	return now_ns > l->failed_ns &&
+	       now_ns - l->failed_ns > FORGET_SECONDS * ISCSI_THROTTLE_SECOND;
 }
 
 /* The line that an attempt has to stand in; NULL: none. */
@@ -208,7 +210,7 @@ static unsigned count(struct iscsi_throttle *t, struct table *table, uint64_t ke
 		l->failures = 0;
 	if (l->failures++ == ISCSI_THROTTLE_FREE - 1)
 		l->next_ns = now_ns + table->gap_ns;
-	l->failed_ns = now_ns;
+	l->failed_ns = VS_MAX(l->failed_ns, now_ns);
 	l->used = ++t->clock;
 	return l->failures;
 }
@@ -226,7 +228,7 @@ unsigned iscsi_throttle_failed(struct iscsi_throttle *t, const struct iscsi_thro
 		*k = (struct known){0};
 	(void)count(t, &t->initiators, who->initiator, now_ns);
 	n = count(t, &t->addresses, who->address, now_ns);
-	if (minute != t->minute) {
+	if (minute > t->minute) {
 		t->minute = minute;
 		t->told = 0;
 	}

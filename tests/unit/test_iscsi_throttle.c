@@ -92,6 +92,18 @@ static void failures_are_forgotten(void **state)
 	assert_int_equal(wait_of("10.0.0.1", "a", 1301 * S), 0);
 }
 
+/* Failures of two threads: who looked at the clock first comes last. */
+static void a_clock_that_was_read_earlier_forgets_nothing(void **state)
+{
+	uint64_t now = 1000 * S;
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * ISCSI_THROTTLE_FREE; i++)
+		failed("10.0.0.1", "a", 1, now - i);
+	assert_true(wait_of("10.0.0.1", "b", now - 10) > 0);
+	assert_true(wait_of("10.0.0.1", "b", now) > 0);
+}
+
 static void a_name_is_guarded_from_many_addresses(void **state)
 {
 	char from[32];
@@ -207,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(an_address_gets_in_line_after_some_failures),
 	    T(failures_are_forgotten),
+	    T(a_clock_that_was_read_earlier_forgets_nothing),
 	    T(a_name_is_guarded_from_many_addresses),
 	    T(one_address_cannot_fill_a_names_line),
 	    T(who_has_logged_in_before_passes),
