@@ -159,18 +159,23 @@ static void put_portal(struct isns_out *out, const struct iscsi_portal_state *p,
 	isns_put_u32(out, ISNS_PORTAL_PORT, p->port); /* bit 16 clear: TCP */
 }
 
-/* Which group a portal is of: the server takes 1 where nothing is said. */
+/* Which group a portal is of: the server takes 1 where nothing is said. No tag: the target cannot
+   be reached there (RFC 4171, 3.4). */
 static void put_group(struct isns_out *out, const struct iscsi_portal_state *p,
 		      const struct iscsi_target *t, const struct sockaddr_storage *local)
 {
 	struct in6_addr address = portal_address(p, local);
+	bool there = !t->cfg.portal_group || t->cfg.portal_group == p->tag;
 
-	if (p->tag == 1)
+	if (there && p->tag == 1)
 		return;
 	isns_put_text(out, ISNS_GROUP_NAME, t->cfg.iqn);
 	isns_put_address(out, ISNS_GROUP_ADDRESS, address.s6_addr);
 	isns_put_u32(out, ISNS_GROUP_PORT, p->port);
-	isns_put_u32(out, ISNS_GROUP_TAG, p->tag);
+	if (there)
+		isns_put_u32(out, ISNS_GROUP_TAG, p->tag);
+	else
+		isns_put_null(out, ISNS_GROUP_TAG);
 }
 
 static void put_entity(struct iscsi_isns *s, struct isns_out *out)

@@ -47,9 +47,14 @@ void isns_put_address(struct isns_out *out, uint32_t tag, const uint8_t address[
 		memcpy(at, address, 16);
 }
 
+void isns_put_null(struct isns_out *out, uint32_t tag)
+{
+	(void)put(out, tag, 0);
+}
+
 void isns_put_delimiter(struct isns_out *out)
 {
-	(void)put(out, ISNS_DELIMITER, 0);
+	isns_put_null(out, ISNS_DELIMITER);
 }
 
 void isns_header_encode(uint8_t raw[ISNS_HEADER], const struct isns_header *h)

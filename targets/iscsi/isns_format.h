@@ -61,6 +61,7 @@ struct isns_response {
 void isns_put_text(struct isns_out *out, uint32_t tag, const char *text);
 void isns_put_u32(struct isns_out *out, uint32_t tag, uint32_t value);
 void isns_put_address(struct isns_out *out, uint32_t tag, const uint8_t address[16]);
+void isns_put_null(struct isns_out *out, uint32_t tag); /* without a value */
 void isns_put_delimiter(struct isns_out *out);
 void isns_header_encode(uint8_t raw[ISNS_HEADER], const struct isns_header *h);
 int isns_header_decode(const uint8_t raw[ISNS_HEADER], struct isns_header *h) vs_must_check;

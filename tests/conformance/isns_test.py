@@ -73,6 +73,12 @@ def events(kind):
     return [e for e in node.json("event", "list") if e["kind"] == kind]
 
 
+def groups(objects):
+    """{port: portal group tag}, of one target"""
+    return {int(o[0x32].split("/")[0]): o[0x33] for kind, o in objects
+            if kind == "iSCSI Portal Group"}
+
+
 def test_targets_are_registered_when_the_server_comes():
     until(lambda: events("isns.failed"), "nobody says that the iSNS server is away")
     isns.start()
@@ -82,12 +88,19 @@ def test_targets_are_registered_when_the_server_comes():
     portals = [o for kind, o in objects if kind == "Portal"]
     assert sorted(o[0x11] for o in portals) == sorted(f"{p}/tcp" for p in ports), objects
     assert all(o[0x10] == "127.0.0.1" for o in portals)
-    groups = {int(o[0x32].split("/")[0]): int(o[0x33]) for kind, o in objects
-              if kind == "iSCSI Portal Group"}
-    assert groups == ports, objects
+    assert groups(objects) == {p: str(tag) for p, tag in ports.items()}, objects
     target = next(o for kind, o in objects if kind == "iSCSI Storage Node")
     assert target[0x21] == "Target" and target[0x22] == "first one", target
     assert len(events("isns.failed")) == len(events("isns.registered")) == 1
+
+
+def test_a_target_is_not_shown_where_it_is_not_served():
+    """A portal group without a tag gives no access (RFC 4171, 3.4)."""
+    first = int(node.listen["iscsi"].rpartition(":")[2])
+    for group, tags in (("7", {first: "<empty>", SECOND: "7"}),
+                        ("1", {first: "1", SECOND: "<empty>"}), ("0", {first: "1", SECOND: "7"})):
+        node.vstore("target", "set", ONE, "--portal-group", group)
+        until(lambda: groups(isns.objects()) == tags, lambda: f"{isns.objects()}, not {tags}")
 
 
 def test_changes_of_targets_follow():
