@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, ".."), HERE]
@@ -245,6 +246,7 @@ def test_a_flood_of_failures_slows_its_address_and_nobody_else():
         with Login(LOCKED, source=source) as login:
             assert chap(login, secret=f"guess number {i}")[0] == 0x0201
     logins = [Login(LOCKED, source=source) for _ in range(20)]
+    started = time.monotonic()
     for login in logins:
         login.send(login.login_pdu({**login.names, "AuthMethod": "CHAP"}, 0, 0, False))
     # the same name from elsewhere gets in meanwhile, and so does another name
@@ -253,9 +255,10 @@ def test_a_flood_of_failures_slows_its_address_and_nobody_else():
     with ready(initiator=FRIEND):
         pass
     statuses = [login.receive().f36 >> 16 for login in logins]
+    seconds = time.monotonic() - started  # one a second, however slow this machine is
     for login in logins:
         login.sock.close()
-    assert statuses.count(0) <= 6 and statuses.count(0x0301) >= 14, statuses
+    assert statuses.count(0) <= seconds + 2 and set(statuses) == {0, 0x0301}, (statuses, seconds)
     with Login(LOCKED, source=source) as login:  # it is slow, but not locked out
         assert chap(login)[0] == 0
     with Login(LOCKED, source=source) as login:  # and known from then on

@@ -91,6 +91,7 @@ def test_targets_are_registered_when_the_server_comes():
     assert groups(objects) == {p: str(tag) for p, tag in ports.items()}, objects
     target = next(o for kind, o in objects if kind == "iSCSI Storage Node")
     assert target[0x21] == "Target" and target[0x22] == "first one", target
+    until(lambda: events("isns.registered"), "nobody says that it is there")
     assert len(events("isns.failed")) == len(events("isns.registered")) == 1
 
 
