@@ -491,7 +491,8 @@ void iscsi_lu_map_put(struct iscsi_lun_map *map); /* the session's thread */
 /* By which LUN the map shows the unit: of several, one that may be written; NULL: by none. */
 const struct iscsi_lun *iscsi_lu_map_find(const struct iscsi_lun_map *map,
 					  const struct iscsi_lu *lu);
-/* Whether both show the same units under the same LUNs; access: and as writable, and as ready. */
+/* Whether both show the same units under the same LUNs; access: and as writable, as ready and
+   through the same ports. */
 bool iscsi_lu_map_same(const struct iscsi_lun_map *a, const struct iscsi_lun_map *b, bool access);
 /* One more that needs the volume open. */
 void iscsi_lu_use(struct iscsi_server *srv, struct iscsi_lu *lu);

@@ -254,7 +254,7 @@ struct iscsi_lun_map *iscsi_lu_map_new(struct iscsi_conn *c, struct iscsi_target
 
 bool iscsi_lu_map_same(const struct iscsi_lun_map *a, const struct iscsi_lun_map *b, bool access)
 {
-	if (a->n != b->n)
+	if (a->n != b->n || (access && a->portal_group != b->portal_group))
 		return false;
 	for (unsigned i = 0; i < a->n; i++) {
 		const struct iscsi_lun *l = &a->luns[i], *o = NULL;

@@ -306,6 +306,19 @@ def test_discovery_lists_the_portals_of_the_targets_groups():
         node.vstore("target", "set", IQN, "--portal-group", "0")
 
 
+def test_a_session_that_stays_is_told_the_targets_new_ports():
+    """REPORT TARGET PORT GROUPS of a session that began before the target's portal group changed."""
+    def ports(s):
+        data = s.good(struct.pack(">BB4xIBB", 0xa3, 0x0a, 255, 0, 0), b"", 255)
+        return [struct.unpack(">H", data[at + 2:at + 4])[0] for at in range(12, len(data), 4)]
+    with Session(PORTS[0].address, IQN).ready() as s:
+        assert ports(s) == [1, 2]
+        for group, tags in (("2", [2]), ("0", [1, 2])):
+            node.vstore("target", "set", IQN, "--portal-group", group)
+            until(lambda: ports(s) == tags, lambda: f"{ports(s)}, not {tags}", 20)
+        assert s.call(bytes(6)).status == GOOD  # no unit attention: its LUNs are the same
+
+
 def addresses_of_own(s):
     data = s.text({"SendTargets": ""}).data.split(b"\0")
     return sorted(p.decode().partition("=")[2] for p in data if p.startswith(b"TargetAddress="))
