@@ -3,8 +3,8 @@
  * changes targets holds node->config.
  *
  * A target is kept as {iqn, alias, portal_group, read_only, initiators[], luns[{lun, volume (UUID),
- * read_only, removable}], chap{user, secret}|null, mutual{user, secret}|null}; secrets never leave
- * this module but for the server.
+ * read_only, removable, initiator?}], chap{user, secret}|null, mutual{user, secret}|null,
+ * redirect{address, permanent?}|null}; secrets never leave this module but for the server.
  */
 #ifndef MG_ISCSI_H
 #define MG_ISCSI_H
