@@ -172,6 +172,7 @@ static void add_fault(struct world *w, uint32_t within)
 	case 0:
 		rule.op = BS_DEV_FLUSH;
 		rule.skip /= 6;
+		rule.durable = sim_one_in(&w->rng, 2);
 		break;
 	case 1:
 		rule.op = BS_DEV_READ;
@@ -247,12 +248,16 @@ static void recover_on_bad_disk(struct world *w)
 /* 10: errors on single requests, failed flushes; then flushes that lie. No success is false. */
 void sim_bad_disk(struct world *w)
 {
+	bool often = sim_one_in(&w->rng, 2);
 	struct workload l;
 
+	if (often) /* a checkpoint is under way most of the time */
+		w->cfg.checkpoint_bytes = UINT64_C(16384) * sim_between(&w->rng, 1, 8);
 	sim_start(w);
 	workload_default(w, &l);
 	l.images = 5;
 	l.max_blocks = 64;
+	l.synced |= often && sim_one_in(&w->rng, 2);
 	workload_run(w, &l, 60);
 	for (unsigned i = 0; i < 3; i++) {
 		world_settle(w);

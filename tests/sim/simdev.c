@@ -51,7 +51,7 @@ static void check_contract(struct sim_disk *d, const struct bs_devio *io)
 /* A durable write is a write and a flush: it meets the rules of both. */
 static bool concerns(const struct sim_rule *r, const struct bs_devio *io)
 {
-	return r->op == io->op || (r->op == BS_DEV_FLUSH && io->durable);
+	return (r->op == io->op && !r->durable) || (r->op == BS_DEV_FLUSH && io->durable);
 }
 
 static int fate_of(struct sim_disk *d, struct bs_devio *io)

@@ -70,6 +70,7 @@ enum sim_fate {
 struct sim_rule {
 	enum bs_devop op;
 	enum sim_fate fate;
+	bool durable;	   /* of flushes: only those that a durable write is */
 	uint32_t skip;	   /* this many go unharmed first */
 	uint32_t count;	   /* then this many are hit */
 	uint64_t from, to; /* bytes; overlapping requests only; 0, 0: all */
