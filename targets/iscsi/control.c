@@ -83,8 +83,21 @@ static void attached(struct iscsi_conn *c)
 	attach_result(c, ISCSI_LOGIN_OK);
 }
 
+/* The target may be another than the one that the login began with. */
+static enum iscsi_login_status check_target(const struct iscsi_conn *c,
+					    const struct iscsi_target *t)
+{
+	if (!t || !iscsi_target_allows(t, c->login.initiator, c->portal->tag))
+		return ISCSI_LOGIN_NOT_FOUND;
+	if (t->cfg.chap_user && !c->login.authenticated)
+		return ISCSI_LOGIN_AUTH_FAILED;
+	/* where to, the next login is told */
+	return t->cfg.redirect ? ISCSI_LOGIN_UNAVAILABLE : ISCSI_LOGIN_OK;
+}
+
 static void attach(struct iscsi_conn *c)
 {
+	enum iscsi_login_status status;
 	struct iscsi_server *srv = c->srv;
 	struct iscsi_conn *old;
 	struct iscsi_target *t;
@@ -109,9 +122,10 @@ static void attach(struct iscsi_conn *c)
 		return;
 	}
 	t = iscsi_target_find(srv, c->login.target);
-	if (!t || !iscsi_target_allows(t, c->login.initiator, c->portal->tag)) {
+	status = check_target(c, t);
+	if (status != ISCSI_LOGIN_OK) {
 		iscsi_target_put(t);
-		attach_result(c, ISCSI_LOGIN_NOT_FOUND);
+		attach_result(c, status);
 		return;
 	}
 	c->attach_map = iscsi_lu_map_new(c, t);

@@ -276,6 +276,19 @@ def test_no_secret_is_shown():
         assert secret not in log and secret not in shown
 
 
+def test_a_login_that_has_begun_does_not_pass_what_was_set_meanwhile():
+    secret = os.path.join(node.state, "secret")
+    for change, back, status in ((("--chap-user", "user", "--chap-secret-file", secret),
+                                  ("--no-chap",), 0x0201),
+                                 (("--redirect", "192.0.2.7:3260"), ("--no-redirect",), 0x0301)):
+        with Login(FRIENDS, FRIEND, source="127.0.0.5") as login:
+            assert login.step({}, csg=1)[0] == 0
+            node.vstore("target", "set", FRIENDS, *change)
+            assert login.step({}, csg=1, nsg=3, transit=True)[0] == status
+            assert login.closed()
+        node.vstore("target", "set", FRIENDS, *back)
+
+
 # ---- portals
 
 
