@@ -118,6 +118,8 @@ static void leave(struct iscsi_lun *l)
 
 void iscsi_lu_abort_session(struct iscsi_lun *l)
 {
+	if (l->closed) /* nothing of it goes on but orphans, and nobody would say that it is done */
+		return;
 	if (!l->aborting) {
 		l->aborting = true;
 		l->lu->aborting++;
