@@ -1,13 +1,14 @@
 /*
  * What an initiator can make a node decode: PDU headers, login text through the whole login state
- * machine, text values, CDBs and parameter lists. The first byte chooses; what a decoder accepts
- * must lie in its bounds.
+ * machine, text values, CDBs and parameter lists; and what was kept of reservations. The first byte
+ * chooses; what a decoder accepts must lie in its bounds.
  */
 #include "common/bytes.h"
 #include "targets/iscsi/copy_format.h"
 #include "targets/iscsi/crc32c.h"
 #include "targets/iscsi/isns_format.h"
 #include "targets/iscsi/login.h"
+#include "targets/iscsi/pr_format.h"
 #include "targets/iscsi/scsi_format.h"
 #include "targets/iscsi/token_format.h"
 
@@ -151,10 +152,29 @@ static void fuzz_copy(const uint8_t *data, size_t size)
 	VS_ASSERT(list.segments + list.nsegments * SCSI_COPY_SEGMENT <= data + size);
 }
 
+static void fuzz_reservations(const uint8_t *data, size_t size)
+{
+	uint8_t flags = 0, again[ISCSI_PR_KEPT_MAX], id[ISCSI_PR_ID_MAX];
+	char port[ISCSI_PR_PORT], same[ISCSI_PR_PORT];
+	struct iscsi_pr pr = {0};
+	size_t n = iscsi_pr_id_decode(data, size, port);
+
+	VS_ASSERT(n <= size);
+	if (n) {
+		n = iscsi_pr_id_encode(port, id);
+		VS_ASSERT(n <= sizeof(id) && iscsi_pr_id_decode(id, n, same) == n);
+		VS_ASSERT(strcmp(port, same) == 0);
+	}
+	if (iscsi_pr_restore(&pr, &flags, data, size) == 0 && pr.n)
+		VS_ASSERT(pr.n <= ISCSI_PR_MAX && pr.holder < pr.n &&
+			  iscsi_pr_keep(&pr, flags, again) <= size);
+	iscsi_pr_destroy(&pr);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const targets[])(const uint8_t *data, size_t size) = {
-	    fuzz_login, fuzz_pdu, fuzz_values, fuzz_scsi, fuzz_copy, fuzz_token};
+	    fuzz_login, fuzz_pdu, fuzz_values, fuzz_scsi, fuzz_copy, fuzz_token, fuzz_reservations};
 
 	if (size)
 		targets[data[0] % VS_ARRAY_LEN(targets)](data + 1, size - 1);
