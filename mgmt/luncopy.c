@@ -30,13 +30,14 @@ struct window {
 	struct iovec iov;
 	struct bs_lun_req far;
 	struct bs_req near;
-	bool busy;
+	bool busy, away; /* away: `far` is under way */
 };
 
 struct copy {
 	struct mg_luncopy *c;
 	struct bs_port *port;
 	struct window window[WINDOWS];
+	struct bs_lun_req flush;
 	bool out;
 	int status; /* the first failure, and whose it was */
 	bool far_failed;
@@ -49,6 +50,7 @@ static bool failed(struct window *w, int status, bool far)
 {
 	struct copy *p = w->copy;
 
+	w->away = w->away && !far;
 	if (status != 0 && p->status == 0) {
 		p->status = status;
 		p->far_failed = far;
@@ -70,6 +72,7 @@ static void far_request(struct window *w, enum bs_lun_op op, uint64_t length,
 				     .iovcnt = op == BS_LUN_READ || op == BS_LUN_WRITE,
 				     .done = done,
 				     .arg = w};
+	w->away = true;
 	bs_lun_submit(w->copy->c->lun, &w->far);
 }
 
@@ -287,14 +290,28 @@ static void flushed(struct bs_lun_req *req)
 static int flush(struct copy *p, struct vs_error *err)
 {
 	bool done = false;
-	struct bs_lun_req req = {.op = BS_LUN_FLUSH, .done = flushed, .arg = &done};
 
-	bs_lun_submit(p->c->lun, &req);
-	while (!done)
-		vs_loop_turn(p->c->loop, -1);
-	return req.status == 0 ? 0
-			       : vs_fail(err, req.status, "%s: cannot flush what was written: %s",
-					 bs_lun_name(p->c->lun), vs_err_text(req.status));
+	p->flush = (struct bs_lun_req){.op = BS_LUN_FLUSH, .done = flushed, .arg = &done};
+	bs_lun_submit(p->c->lun, &p->flush);
+	while (!done) {
+		vs_loop_turn(p->c->loop, 200);
+		if (mg_task_cancelled(p->c->task))
+			return VS_E_CANCELED;
+	}
+	return p->flush.status == 0
+		   ? 0
+		   : vs_fail(err, p->flush.status, "%s: cannot flush what was written: %s",
+			     bs_lun_name(p->c->lun), vs_err_text(p->flush.status));
+}
+
+/* Nobody waits for an array that may be away: what it was asked is dropped with its session. */
+static void give_up(struct copy *p)
+{
+	bs_lun_close(p->c->lun);
+	p->c->lun = NULL;
+	for (unsigned i = 0; i < WINDOWS; i++)
+		if (p->window[i].away)
+			p->window[i].busy = false;
 }
 
 static int copy(struct mg_luncopy *c, bool out, struct vs_error *err)
@@ -317,10 +334,12 @@ static int copy(struct mg_luncopy *c, bool out, struct vs_error *err)
 		rc = bs_port_open(c->store, c->loop, 2 * WINDOWS, &p->port, err);
 	if (rc == 0)
 		rc = run(p, err);
-	while (busy(p))
-		vs_loop_turn(c->loop, -1);
 	if (rc == 0 && out)
 		rc = flush(p, err);
+	if (rc != 0)
+		give_up(p);
+	while (busy(p))
+		vs_loop_turn(c->loop, -1);
 	if (p->port)
 		bs_port_close(p->port);
 	for (unsigned i = 0; i < WINDOWS; i++)

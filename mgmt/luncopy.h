@@ -27,7 +27,7 @@ int mg_lun_open(const struct mg_lun_access *a, struct vs_loop *loop, bool writab
 struct mg_luncopy {
 	struct bs_store *store;
 	struct bs_volume *volume;
-	struct bs_lun *lun;
+	struct bs_lun *lun;   /* closed, and NULL, when copying fails */
 	struct vs_loop *loop; /* the LUN's */
 	uint64_t size;	      /* bytes to copy: a multiple of the LUN's sector */
 	struct mg_task *task;
