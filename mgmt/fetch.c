@@ -240,6 +240,7 @@ static bool connected(struct mg_fetch *f, uint64_t now)
 	return rc == 0;
 }
 
+/* How much is left; when nothing is, that is the end, also without a source. */
 static void tell(struct mg_fetch *f, uint64_t now)
 {
 	struct bs_origin_info info;
@@ -249,6 +250,7 @@ static void tell(struct mg_fetch *f, uint64_t now)
 	    bs_origin_find(f->spec.store, &f->spec.origin, &info, NULL) != 0)
 		return;
 	f->told_ns = now;
+	f->ending |= !info.contents_left && !info.pages_left;
 	left = (info.contents_left + info.pages_left * PART_BLOCKS) * BS_BLOCK;
 	left = f->rough ? info.size : VS_MIN(left, info.size);
 	atomic_store(&f->left, left);
@@ -281,6 +283,8 @@ static void *run(void *arg)
 		if (connected(f, now)) {
 			begin_wants(f, now);
 			more = step(f, now);
+		} else if (f->ending) { /* the volume was deleted */
+			more = end(f);
 		}
 		if (f->origin)
 			tell(f, now);

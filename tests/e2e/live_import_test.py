@@ -285,6 +285,32 @@ def test_some_at_once_and_each_can_be_deleted():
     node.vstore("volume", "delete", "n8")
 
 
+def test_an_array_that_does_not_come_back():
+    """What was made of it can be deleted, also by a node that never reached it."""
+    path.let(3 * MIB)
+    node.vstore("volume", "import", path.url(), "gone", "--live")
+    node.stop()
+    array.kill()
+    node.start()
+    assert origin("gone")["bytes_left"] > 0 and documents() == 1
+    node.vstore("volume", "delete", "gone")
+    vs.until(lambda: not fetches("running") and documents() == 0, "something is left")
+    array.start()
+
+
+def test_an_import_does_not_wait_to_be_cancelled():
+    """One that is not live, while the array has stopped in the middle."""
+    path.let(8 * MIB)
+    answer = node.api("POST", "/v1/imports", {"source": path.url(), "name": "none"})
+    vs.until(lambda: path.full, "nothing is read")
+    task = answer[1]["task"]["id"]
+    node.vstore("task", "cancel", str(task))
+    ended = node.api("GET", f"/v1/tasks/{task}?wait=10")[1]
+    assert ended["state"] == "cancelled", ended
+    assert "none" not in [v["name"] for v in node.json("volume", "list")]
+    path.let(1 << 40)
+
+
 def test_what_cannot_be_imported_leaves_nothing():
     before = sorted(v["name"] for v in node.json("volume", "list"))
     wrong, closed = secret_file("wrong", "another secret, longer"), vs.Port()
@@ -316,5 +342,6 @@ with array, node:
     array.target("disk")
     tap.run(test_a_volume_is_used_while_it_is_fetched, test_a_secret_is_kept_and_never_shown,
             test_a_lun_that_is_not_thin_and_ends_within_a_block,
-            test_some_at_once_and_each_can_be_deleted,
+            test_some_at_once_and_each_can_be_deleted, test_an_array_that_does_not_come_back,
+            test_an_import_does_not_wait_to_be_cancelled,
             test_what_cannot_be_imported_leaves_nothing)
