@@ -17,9 +17,17 @@ static unsigned number_in(const char *text)
 	return paren ? (unsigned)strtoul(paren + 1, NULL, 10) : 0;
 }
 
+/* A break that libiscsi would mend by itself, were it not told to leave that to us. */
+static const char *said(struct iscsi_context *ctx)
+{
+	const char *text = iscsi_get_error(ctx);
+
+	return strstr(text, "Can not reconnect") ? "the array closed the connection" : text;
+}
+
 const char *lun_cause(struct iscsi_context *ctx)
 {
-	const char *text = iscsi_get_error(ctx), *words = NULL;
+	const char *text = said(ctx), *words = NULL;
 
 	if (strstr(text, "rror"))
 		words = strerrordesc_np((int)number_in(text));
@@ -46,7 +54,7 @@ int lun_login_cause(struct iscsi_context *ctx, const char **text)
 {
 	unsigned status;
 
-	*text = iscsi_get_error(ctx);
+	*text = said(ctx);
 	status = number_in(*text);
 	for (size_t i = 0; i < VS_ARRAY_LEN(logins); i++) {
 		if (logins[i].status == status) {
