@@ -24,4 +24,4 @@ blockstore_SRCS := \
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_device_pace.c tests/unit/test_store.c tests/unit/test_store_copy.c tests/unit/test_store_dedup.c tests/unit/test_store_index.c tests/unit/test_store_merge.c tests/unit/test_store_format.c \
 	tests/unit/test_store_open.c tests/unit/test_store_origin.c tests/unit/test_store_pool.c tests/unit/test_store_port.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
 	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_clean_share.c tests/unit/test_drop_run.c tests/unit/test_fiber.c tests/unit/test_frame.c \
-	tests/unit/test_lun.c tests/unit/test_lun_format.c tests/unit/test_lun_hostile.c tests/unit/test_store_clean.c tests/unit/test_store_flush.c tests/unit/test_stock.c
+	tests/unit/test_lun.c tests/unit/test_lun_format.c tests/unit/test_lun_hostile.c tests/unit/test_lun_path.c tests/unit/test_store_clean.c tests/unit/test_store_flush.c tests/unit/test_stock.c
