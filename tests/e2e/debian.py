@@ -40,6 +40,14 @@ def remove(path):
         os.unlink(path)
 
 
+def unmount_below(folder):
+    with open("/proc/self/mounts", encoding="ascii") as f:
+        points = [line.split()[1] for line in f]
+    for point in reversed(points):
+        if point.startswith(folder + "/"):
+            run("umount", point)
+
+
 def run(*command, **more):
     """A command that must succeed; what it said is in the error."""
     done = subprocess.run(command, capture_output=True, text=True, **more)
@@ -88,6 +96,7 @@ def system_image():
     with making("debian.img") as (path, scratch):
         if scratch:
             tree = os.path.join(CACHE, "debian-tree")
+            unmount_below(tree)  # an mmdebstrap that was killed leaves /proc and /sys there
             remove(tree)
             run("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", tree)
             make_image(tree, scratch)
