@@ -33,11 +33,20 @@ void plants_set(unsigned n)
 unsigned plants_case(unsigned n)
 {
 	switch ((enum bs_plant)n) {
+	case BS_PLANT_STALE_FIND:
+		return 5;
+	case BS_PLANT_STALE_COPY:
+		return 9;
 	case BS_PLANT_FAILED_ALONE:
 	case BS_PLANT_OLD_PLACE:
 		return 10;
 	case BS_PLANT_UNHELD:
 		return 18;
+	case BS_PLANT_STALE_CACHE:
+	case BS_PLANT_UNCHECKED_MOVE:
+		return 23;
+	case BS_PLANT_HASTY_WIPE:
+		return 25;
 	case BS_PLANT_STALE_FILL:
 	case BS_PLANT_KEPT_COUNT:
 	case BS_PLANT_LOST_BLANK:
