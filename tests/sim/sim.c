@@ -24,6 +24,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of the case that sees a planted bug best, before all cases get their share. */
+#define PLANT_SEEDS 2000u
+
 struct options {
 	uint64_t first, last; /* of --seeds; last 0: shares of total from first on */
 	uint64_t total;
@@ -173,6 +176,7 @@ static bool run_planted(const char *self, const struct options *o, struct schedu
 
 	plants_set((unsigned)o->plant);
 	first.only = plants_case((unsigned)o->plant);
+	first.last = o->last ? o->last : o->first + PLANT_SEEDS - 1;
 	if (first.only < sim_case_count && o->only >= sim_case_count) {
 		share_out(&first, share);
 		caught = caught_by(self, o, share, r, &done);
