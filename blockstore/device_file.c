@@ -2,6 +2,7 @@
 
 #include "blockstore/device_helper.h"
 #include "blockstore/device_pace.h"
+#include "blockstore/device_queue.h"
 #include "common/bytes.h"
 #include "common/log.h"
 
@@ -28,7 +29,7 @@ _Static_assert(sizeof(struct slot) <= sizeof(((struct bs_devio *)0)->priv), "slo
 
 /* Submitted requests; the first `kicked` of them may start. */
 struct line {
-	struct bs_devio *first, **last;
+	struct bs_device_queue queue;
 	unsigned n, kicked;
 };
 
@@ -45,7 +46,7 @@ struct file_device {
 	struct bs_device_helper *helper;
 	struct line reads, others;
 	struct bs_device_pace pace;
-	struct bs_devio *finished, **finished_tail;
+	struct bs_device_queue finished;
 	unsigned running, helping;
 	bool no_fdsync;	      /* the kernel refuses IOCB_CMD_FDSYNC on this file */
 	uint64_t signals_due; /* that event_fd still gets: one each completion */
@@ -75,9 +76,7 @@ static void signal_self(struct file_device *d)
 static void finish(struct file_device *d, struct bs_devio *io, int status)
 {
 	io->status = status;
-	io->next = NULL;
-	*d->finished_tail = io;
-	d->finished_tail = &io->next;
+	bs_device_queue_put(&d->finished, io);
 }
 
 static struct line *line_of(struct file_device *d, const struct bs_devio *io)
@@ -87,30 +86,20 @@ static struct line *line_of(struct file_device *d, const struct bs_devio *io)
 
 static void line_push(struct line *l, struct bs_devio *io)
 {
-	io->next = NULL;
-	*l->last = io;
-	l->last = &io->next;
+	bs_device_queue_put(&l->queue, io);
 	l->n++;
 }
 
 static struct bs_devio *line_pop(struct line *l)
 {
-	struct bs_devio *io = l->first;
-
-	l->first = io->next;
-	if (!l->first)
-		l->last = &l->first;
 	l->n--;
 	l->kicked--;
-	return io;
+	return bs_device_queue_get(&l->queue);
 }
 
 static void line_return(struct line *l, struct bs_devio *io)
 {
-	io->next = l->first;
-	if (!l->first)
-		l->last = &io->next;
-	l->first = io;
+	bs_device_queue_return(&l->queue, io);
 	l->n++;
 	l->kicked++;
 }
@@ -123,7 +112,7 @@ static struct bs_devio *next_to_start(struct file_device *d)
 	if (d->others.kicked)
 		return line_pop(&d->others);
 	if (!d->reads.kicked ||
-	    !bs_device_pace_may(&d->pace, d->reads.first->length, d->reads.kicked))
+	    !bs_device_pace_may(&d->pace, d->reads.queue.first->length, d->reads.kicked))
 		return NULL;
 	io = line_pop(&d->reads);
 	bs_device_pace_began(&d->pace, io->length);
@@ -335,29 +324,17 @@ static void reap(struct file_device *d)
 static unsigned file_poll(struct bs_device *dev)
 {
 	struct file_device *d = file_device(dev);
-	struct bs_devio *io;
-	unsigned n = 0;
 	uint64_t signals;
 
 	reap(d);
-	if (!d->finished && d->signals_due > d->running + d->helping &&
+	if (!d->finished.first && d->signals_due > d->running + d->helping &&
 	    read(dev->event_fd, &signals, sizeof(signals)) > 0) {
 		d->signals_due -= signals;
 		reap(d);
 	}
 	if (kicked(d))
 		start(d);
-	io = d->finished;
-	d->finished = NULL;
-	d->finished_tail = &d->finished;
-	while (io) {
-		struct bs_devio *next = io->next;
-
-		io->done(io);
-		io = next;
-		n++;
-	}
-	return n;
+	return bs_device_queue_answer(&d->finished);
 }
 
 static void file_wait(struct bs_device *dev)
@@ -365,7 +342,7 @@ static void file_wait(struct bs_device *dev)
 	struct file_device *d = file_device(dev);
 	struct pollfd p = {.fd = dev->event_fd, .events = POLLIN};
 
-	if (d->finished || (!d->running && !d->helping && !kicked(d)))
+	if (d->finished.first || (!d->running && !d->helping && !kicked(d)))
 		return;
 	(void)poll(&p, 1, -1);
 }
@@ -385,7 +362,7 @@ static void file_close(struct bs_device *dev)
 	struct file_device *d = file_device(dev);
 	int fd = d->fd;
 
-	while (d->finished || d->running || d->helping || kicked(d)) {
+	while (d->finished.first || d->running || d->helping || kicked(d)) {
 		if (file_poll(dev) == 0)
 			file_wait(dev);
 	}
@@ -431,9 +408,9 @@ int bs_device_file_new(const struct bs_device_file_spec *spec, struct bs_device 
 	(void)snprintf(d->dev.name, sizeof(d->dev.name), "%s", spec->name);
 	d->fd = spec->fd;
 	d->block = spec->block;
-	d->reads.last = &d->reads.first;
-	d->others.last = &d->others.first;
-	d->finished_tail = &d->finished;
+	bs_device_queue_init(&d->reads.queue);
+	bs_device_queue_init(&d->others.queue);
+	bs_device_queue_init(&d->finished);
 	d->dev.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->dev.event_fd < 0) {
 		rc = vs_fail_errno(err, "cannot open %s: no event descriptor", spec->name);

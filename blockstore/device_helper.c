@@ -1,5 +1,6 @@
 #include "blockstore/device_helper.h"
 
+#include "blockstore/device_queue.h"
 #include "common/bytes.h"
 #include "common/log.h"
 
@@ -15,10 +16,6 @@
 /* Bytes of zeros at once: others' writes wait behind them. */
 #define READY_STEP (128u << 10)
 
-struct list {
-	struct bs_devio *head, **tail;
-};
-
 /* lock guards todo, done and stop; the other fields do not change while the thread runs. */
 struct bs_device_helper {
 	int fd, event_fd;
@@ -26,34 +23,9 @@ struct bs_device_helper {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct list todo, done;
+	struct bs_device_queue todo, done;
 	bool stop;
 };
-
-static void list_init(struct list *l)
-{
-	l->head = NULL;
-	l->tail = &l->head;
-}
-
-static void list_put(struct list *l, struct bs_devio *io)
-{
-	io->next = NULL;
-	*l->tail = io;
-	l->tail = &io->next;
-}
-
-static struct bs_devio *list_get(struct list *l)
-{
-	struct bs_devio *io = l->head;
-
-	if (io) {
-		l->head = io->next;
-		if (!l->head)
-			l->tail = &l->head;
-	}
-	return io;
-}
 
 /* The file has no space for any of it, as far as it says. */
 static bool hole(const struct bs_device_helper *h, const struct bs_devio *io)
@@ -129,7 +101,7 @@ static void *helper_main(void *arg)
 
 	pthread_mutex_lock(&h->lock);
 	for (;;) {
-		struct bs_devio *io = list_get(&h->todo);
+		struct bs_devio *io = bs_device_queue_get(&h->todo);
 
 		if (!io) {
 			if (h->stop)
@@ -140,7 +112,7 @@ static void *helper_main(void *arg)
 		pthread_mutex_unlock(&h->lock);
 		io->status = run(h, io);
 		pthread_mutex_lock(&h->lock);
-		list_put(&h->done, io);
+		bs_device_queue_put(&h->done, io);
 		while (write(h->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 			;
 	}
@@ -158,8 +130,8 @@ int bs_device_helper_new(int fd, int event_fd, bool block, struct bs_device_help
 	h->fd = fd;
 	h->event_fd = event_fd;
 	h->block = block;
-	list_init(&h->todo);
-	list_init(&h->done);
+	bs_device_queue_init(&h->todo);
+	bs_device_queue_init(&h->done);
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->wake, NULL);
 	*out = h;
@@ -188,7 +160,7 @@ int bs_device_helper_submit(struct bs_device_helper *h, struct bs_devio *io)
 		return VS_E_NOMEM;
 	h->started = true;
 	pthread_mutex_lock(&h->lock);
-	list_put(&h->todo, io);
+	bs_device_queue_put(&h->todo, io);
 	pthread_cond_signal(&h->wake);
 	pthread_mutex_unlock(&h->lock);
 	return 0;
@@ -201,8 +173,7 @@ struct bs_devio *bs_device_helper_take(struct bs_device_helper *h)
 	if (!h->started)
 		return NULL;
 	pthread_mutex_lock(&h->lock);
-	list = h->done.head;
-	list_init(&h->done);
+	list = bs_device_queue_take(&h->done);
 	pthread_mutex_unlock(&h->lock);
 	return list;
 }

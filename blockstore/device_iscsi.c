@@ -1,5 +1,6 @@
 #include "blockstore/device_iscsi.h"
 
+#include "blockstore/device_queue.h"
 #include "blockstore/lun.h"
 #include "common/bytes.h"
 #include "common/log.h"
@@ -40,8 +41,7 @@ struct iscsi_device {
 	struct bs_lun *lun;
 	struct vs_watch tick;
 	int lock;
-	struct bs_devio *waiting, **waiting_tail;
-	struct bs_devio *finished, **finished_tail;
+	struct bs_device_queue waiting, finished;
 	struct slot *idle;
 	unsigned running;
 	bool fresh; /* something was submitted since the last kick */
@@ -56,23 +56,15 @@ static struct iscsi_device *iscsi_device(struct bs_device *dev)
 static void finish(struct iscsi_device *d, struct bs_devio *io, int status)
 {
 	io->status = status;
-	io->next = NULL;
-	*d->finished_tail = io;
-	d->finished_tail = &io->next;
+	bs_device_queue_put(&d->finished, io);
 }
 
 static void start(struct iscsi_device *d, struct bs_devio *io);
 
 static void start_waiting(struct iscsi_device *d)
 {
-	while (d->waiting && d->idle) {
-		struct bs_devio *io = d->waiting;
-
-		d->waiting = io->next;
-		if (!d->waiting)
-			d->waiting_tail = &d->waiting;
-		start(d, io);
-	}
+	while (d->waiting.first && d->idle)
+		start(d, bs_device_queue_get(&d->waiting));
 }
 
 static const char *verb(enum bs_devop op)
@@ -130,9 +122,7 @@ static void iscsi_submit(struct bs_device *dev, struct bs_devio *io)
 		finish(d, io, bs_devop_hint(io->op) ? 0 : VS_E_IO);
 		return;
 	}
-	io->next = NULL;
-	*d->waiting_tail = io;
-	d->waiting_tail = &io->next;
+	bs_device_queue_put(&d->waiting, io);
 }
 
 static void iscsi_kick(struct bs_device *dev)
@@ -149,21 +139,9 @@ static void iscsi_kick(struct bs_device *dev)
 static unsigned iscsi_poll(struct bs_device *dev)
 {
 	struct iscsi_device *d = iscsi_device(dev);
-	struct bs_devio *io;
-	unsigned n = 0;
 
 	vs_loop_turn(d->loop, 0);
-	io = d->finished;
-	d->finished = NULL;
-	d->finished_tail = &d->finished;
-	while (io) {
-		struct bs_devio *next = io->next;
-
-		io->done(io);
-		io = next;
-		n++;
-	}
-	return n;
+	return bs_device_queue_answer(&d->finished);
 }
 
 static void iscsi_wait(struct bs_device *dev)
@@ -171,7 +149,7 @@ static void iscsi_wait(struct bs_device *dev)
 	struct iscsi_device *d = iscsi_device(dev);
 	struct pollfd p = {.fd = dev->event_fd, .events = POLLIN};
 
-	if (!d->finished && (d->running || d->waiting))
+	if (!d->finished.first && (d->running || d->waiting.first))
 		(void)poll(&p, 1, -1);
 }
 
@@ -191,7 +169,7 @@ static void iscsi_close(struct bs_device *dev)
 {
 	struct iscsi_device *d = iscsi_device(dev);
 
-	while (d->finished || d->running || d->waiting) {
+	while (d->finished.first || d->running || d->waiting.first) {
 		iscsi_kick(dev);
 		if (iscsi_poll(dev) == 0)
 			iscsi_wait(dev);
@@ -305,8 +283,8 @@ int bs_device_iscsi_new(const char *url, unsigned flags, const struct bs_device_
 	(void)snprintf(d->dev.name, sizeof(d->dev.name), "%s", url);
 	d->lock = -1;
 	d->tick = (struct vs_watch){.fd = -1, .ready = ticked};
-	d->waiting_tail = &d->waiting;
-	d->finished_tail = &d->finished;
+	bs_device_queue_init(&d->waiting);
+	bs_device_queue_init(&d->finished);
 	for (unsigned i = 0; i < DEPTH; i++) {
 		d->slot[i].d = d;
 		d->slot[i].next = d->idle;

@@ -80,9 +80,7 @@ int bs_op_copy(struct bs_engine *e, struct bs_iop *op)
 		}
 		found = rc == 0;
 		if (rc == 0)
-			rc = bs_op_prepare_maps(e, op, &p);
-		if (rc == 0)
-			rc = bs_op_prepare_room(e, op, &p);
+			rc = bs_op_prepare(e, op, &p);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));

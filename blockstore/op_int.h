@@ -29,9 +29,7 @@ bool bs_op_in_range(const struct bs_iop *op);
 /* What such a volume writes is neither looked for nor found. */
 bool bs_op_private(const struct bs_iop *op);
 /* Getter rules of tree.h. The maps that change, then room for that in frames, ids and log. */
-int bs_op_prepare_maps(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p) vs_must_check;
-int bs_op_prepare_room(struct bs_engine *e, const struct bs_iop *op,
-		       const struct bs_op_plan *p) vs_must_check;
+int bs_op_prepare(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p) vs_must_check;
 /* (step) Maps the blocks to p->cid and records it. */
 void bs_op_apply_maps(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p);
 

@@ -106,7 +106,7 @@ static int look_all(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p
 	return p->fresh ? bs_near_missed(e, op) : 0;
 }
 
-int bs_op_prepare_maps(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
+static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
 {
 	p->nparts = split(op, p->parts);
 	p->pages = p->drops = 0;
@@ -123,7 +123,7 @@ int bs_op_prepare_maps(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan
 	return 0;
 }
 
-int bs_op_prepare_room(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
+static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
 {
 	uint32_t records = p->fresh * BS_REC_CONTENT_SIZE + p->nparts * BS_REC_MAP_HEAD +
 			   (uint32_t)op->count * BS_REC_MAP_EACH;
@@ -143,6 +143,13 @@ int bs_op_prepare_room(struct bs_engine *e, const struct bs_iop *op, const struc
 		rc = bs_log_room(e, thick ? BS_NEED_THICK : BS_NEED_DATA, records, p->payload,
 				 p->pages);
 	return rc == VS_E_NOSPC ? bs_drops_relieve(e) : rc;
+}
+
+int bs_op_prepare(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
+{
+	int rc = prepare_maps(e, op, p);
+
+	return rc ? rc : prepare_room(e, op, p);
 }
 
 bool bs_op_in_range(const struct bs_iop *op)
@@ -248,9 +255,7 @@ int bs_op_write(struct bs_engine *e, struct bs_iop *op)
 			bs_op_answer(e, op, BS_OP_COMPRESS);
 			return 0;
 		}
-		rc = bs_op_prepare_maps(e, op, &p);
-		if (rc == 0)
-			rc = bs_op_prepare_room(e, op, &p);
+		rc = bs_op_prepare(e, op, &p);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));
@@ -298,9 +303,7 @@ int bs_op_link(struct bs_engine *e, struct bs_iop *op)
 		if (rc == 0)
 			rc = find_all(e, op, &p);
 		if (rc == 0)
-			rc = bs_op_prepare_maps(e, op, &p);
-		if (rc == 0)
-			rc = bs_op_prepare_room(e, op, &p);
+			rc = bs_op_prepare(e, op, &p);
 		if (rc)
 			return rc;
 	} while (blocks != bs_fiber_blocks(e->fibers));

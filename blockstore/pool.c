@@ -262,10 +262,8 @@ static void pool_submit(struct bs_device *dev, struct bs_devio *io)
 {
 	struct bs_pool *p = pool_of(dev);
 
-	if (p->waiting || p->nfree < p->tab.ndevs) {
-		io->next = NULL;
-		*p->waiting_tail = io;
-		p->waiting_tail = &io->next;
+	if (p->waiting.first || p->nfree < p->tab.ndevs) {
+		bs_device_queue_put(&p->waiting, io);
 		return;
 	}
 	start(p, io);
@@ -273,14 +271,8 @@ static void pool_submit(struct bs_device *dev, struct bs_devio *io)
 
 static void start_waiting(struct bs_pool *p)
 {
-	while (p->waiting && p->nfree >= p->tab.ndevs) {
-		struct bs_devio *io = p->waiting;
-
-		p->waiting = io->next;
-		if (!p->waiting)
-			p->waiting_tail = &p->waiting;
-		start(p, io);
-	}
+	while (p->waiting.first && p->nfree >= p->tab.ndevs)
+		start(p, bs_device_queue_get(&p->waiting));
 }
 
 static void answer(struct bs_pool *p, struct bs_devio *io, int status)
@@ -399,7 +391,7 @@ bool bs_pool_pending(const struct bs_pool *p)
 {
 	const struct bs_pool_supers *s = &p->supers;
 
-	return p->refused || (p->waiting && p->nfree >= p->tab.ndevs) ||
+	return p->refused || (p->waiting.first && p->nfree >= p->tab.ndevs) ||
 	       (!p->settling && p->held) || (s->busy && !s->pending) ||
 	       (!s->busy && !p->failed && (p->settling || s->done));
 }
@@ -509,7 +501,7 @@ int bs_pool_new(const struct bs_devtab *tab, struct bs_device *const devs[BS_POO
 	p->tab = *tab;
 	p->plain = tab->ndevs == 0;
 	p->segment_size = segment_size;
-	p->waiting_tail = &p->waiting;
+	bs_device_queue_init(&p->waiting);
 	if (p->plain) {
 		p->tab.ndevs = p->tab.nranges = 1;
 		p->tab.range[0] = (struct bs_range){.count = UINT32_MAX};

@@ -18,6 +18,7 @@
 #define BS_POOL_H
 
 #include "blockstore/device.h"
+#include "blockstore/device_queue.h"
 #include "blockstore/store.h"
 #include "blockstore/super_format.h"
 
@@ -67,9 +68,9 @@ struct bs_pool {
 
 	struct bs_pool_child *children, *free_children;
 	unsigned nfree;
-	struct bs_devio *waiting, **waiting_tail; /* for children */
-	struct bs_devio *held;			  /* done, but the table is not settled */
-	struct bs_devio *refused;		  /* no device may serve them */
+	struct bs_device_queue waiting; /* for children */
+	struct bs_devio *held;		/* done, but the table is not settled */
+	struct bs_devio *refused;	/* no device may serve them */
 	struct bs_pool_supers supers;
 	struct bs_pool_bad bad[BS_POOL_BAD];
 	unsigned nbad;

@@ -93,9 +93,7 @@ static void dev_submit(struct bs_device *dev, struct bs_devio *io)
 
 	sim_require(s->disk, "I/O submitted after the end of the run");
 	check_contract(s->disk, io);
-	io->next = NULL;
-	*s->queue_tail = io;
-	s->queue_tail = &io->next;
+	bs_device_queue_put(&s->queue, io);
 	s->in_flight++;
 }
 
@@ -129,14 +127,8 @@ static void dev_kick(struct bs_device *dev)
 {
 	struct sim_device *s = sim_device(dev);
 
-	while (s->disk && s->queue) {
-		struct bs_devio *io = s->queue;
-
-		s->queue = io->next;
-		if (!s->queue)
-			s->queue_tail = &s->queue;
-		start(s, io);
-	}
+	while (s->disk && s->queue.first)
+		start(s, bs_device_queue_get(&s->queue));
 }
 
 static int finish_read(struct sim_disk *d, struct bs_devio *io)
@@ -344,7 +336,7 @@ struct bs_device *sim_disk_attach(struct sim_disk *d, struct sim_clock *clock)
 		       d->first == d ? "simulated disk" : "second disk");
 	s->disk = d;
 	s->clock = clock;
-	s->queue_tail = &s->queue;
+	bs_device_queue_init(&s->queue);
 	d->device = s;
 	return &s->dev;
 }

@@ -5,6 +5,7 @@
 #ifndef SIM_SIMDISK_H
 #define SIM_SIMDISK_H
 
+#include "blockstore/device_queue.h"
 #include "common/bytes.h"
 #include "tests/sim/image.h"
 #include "tests/sim/simdev.h"
@@ -40,7 +41,7 @@ struct sim_device {
 	struct bs_device dev;
 	struct sim_disk *disk; /* NULL after a kill or power cut */
 	struct sim_clock *clock;
-	struct bs_devio *queue, **queue_tail;
+	struct bs_device_queue queue;
 	struct bs_devio *running; /* by due */
 	unsigned in_flight;
 };
