@@ -1,9 +1,10 @@
-#include "mgmt/iscsi.h"
-#include "mgmt/copy.h"
-#include "mgmt/shown.h"
+/* Targets between catalogue and server: served, changed, shown. */
+#include "mgmt/iscsi_impl.h"
 
 #include "common/bytes.h"
 #include "common/text.h"
+#include "mgmt/copy.h"
+#include "mgmt/shown.h"
 #include "mgmt/volume.h"
 #include "targets/iscsi/isns.h"
 #include "targets/iscsi/server.h"
@@ -19,103 +20,21 @@ struct mg_iscsi {
 	struct iscsi_isns *isns;     /* NULL: off */
 };
 
-/* A document turned into what the server takes; strings point into the document and names. */
-struct config {
-	struct iscsi_target_config cfg;
-	struct iscsi_lun_config *luns;
-	char (*names)[BS_FULL_NAME_MAX];
-	struct vs_uuid *uuids;
-	const char **initiators;
-};
-
-static void config_free(struct config *c)
+static const char *iqn_of(const json_t *doc)
 {
-	free(c->luns);
-	free(c->names);
-	free(c->uuids);
-	free(c->initiators);
-	memset(c, 0, sizeof(*c));
-}
-
-static const char *text(const json_t *doc, const char *outer, const char *key)
-{
-	return json_string_value(json_object_get(outer ? json_object_get(doc, outer) : doc, key));
-}
-
-static int decode_luns(struct mg_node *n, const json_t *luns, struct config *c,
-		       struct vs_error *err)
-{
-	json_t *lun;
-	size_t i;
-
-	json_array_foreach(luns, i, lun)
-	{
-		const char *uuid = text(lun, NULL, "volume");
-
-		if (!uuid || vs_uuid_parse(uuid, &c->uuids[i]) != 0)
-			return vs_fail(err, VS_E_CORRUPT, "catalogue: a LUN has no volume");
-		mg_volume_name(n, &c->uuids[i], c->names[i]);
-		c->luns[i] = (struct iscsi_lun_config){
-		    .lun = (unsigned)json_integer_value(json_object_get(lun, "lun")),
-		    .volume = c->names[i],
-		    .read_only = json_is_true(json_object_get(lun, "read_only")),
-		    .removable = json_is_true(json_object_get(lun, "removable")),
-		    .initiator = text(lun, NULL, "initiator")};
-	}
-	return 0;
-}
-
-static int decode(struct mg_node *n, const json_t *doc, struct config *c, struct vs_error *err)
-{
-	json_t *luns = json_object_get(doc, "luns"), *names = json_object_get(doc, "initiators");
-	size_t nluns = json_array_size(luns), nnames = json_array_size(names);
-	int rc;
-
-	memset(c, 0, sizeof(*c));
-	c->luns = calloc(nluns + 1, sizeof(*c->luns));
-	c->names = calloc(nluns + 1, sizeof(*c->names));
-	c->uuids = calloc(nluns + 1, sizeof(*c->uuids));
-	c->initiators = calloc(nnames + 1, sizeof(*c->initiators));
-	if (!c->luns || !c->names || !c->uuids || !c->initiators) {
-		config_free(c);
-		return vs_fail(err, VS_E_NOMEM, "out of memory");
-	}
-	rc = decode_luns(n, luns, c, err);
-	if (rc != 0) {
-		config_free(c);
-		return rc;
-	}
-	for (size_t i = 0; i < nnames; i++)
-		c->initiators[i] = json_string_value(json_array_get(names, i));
-	c->cfg = (struct iscsi_target_config){
-	    .iqn = text(doc, NULL, "iqn"),
-	    .alias = text(doc, NULL, "alias"),
-	    .luns = c->luns,
-	    .nluns = nluns,
-	    .initiators = c->initiators,
-	    .ninitiators = nnames,
-	    .portal_group = (uint16_t)json_integer_value(json_object_get(doc, "portal_group")),
-	    .chap_user = text(doc, "chap", "user"),
-	    .chap_secret = text(doc, "chap", "secret"),
-	    .mutual_user = text(doc, "mutual", "user"),
-	    .mutual_secret = text(doc, "mutual", "secret"),
-	    .read_only = json_is_true(json_object_get(doc, "read_only")),
-	    .redirect = text(doc, "redirect", "address"),
-	    .redirect_permanent =
-		json_is_true(json_object_get(json_object_get(doc, "redirect"), "permanent"))};
-	return 0;
+	return json_string_value(json_object_get(doc, "iqn"));
 }
 
 static int serve(struct mg_node *n, struct iscsi_server *server, const json_t *doc,
 		 struct vs_error *err)
 {
-	struct config c;
-	int rc = decode(n, doc, &c, err);
+	struct mg_iscsi_config c;
+	int rc = mg_iscsi_config_read(n, doc, &c, err);
 
 	if (rc != 0)
 		return rc;
 	rc = iscsi_server_set_target(server, &c.cfg, err);
-	config_free(&c);
+	mg_iscsi_config_free(&c);
 	return rc;
 }
 
@@ -132,7 +51,7 @@ static int serve_all(struct mg_node *n, struct mg_iscsi *s, struct vs_error *err
 		struct vs_error why;
 
 		if (serve(n, s->server, doc, &why) != 0)
-			mg_event(n->events, MG_WARNING, "target.failed", text(doc, NULL, "iqn"),
+			mg_event(n->events, MG_WARNING, "target.failed", iqn_of(doc),
 				 "not served: %s", why.text);
 	}
 	json_decref(docs);
@@ -224,13 +143,13 @@ void mg_iscsi_close(struct mg_iscsi *s)
 
 int mg_iscsi_create(struct mg_node *n, const json_t *doc, struct vs_error *err)
 {
-	struct config c;
+	struct mg_iscsi_config c;
 	int rc;
 
 	if (!n->iscsi->server)
 		return vs_fail(err, VS_E_NOTSUP,
 			       "iSCSI is off; start vstored with --iscsi ADDR:PORT");
-	rc = decode(n, doc, &c, err);
+	rc = mg_iscsi_config_read(n, doc, &c, err);
 	if (rc != 0)
 		return rc;
 	rc =
@@ -242,18 +161,18 @@ int mg_iscsi_create(struct mg_node *n, const json_t *doc, struct vs_error *err)
 				 "a refused target could not be taken back");
 	}
 	targets_changed(n);
-	config_free(&c);
+	mg_iscsi_config_free(&c);
 	return rc;
 }
 
 int mg_iscsi_update(struct mg_node *n, const json_t *doc, struct vs_error *err)
 {
 	json_t *old = NULL;
-	struct config c;
-	int rc = mg_iscsi_doc(n, text(doc, NULL, "iqn"), &old, err);
+	struct mg_iscsi_config c;
+	int rc = mg_iscsi_doc(n, iqn_of(doc), &old, err);
 
 	if (rc == 0)
-		rc = decode(n, doc, &c, err);
+		rc = mg_iscsi_config_read(n, doc, &c, err);
 	if (rc != 0) {
 		json_decref(old);
 		return rc;
@@ -268,7 +187,7 @@ int mg_iscsi_update(struct mg_node *n, const json_t *doc, struct vs_error *err)
 				 "a change that could not be kept could not be taken back");
 	}
 	targets_changed(n);
-	config_free(&c);
+	mg_iscsi_config_free(&c);
 	json_decref(old);
 	return rc;
 }
@@ -303,9 +222,9 @@ static json_t *lun_json(const struct iscsi_lun_config *lun, const struct vs_uuid
 
 static int show_doc(struct mg_node *n, const json_t *doc, json_t **out, struct vs_error *err)
 {
-	struct config c;
+	struct mg_iscsi_config c;
 	json_t *luns;
-	int rc = decode(n, doc, &c, err);
+	int rc = mg_iscsi_config_read(n, doc, &c, err);
 
 	if (rc != 0)
 		return rc;
@@ -319,7 +238,7 @@ static int show_doc(struct mg_node *n, const json_t *doc, json_t **out, struct v
 	    c.cfg.chap_user != NULL, "mutual", c.cfg.mutual_user != NULL, "open",
 	    c.cfg.ninitiators == 0 && !c.cfg.chap_user, "redirect",
 	    json_object_get(doc, "redirect"), "sessions", mg_iscsi_sessions(n, c.cfg.iqn));
-	config_free(&c);
+	mg_iscsi_config_free(&c);
 	return *out ? 0 : vs_fail(err, VS_E_NOMEM, "out of memory");
 }
 
@@ -379,10 +298,10 @@ void mg_iscsi_volume_renamed(struct mg_node *n, const char *name)
 	json_array_foreach(docs, i, doc)
 	{
 		struct vs_error why;
-		struct config c;
+		struct mg_iscsi_config c;
 		bool uses = false;
 
-		if (decode(n, doc, &c, NULL) != 0)
+		if (mg_iscsi_config_read(n, doc, &c, NULL) != 0)
 			continue;
 		for (size_t k = 0; k < c.cfg.nluns; k++)
 			uses |= strncmp(c.names[k], name, len) == 0 &&
@@ -390,7 +309,7 @@ void mg_iscsi_volume_renamed(struct mg_node *n, const char *name)
 		if (uses && iscsi_server_set_target(n->iscsi->server, &c.cfg, &why) != 0)
 			mg_event(n->events, MG_WARNING, "target.failed", c.cfg.iqn,
 				 "not served: %s", why.text);
-		config_free(&c);
+		mg_iscsi_config_free(&c);
 	}
 	json_decref(docs);
 }

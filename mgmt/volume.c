@@ -1,11 +1,9 @@
-#include "mgmt/volume.h"
+/* Volumes and snapshots as the API shows them. */
+#include "mgmt/volume_impl.h"
 
 #include "blockstore/exact.h"
 #include "common/bytes.h"
 #include "common/text.h"
-#include "mgmt/attach.h"
-#include "mgmt/iscsi.h"
-#include "mgmt/nbd.h"
 #include "mgmt/origin.h"
 
 #include <stdio.h>
@@ -108,41 +106,13 @@ static json_t *brief_snapshot(struct mg_node *n, const struct bs_volume_info *v)
 			 true, &x);
 }
 
-/* All that refers to it: [{kind, name}]. */
-static int users(struct mg_node *n, const struct vs_uuid *uuid, const char *full, json_t **out,
-		 struct vs_error *err)
-{
-	int rc = mg_catalogue_users(n->catalogue, uuid, out, err);
-	size_t i = 0;
-
-	if (rc != 0)
-		return rc;
-	while (i < json_array_size(*out)) {
-		json_t *user = json_array_get(*out, i);
-		const char *kind = json_string_value(json_object_get(user, "kind"));
-
-		if (strcmp(kind, mg_kind_name[MG_DRAFT]) == 0 ||
-		    strcmp(kind, mg_kind_name[MG_BASE]) == 0) {
-			json_array_remove(*out, i);
-			continue;
-		}
-		if (strcmp(kind, mg_kind_name[MG_TARGET]) == 0)
-			json_object_set_new(user, "kind", json_string("iscsi"));
-		else if (strcmp(kind, mg_kind_name[MG_NBD]) == 0)
-			json_object_set_new(user, "name", json_string(full));
-		i++;
-	}
-	mg_attach_users(n->attachments, uuid, *out);
-	return 0;
-}
-
 static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, json_t *snapshots)
 {
 	char full[BS_FULL_NAME_MAX], uuid[VS_UUID_TEXT], origin[BS_FULL_NAME_MAX];
 	struct bs_exact_info x = exact_of(n, v, 0);
 	json_t *exports = NULL, *live = mg_origin_json(n, v), *json;
 
-	if (users(n, &v->uuid, mg_full_name(v, full), &exports, NULL) != 0)
+	if (mg_volume_users(n, &v->uuid, mg_full_name(v, full), &exports, NULL) != 0)
 		exports = json_array();
 	vs_uuid_format(&v->uuid, uuid);
 	if (v->has_origin && !live)
@@ -164,9 +134,8 @@ static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, js
 	return add_exact(json, v->snapshot, &x);
 }
 
-/* Calls each(arg, info) for every volume and snapshot, until it fails. */
-static int walk(struct mg_node *n, int (*each)(void *arg, const struct bs_volume_info *v),
-		void *arg, struct vs_error *err)
+int mg_volume_walk(struct mg_node *n, int (*each)(void *arg, const struct bs_volume_info *v),
+		   void *arg, struct vs_error *err)
 {
 	struct bs_volume_info *page = calloc(PAGE, sizeof(*page));
 	uint64_t after = 0;
@@ -227,7 +196,7 @@ static int list_one(void *arg, const struct bs_volume_info *v)
 int mg_volume_list(struct mg_node *n, json_t **out, struct vs_error *err)
 {
 	struct listing l = {.node = n, .volumes = json_array(), .snapshots = json_object()};
-	int rc = walk(n, list_one, &l, err);
+	int rc = mg_volume_walk(n, list_one, &l, err);
 
 	json_decref(l.snapshots);
 	if (rc != 0)
@@ -269,7 +238,7 @@ static int await_exact(struct mg_node *n, struct ids *ids, uint64_t id, unsigned
 		       struct vs_error *err)
 {
 	struct bs_exact_info *x;
-	int rc = walk(n, add_id, ids, err);
+	int rc = mg_volume_walk(n, add_id, ids, err);
 
 	x = calloc(ids->n + 1, sizeof(*x));
 	if (rc == 0 && (!x || ids->n == SIZE_MAX))
@@ -299,7 +268,7 @@ int mg_volume_show(struct mg_node *n, const char *full, unsigned wait_ms, json_t
 		return rc;
 	l.snapshots = json_object();
 	if (!info.snapshot && info.snapshots > 0)
-		rc = walk(n, list_one, &l, err);
+		rc = mg_volume_walk(n, list_one, &l, err);
 	if (rc == 0)
 		*out = volume_json(n, &info, json_incref(snapshots_of(&l, &info.uuid)));
 	json_decref(l.snapshots);
@@ -329,7 +298,7 @@ int mg_snapshot_list(struct mg_node *n, const char *volume, unsigned wait_ms, js
 	int rc = wait_ms ? await_exact(n, &ids, 0, wait_ms, err) : 0;
 
 	if (rc == 0)
-		rc = walk(n, list_snapshot, &l, err);
+		rc = mg_volume_walk(n, list_snapshot, &l, err);
 	if (rc == 0 && volume && json_array_size(l.list) == 0)
 		rc = bs_volume_find(n->store, volume, NULL, err);
 	if (rc != 0)
@@ -337,86 +306,4 @@ int mg_snapshot_list(struct mg_node *n, const char *volume, unsigned wait_ms, js
 	else
 		*out = l.list;
 	return rc;
-}
-
-/* Fails for the first user that is not VM `but` (NULL: none is excepted). */
-static int refuse_users(struct mg_node *n, const struct vs_uuid *uuid, const char *full,
-			const char *what, const char *but, struct vs_error *err)
-{
-	json_t *list = NULL, *user;
-	size_t i;
-	int rc = users(n, uuid, full, &list, err);
-
-	json_array_foreach(list, i, user)
-	{
-		const char *kind = json_string_value(json_object_get(user, "kind"));
-		const char *name = json_string_value(json_object_get(user, "name"));
-
-		if (rc != 0 ||
-		    (but && strcmp(kind, mg_kind_name[MG_VM]) == 0 && strcmp(name, but) == 0))
-			continue;
-		rc = vs_fail(err, VS_E_BUSY, "cannot %s %s: it is used by %s %s; end that first",
-			     what, full, kind, name);
-	}
-	json_decref(list);
-	return rc;
-}
-
-int mg_volume_unused(struct mg_node *n, const struct vs_uuid *uuid, const char *full,
-		     const char *what, struct vs_error *err)
-{
-	return refuse_users(n, uuid, full, what, NULL, err);
-}
-
-int mg_volume_unused_but(struct mg_node *n, const struct vs_uuid *uuid, const char *full,
-			 const char *vm, struct vs_error *err)
-{
-	return refuse_users(n, uuid, full, "use", vm, err);
-}
-
-struct unused_check {
-	struct mg_node *node;
-	const struct vs_uuid *volume;
-	const char *what;
-	struct vs_error *err;
-	int rc;
-};
-
-static int check_snapshot(void *arg, const struct bs_volume_info *v)
-{
-	struct unused_check *c = arg;
-	char full[BS_FULL_NAME_MAX];
-
-	if (c->rc == 0 && v->snapshot && vs_uuid_equal(&v->origin, c->volume))
-		c->rc = mg_volume_unused(c->node, &v->uuid, mg_full_name(v, full), c->what, c->err);
-	return 0;
-}
-
-int mg_snapshots_unused(struct mg_node *n, const struct vs_uuid *volume, const char *what,
-			struct vs_error *err)
-{
-	struct unused_check c = {.node = n, .volume = volume, .what = what, .err = err};
-	int rc = walk(n, check_snapshot, &c, err);
-
-	return rc != 0 ? rc : c.rc;
-}
-
-int mg_volume_idle(struct mg_node *n, const char *name, const char *what, struct vs_error *err)
-{
-	struct bs_volume_info info;
-	int rc = bs_volume_find(n->store, name, &info, err);
-
-	if (rc == 0 && info.open_handles > 0)
-		rc = vs_fail(
-		    err, VS_E_BUSY,
-		    "cannot %s %s: a session, a running VM, an export or a task has it open; "
-		    "end that first",
-		    what, name);
-	return rc;
-}
-
-void mg_volume_renamed(struct mg_node *n, const char *from, const char *to)
-{
-	mg_iscsi_volume_renamed(n, to);
-	mg_nbd_volume_renamed(n, from, to);
 }
