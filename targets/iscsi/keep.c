@@ -1,6 +1,7 @@
 #include "targets/iscsi/keep.h"
 
 #include "common/log.h"
+#include "targets/iscsi/internal.h"
 #include "targets/iscsi/pr_format.h"
 
 _Static_assert(ISCSI_PR_KEPT_MAX <= ISCSI_KEPT_MAX, "a keeper takes it");

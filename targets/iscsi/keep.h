@@ -5,7 +5,7 @@
 #ifndef ISCSI_KEEP_H
 #define ISCSI_KEEP_H
 
-#include "targets/iscsi/internal.h"
+#include "targets/iscsi/lu.h"
 
 enum iscsi_keep_state { ISCSI_KEEP_DONE, ISCSI_KEEP_BUSY, ISCSI_KEEP_FAILED };
 

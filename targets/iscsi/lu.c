@@ -1,6 +1,8 @@
-#include "targets/iscsi/keep.h"
+#include "targets/iscsi/lu.h"
 
 #include "common/log.h"
+#include "targets/iscsi/internal.h"
+#include "targets/iscsi/keep.h"
 
 #include <stdio.h>
 #include <stdlib.h>

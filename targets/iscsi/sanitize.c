@@ -1,8 +1,9 @@
 #include "targets/iscsi/sanitize.h"
-#include "targets/iscsi/keep.h"
 
 #include "common/bytes.h"
 #include "common/log.h"
+#include "targets/iscsi/internal.h"
+#include "targets/iscsi/keep.h"
 
 #include <stdlib.h>
 

@@ -9,7 +9,7 @@
 #ifndef ISCSI_SANITIZE_H
 #define ISCSI_SANITIZE_H
 
-#include "targets/iscsi/internal.h"
+#include "targets/iscsi/lu.h"
 
 enum iscsi_sanitize_how { ISCSI_SANITIZE_ERASE, ISCSI_SANITIZE_OVERWRITE };
 

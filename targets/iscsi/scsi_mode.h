@@ -2,7 +2,7 @@
 #ifndef ISCSI_SCSI_MODE_H
 #define ISCSI_SCSI_MODE_H
 
-#include "targets/iscsi/internal.h"
+#include "targets/iscsi/lu.h"
 
 enum scsi_page_control {
 	SCSI_PC_CURRENT,

@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "common/log.h"
+#include "targets/iscsi/internal.h"
 
 #define LOOK_NS (2 * UINT64_C(1000000000))
 #define ENABLED (UINT64_C(1) << 32)

@@ -8,7 +8,7 @@
 #ifndef ISCSI_THRESHOLD_H
 #define ISCSI_THRESHOLD_H
 
-#include "targets/iscsi/internal.h"
+#include "targets/iscsi/lu.h"
 
 #define ISCSI_THRESHOLD_UNIT (1u << 20) /* bytes that a count of one stands for */
 

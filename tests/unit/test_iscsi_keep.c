@@ -2,6 +2,7 @@
  * What is kept of a unit's reservations when the keeper takes its time or fails: who waits for it
  * is told the truth, and what is kept is what is.
  */
+#include "targets/iscsi/internal.h"
 #include "targets/iscsi/keep.h"
 
 #include <setjmp.h>
