@@ -282,8 +282,9 @@ static int read_head(struct bs_engine *e, uint32_t off, struct bs_unit_head *h)
 
 	bs_clean_read_want(e, off, have);
 	rc = bs_clean_read_load(e, off, have);
-	if (rc == 0)
-		rc = bs_unit_decode(buf, have, e->segs.size, e->tag, h);
+	if (rc)
+		return rc;
+	rc = bs_unit_decode(buf, have, e->segs.size, e->tag, h);
 	if (rc == VS_E_RANGE && h->head_len <= e->segs.size - off) {
 		have = h->head_len;
 		bs_clean_read_want(e, off, have);

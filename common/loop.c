@@ -293,7 +293,7 @@ void vs_loop_look_on(struct vs_loop *loop)
  */
 static bool look_on(struct vs_loop *loop)
 {
-	uint64_t start = vs_now_ns(), now = start, before;
+	uint64_t start = vs_now_ns(), now, before;
 
 	do {
 		if (run_idles(loop) || atomic_load(&loop->posts) || atomic_load(&loop->stop))
