@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+/* Operations that the engine takes from a port before the others have their turn. */
+#define DRAIN_MOST (8 * BS_WARM)
 /* Blocks that a port sends and works on before it wakes the engine for them. */
 #define WAKE_AFTER 16u
 
@@ -264,8 +266,7 @@ static struct bs_iop *next_sent(struct bs_port *p)
 bool bs_port_drain(struct bs_port *p)
 {
 	struct bs_iop *ops[BS_WARM];
-	bool did = false;
-	unsigned n;
+	unsigned n, taken = 0;
 
 	do {
 		for (n = 0; n < BS_WARM && (ops[n] = next_sent(p));)
@@ -276,9 +277,9 @@ bool bs_port_drain(struct bs_port *p)
 		if (n)
 			bs_device_kick(
 			    p->engine->dev); /* works on these, meanwhile come the next */
-		did |= n > 0;
-	} while (n == BS_WARM);
-	return did;
+		taken += n;
+	} while (n == BS_WARM && taken < DRAIN_MOST);
+	return taken > 0;
 }
 
 void bs_port_answer(struct bs_port *p, struct bs_iop *op)
