@@ -309,6 +309,7 @@ void iscsi_conn_unreserve(struct iscsi_conn *c)
 /* Others need not wait for what the store still does for it. */
 static void leave_luns(struct iscsi_conn *c)
 {
+	iscsi_share_leave(c);
 	iscsi_flow_orphan_all(c);
 	for (unsigned i = 0; c->map && i < c->map->n; i++)
 		iscsi_lu_closed(&c->map->luns[i]);

@@ -322,6 +322,7 @@ static void orphan(struct iscsi_task *t)
 
 static void end(struct iscsi_task *t)
 {
+	iscsi_share_drop(t->conn, t);
 	iscsi_task_drop(t);
 	if (t->tell_aborted) {
 		t->tell_aborted = false;

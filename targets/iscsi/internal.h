@@ -61,10 +61,11 @@ struct iscsi_piece {
 	struct iscsi_task *task;
 	struct iscsi_piece *next; /* of the task, in order; or in the free list */
 	uint8_t *buf;
-	uint32_t offset, length; /* within the command's data, bytes on the wire */
-	uint32_t filled;	 /* bytes received */
-	bool busy;		 /* request submitted and not done */
-	bool ready;		 /* read and good */
+	uint32_t offset, length;       /* within the command's data, bytes on the wire */
+	uint32_t filled;	       /* bytes received */
+	bool busy;		       /* request submitted and not done */
+	bool ready;		       /* read and good */
+	struct iscsi_piece *line_next; /* share.c: behind it in the session's line */
 };
 
 enum iscsi_task_state {
@@ -121,7 +122,7 @@ struct iscsi_task {
 	uint32_t r2t_sn;
 	bool r2t_open;
 	uint32_t r2t_ttt, r2t_offset, r2t_length;
-	unsigned io;		    /* requests outstanding */
+	unsigned io;		    /* requests outstanding, also in line */
 	unsigned chunks;	    /* held */
 	uint64_t step;		    /* progress of multi-step commands */
 	uint64_t copied;	    /* bytes given to the store by a copy */
@@ -154,6 +155,16 @@ struct iscsi_copy_result {
 	struct scsi_copy_state state;
 };
 #define ISCSI_COPY_RESULTS 64
+
+/* What a session has at the store, and what waits for its share of it; see share.c. When there is
+   a line, something is at the store, whose end brings the line on. */
+struct iscsi_share {
+	unsigned requests; /* at the store */
+	uint64_t bytes;	   /* of them, as they count */
+	struct iscsi_piece *first, *last;
+	bool counted; /* in the thread's sharers */
+	bool used;    /* since the thread's last look */
+};
 
 /* ---- connections ---- */
 
@@ -231,8 +242,12 @@ struct iscsi_thread {
 	struct iscsi_conn *conns; /* of this thread */
 	struct iscsi_conn *dirty; /* with something to send, or to look at again */
 	atomic_uint nconns;
-	atomic_uint jobs; /* of sanitize.c */
-	atomic_uint load; /* connections given to it; written by the control thread */
+	atomic_uint jobs;	 /* of sanitize.c */
+	atomic_uint load;	 /* connections given to it; written by the control thread */
+	unsigned sharers;	 /* its sessions that use the store, or did lately */
+	unsigned share_requests; /* that each of them may have there */
+	uint64_t share_bytes;
+	struct vs_timer share_timer; /* armed while there are sharers */
 	bool started;
 };
 
@@ -292,7 +307,8 @@ struct iscsi_conn {
 	struct iscsi_piece *free_chunks;
 	struct iscsi_task *wait_first, *wait_last;
 	struct iscsi_task *hash[ISCSI_HASH];
-	unsigned io; /* requests outstanding */
+	unsigned io; /* requests outstanding, also in line */
+	struct iscsi_share share;
 	struct iscsi_tmf_op tmfs[ISCSI_TMFS];
 	struct iscsi_copy_result copies[ISCSI_COPY_RESULTS];
 	unsigned next_copy;
@@ -437,6 +453,16 @@ void iscsi_task_send(struct iscsi_task *t, struct iscsi_piece *p);
 void iscsi_task_answer(struct iscsi_task *t);
 void iscsi_task_tell_aborted(struct iscsi_task *t); /* its status is set; it ends as aborted */
 void iscsi_task_sent(struct iscsi_out *out);
+void iscsi_task_withdrawn(struct iscsi_piece *p); /* its request waited in line, and does no more */
+
+/* share.c: each session's share of the store */
+void iscsi_share_start(struct iscsi_thread *t);
+void iscsi_share_stop(struct iscsi_thread *t);
+void iscsi_share_submit(struct iscsi_piece *p); /* its request; at once, or when it is its turn */
+void iscsi_share_done(struct iscsi_piece *p);	/* the store is done with it */
+/* What the task (NULL: any of the session) has in line is withdrawn. */
+void iscsi_share_drop(struct iscsi_conn *c, const struct iscsi_task *t);
+void iscsi_share_leave(struct iscsi_conn *c); /* the connection has closed */
 
 /* flow.c: how a command goes on */
 void iscsi_flow_start(struct iscsi_task *t); /* its PDU is here */

@@ -59,6 +59,7 @@ static void *io_thread(void *arg)
 	/* posts that free the last connections, and what is not theirs */
 	while (atomic_load(&t->nconns) || atomic_load(&t->jobs))
 		vs_loop_turn(t->loop, 10);
+	iscsi_share_stop(t);
 	if (t->index == 0)
 		iscsi_tokens_stop(t->srv->tokens);
 	bs_port_close(t->port);
@@ -92,6 +93,7 @@ static int start_thread(struct iscsi_thread *t, struct vs_error *err)
 	}
 	t->idle = (struct vs_idle){.idle = iscsi_conn_flush_dirty, .arg = t};
 	vs_loop_add_idle(t->loop, &t->idle);
+	iscsi_share_start(t);
 	errno = pthread_create(&t->tid, NULL, io_thread, t);
 	if (errno)
 		return vs_fail_errno(err, "cannot start an iSCSI thread");

@@ -363,6 +363,7 @@ static void piece_done(struct bs_req *req)
 	p->busy = false;
 	t->io--;
 	c->io--;
+	iscsi_share_done(p);
 	if (c->state == ISCSI_CONN_DEAD) {
 		iscsi_conn_dirty(c);
 		return;
@@ -378,6 +379,17 @@ static void piece_done(struct bs_req *req)
 	iscsi_flow_advance(t);
 }
 
+void iscsi_task_withdrawn(struct iscsi_piece *p)
+{
+	struct iscsi_task *t = p->task;
+
+	p->busy = false;
+	t->io--;
+	t->conn->io--;
+	if (t->op->flow == SCSI_FLOW_WRITE && p != &t->own)
+		iscsi_task_chunk_put(t, p);
+}
+
 static void submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op op, uint64_t offset,
 		   uint64_t length)
 {
@@ -390,7 +402,7 @@ static void submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op op, u
 	p->busy = true;
 	t->io++;
 	t->conn->io++;
-	bs_submit(t->conn->thread->port, &p->req);
+	iscsi_share_submit(p);
 }
 
 void iscsi_task_submit(struct iscsi_task *t, struct iscsi_piece *p, enum bs_op op, uint64_t offset,
