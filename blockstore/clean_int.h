@@ -7,11 +7,11 @@
 
 #include "blockstore/clean.h"
 
-#define BS_CLEAN_PICKS 64u	/* candidates that one look at all segments gives */
-#define BS_CLEAN_PIECE 16384u	/* what is read is known by such pieces */
-#define BS_CLEAN_RUN 131072u	/* most bytes of one read */
-#define BS_CLEAN_SPARSE 4u	/* below this part of a segment only what lives is read */
-#define BS_CLEAN_READS 8u	/* in flight at most */
+#define BS_CLEAN_PICKS 64u	  /* candidates that one look at all segments gives */
+#define BS_CLEAN_PIECE 16384u	  /* what is read is known by such pieces */
+#define BS_CLEAN_RUN 131072u	  /* most bytes of one read */
+#define BS_CLEAN_SPARSE 4u	  /* below this part of a segment only what lives is read */
+#define BS_CLEAN_READS 8u	  /* in flight at most */
 #define BS_CLEAN_READS_SERVING 2u /* while clients write: theirs wait behind these */
 #define BS_CLEAN_AHEAD 524288u	  /* bytes that are read before they are asked for */
 
@@ -39,7 +39,7 @@ struct bs_cleaner {
 	/* pace: since this segment was begun */
 	uint64_t clients_at, moved, step, percent;
 	uint64_t data_until; /* client_bytes() up to which data goes on while segments are scarce */
-	enum bs_need need; /* what is appended for it is counted so */
+	enum bs_need need;   /* what is appended for it is counted so */
 
 	bool rest_running;		     /* nothing to do until the running checkpoint ends */
 	uint64_t rest_checkpoint, rest_live; /* nothing to do until either changes */

@@ -12,7 +12,7 @@
 
 #define BS_POOL_DEVICES 16u
 #define BS_POOL_RANGES 29u
-#define BS_POOL_MEMBERS 4u /* devices of one group */
+#define BS_POOL_MEMBERS 4u	/* devices of one group */
 #define BS_POOL_NOWHERE 0xfffeu /* group of ranges whose devices are gone */
 #define BS_DEVTAB_SIZE 1016u
 

@@ -134,7 +134,7 @@ static int replay_map(struct bs_engine *e, const struct bs_rec *rec)
 		blocks = bs_fiber_blocks(e->fibers);
 		rc = bs_map_prepare(e, v, rec->block, n, &need, old);
 		for (unsigned i = 0; rc == 0 && i < n; i++) {
-			struct bs_place place;
+			struct bs_place place = {0};
 
 			cids[i] = vs_get_le64(rec->array + 16 * i + 8);
 			if (old[i] != vs_get_le64(rec->array + 16 * i))

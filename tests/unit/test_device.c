@@ -515,13 +515,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_direct),	   cmocka_unit_test(test_tmpfs),
 	    cmocka_unit_test(test_without_direct), cmocka_unit_test(test_many),
-	    cmocka_unit_test(test_line),
-	    cmocka_unit_test(test_quiet),	   cmocka_unit_test(test_discard),
-	    cmocka_unit_test(test_ready),	   cmocka_unit_test(test_outside),
-	    cmocka_unit_test(test_shrunk),	   cmocka_unit_test(test_no_space),
-	    cmocka_unit_test(test_busy),	   cmocka_unit_test(test_read_only),
-	    cmocka_unit_test(test_refused),	   cmocka_unit_test(test_odd_size),
-	    cmocka_unit_test(test_block_device),
+	    cmocka_unit_test(test_line),	   cmocka_unit_test(test_quiet),
+	    cmocka_unit_test(test_discard),	   cmocka_unit_test(test_ready),
+	    cmocka_unit_test(test_outside),	   cmocka_unit_test(test_shrunk),
+	    cmocka_unit_test(test_no_space),	   cmocka_unit_test(test_busy),
+	    cmocka_unit_test(test_read_only),	   cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_odd_size),	   cmocka_unit_test(test_block_device),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
