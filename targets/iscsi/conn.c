@@ -150,8 +150,10 @@ bool iscsi_conn_flush_dirty(struct vs_idle *i)
 		iscsi_rx_resume(c);
 		iscsi_flow_run_held(c);
 		iscsi_task_run_waiters(c);
-		if (c->state != ISCSI_CONN_DEAD)
-			iscsi_tx_flush(c);
+		if (c->state == ISCSI_CONN_DEAD)
+			continue;
+		iscsi_session_tell_window(c);
+		iscsi_tx_flush(c);
 	}
 	return t->dirty != NULL;
 }

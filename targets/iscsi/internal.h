@@ -286,6 +286,7 @@ struct iscsi_conn {
 	uint32_t answer_len, answer_at;
 
 	uint32_t exp_cmd_sn, stat_sn;
+	uint32_t max_told;   /* the last MaxCmdSN that was sent */
 	unsigned open_cmds;  /* not yet answered, that count in the window */
 	unsigned ordered;    /* not yet answered, ORDERED */
 	unsigned held;	     /* that wait for others of their unit */
@@ -420,6 +421,8 @@ void iscsi_handshake_turn(struct iscsi_conn *c); /* it has waited long enough */
 enum iscsi_header iscsi_session_header(struct iscsi_conn *c, const struct iscsi_bhs *bhs);
 void iscsi_session_pdu(struct iscsi_conn *c, const struct iscsi_bhs *bhs, bool digest_ok);
 void iscsi_session_ping(struct iscsi_conn *c);
+/* Says that the window is open where it was shut and no answer will say so. */
+void iscsi_session_tell_window(struct iscsi_conn *c);
 void iscsi_session_ask_logout(struct iscsi_conn *c);
 void iscsi_session_drop(struct iscsi_conn *c);
 void iscsi_session_reject(struct iscsi_conn *c, uint8_t reason);

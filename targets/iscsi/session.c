@@ -57,6 +57,23 @@ void iscsi_session_ping(struct iscsi_conn *c)
 	iscsi_conn_send_msg(c, m);
 }
 
+/*
+ * Commands that others' resets end get no answer, so nothing tells an initiator that had filled the
+ * window that there is room again. A NOP-In without tags does (RFC 7143, 11.19).
+ */
+void iscsi_session_tell_window(struct iscsi_conn *c)
+{
+	bool shut = c->max_told + 1 == c->exp_cmd_sn && c->open_cmds < ISCSI_WINDOW;
+	struct iscsi_msg *m =
+	    shut && c->state == ISCSI_CONN_FULL && !c->tx.head ? iscsi_conn_msg(c) : NULL;
+
+	if (!m)
+		return;
+	iscsi_nop_in_encode(m->bhs, 0, ISCSI_NO_TAG, ISCSI_NO_TAG);
+	m->takes_stat_sn = false;
+	iscsi_conn_send_msg(c, m);
+}
+
 static void async(struct iscsi_conn *c, enum iscsi_async event, uint16_t p2, uint16_t p3)
 {
 	struct iscsi_msg *m = c->state == ISCSI_CONN_FULL ? iscsi_conn_msg(c) : NULL;

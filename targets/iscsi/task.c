@@ -164,8 +164,10 @@ void iscsi_task_release(struct iscsi_task *t)
 		c->rx.ignore = true;
 	}
 	stop_waiting(t);
-	if (t->state != ISCSI_TASK_ANSWERED)
+	if (t->state != ISCSI_TASK_ANSWERED) {
 		account_answer(t);
+		iscsi_conn_dirty(c); /* the initiator may wait for the room */
+	}
 	iscsi_task_forget(t);
 	*(t->prev ? &t->prev->next : &c->used_first) = t->next;
 	*(t->next ? &t->next->prev : &c->used_last) = t->prev;

@@ -31,8 +31,8 @@ static void add_pdu(struct iscsi_conn *c, const uint8_t *data, uint32_t len, boo
 	bool full = c->state == ISCSI_CONN_FULL && head[0] != ISCSI_OP_LOGIN_RESPONSE;
 	bool hd = full && c->params.header_digest, dd = full && c->params.data_digest;
 
-	iscsi_pdu_stamp(head, c->stat_sn, c->exp_cmd_sn,
-			c->exp_cmd_sn + ISCSI_WINDOW - c->open_cmds - 1);
+	c->max_told = c->exp_cmd_sn + ISCSI_WINDOW - c->open_cmds - 1;
+	iscsi_pdu_stamp(head, c->stat_sn, c->exp_cmd_sn, c->max_told);
 	if (takes_stat_sn)
 		c->stat_sn++;
 	if (hd)

@@ -429,6 +429,26 @@ def test_command_numbers_outside_the_window_are_ignored():
         assert s.call(bytes(6)).status == GOOD
 
 
+def test_who_filled_the_window_is_told_when_it_opens_without_an_answer():
+    """Another initiator's reset ends all its commands, and TAS is 0: no answers come."""
+    with ready(InitialR2T="Yes", ImmediateData="No") as s, \
+            ready(isid=b"\x80\0\0\0\0\2") as other:
+        for i in range(128):
+            s.start(write10(8 * i, 8), bytes(4096), immediate_data=0)
+        s.send(s.pdu(NOP_OUT, immediate=True))  # answered when all have come
+        while (p := s.receive()).opcode != NOP_IN:
+            assert p.opcode == R2T, p
+        assert (p.exp_cmd_sn, p.max_cmd_sn) == (s.cmd_sn, s.cmd_sn - 1), p
+        other.task_request(LUN_RESET)
+        assert other.receive().opcode == TASK_RESPONSE
+        while (p := s.receive()).opcode != NOP_IN:
+            assert p.opcode == R2T, p
+        assert (p.itt, p.ttt) == (NO_TAG, NO_TAG), p
+        assert (p.exp_cmd_sn, p.max_cmd_sn) == (s.cmd_sn, s.cmd_sn + 127), p
+        s.itt += 1
+        assert s.ready().call(bytes(6)).status == GOOD
+
+
 def test_snack_unknown_opcodes_and_logins_within_a_session_are_rejected():
     with ready() as s:
         for pdu, reason in ((s.pdu(SNACK), 3), (s.pdu(0x1c, immediate=True), 5),
