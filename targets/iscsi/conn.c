@@ -311,7 +311,7 @@ void iscsi_conn_unreserve(struct iscsi_conn *c)
 /* Others need not wait for what the store still does for it. */
 static void leave_luns(struct iscsi_conn *c)
 {
-	iscsi_share_leave(c);
+	iscsi_share_drop(c, NULL);
 	iscsi_flow_orphan_all(c);
 	for (unsigned i = 0; c->map && i < c->map->n; i++)
 		iscsi_lu_closed(&c->map->luns[i]);
@@ -347,6 +347,7 @@ void iscsi_conn_drained(struct iscsi_conn *c)
 	if (c->io || c->ctl_wait || c->dirty)
 		return;
 	c->gone = true;
+	iscsi_share_leave(c);
 	take_map(c);
 	if (c->map)
 		iscsi_lu_map_put(c->map);

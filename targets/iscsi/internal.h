@@ -465,7 +465,7 @@ void iscsi_share_submit(struct iscsi_piece *p); /* its request; at once, or when
 void iscsi_share_done(struct iscsi_piece *p);	/* the store is done with it */
 /* What the task (NULL: any of the session) has in line is withdrawn. */
 void iscsi_share_drop(struct iscsi_conn *c, const struct iscsi_task *t);
-void iscsi_share_leave(struct iscsi_conn *c); /* the connection has closed */
+void iscsi_share_leave(struct iscsi_conn *c); /* nothing of it is at the store any more */
 
 /* flow.c: how a command goes on */
 void iscsi_flow_start(struct iscsi_task *t); /* its PDU is here */

@@ -143,7 +143,6 @@ void iscsi_share_drop(struct iscsi_conn *c, const struct iscsi_task *t)
 
 void iscsi_share_leave(struct iscsi_conn *c)
 {
-	iscsi_share_drop(c, NULL);
 	if (c->share.counted)
 		uncount(c);
 }
