@@ -100,7 +100,7 @@ struct bs_lun {
 	/* what is there */
 	struct bs_lun_caps caps, found;
 	struct scsi_task *ask; /* the one command about the LUN itself that is under way */
-	unsigned step, step_tries;
+	unsigned step, probe_tries;
 	bool no_status, no_same;
 
 	/* work */

@@ -2,7 +2,7 @@
 
 #include "common/log.h"
 
-#define TRIES 16u /* of one step, for unit attentions that are in line */
+#define TRIES 16u /* unit attentions that a probe takes */
 
 static void answered(struct iscsi_context *ctx, int status, void *data, void *arg);
 
@@ -72,6 +72,13 @@ static void ask(struct bs_lun *l)
 				 iscsi_get_error(l->ctx));
 }
 
+static void ask_from_the_first(struct bs_lun *l)
+{
+	l->found = (struct bs_lun_caps){0};
+	l->step = 0;
+	ask(l);
+}
+
 /* A path that leads to another LUN than before must not be written to. */
 static bool same_lun(struct bs_lun *l)
 {
@@ -103,7 +110,6 @@ static void found_all(struct bs_lun *l)
 
 static void next_step(struct bs_lun *l)
 {
-	l->step_tries = 0;
 	if (++l->step == VS_ARRAY_LEN(steps))
 		found_all(l);
 	else
@@ -125,13 +131,12 @@ static void step_done(struct bs_lun *l, enum bs_lun_verdict v, int code, const u
 	bool needed = steps[l->step].needed;
 
 	if (v != BS_LUN_DONE && v != BS_LUN_FAILED) {
-		/* a unit attention: anything may have changed, so all is asked anew */
-		if (v == BS_LUN_LATER || l->step_tries++ == TRIES) {
+		/* a unit attention: anything may have changed, also what was asked already */
+		if (v == BS_LUN_LATER || l->probe_tries++ == TRIES)
 			lun_session_fail(l, VS_E_IO, "%s: the LUN is not ready",
 					 steps[l->step].what);
-			return;
-		}
-		ask(l);
+		else
+			ask_from_the_first(l);
 		return;
 	}
 	if (v == BS_LUN_DONE) {
@@ -187,9 +192,8 @@ static void answered(struct iscsi_context *ctx, int status, void *data, void *ar
 
 void lun_probe_start(struct bs_lun *l)
 {
-	l->found = (struct bs_lun_caps){0};
-	l->step = l->step_tries = 0;
-	ask(l);
+	l->probe_tries = 0;
+	ask_from_the_first(l);
 }
 
 void lun_probe_capacity(struct bs_lun *l)

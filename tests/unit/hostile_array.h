@@ -40,6 +40,7 @@ enum mode {
 	CUT,	   /* the connection ends within a PDU */
 	NO_SYNC,   /* a flush that it knows and refuses */
 	EXCHANGED, /* another LUN after the first write, and says so */
+	SWAPPED,   /* another one while it is asked who it is, after its cable was pulled */
 	HURRIED,   /* goes at the second write, and is busy when it is back */
 	DEFERRED,  /* a read that tells of an earlier write which failed */
 	RESET,	   /* tells a read that it was reset, and a flush that all is well */
@@ -51,7 +52,8 @@ struct array {
 	uint16_t port;
 	uint32_t stat;
 	unsigned sessions, writes; /* of this session */
-	atomic_uint total;	   /* writes of all sessions */
+	bool swapped;
+	atomic_uint total; /* writes of all sessions */
 	uint8_t held[BHS];
 	atomic_uint written; /* blocks of the last write */
 	pthread_t thread;
@@ -223,7 +225,7 @@ static inline void array_write_blocks(struct array *a)
 	uint32_t n = vs_get_be32(a->head + 32 + 10) * 512;
 
 	a->writes++;
-	if (a->mode == HURRIED && a->sessions == 1 && a->writes == 2) {
+	if ((a->mode == HURRIED || a->mode == SWAPPED) && a->sessions == 1 && a->writes == 2) {
 		shutdown(a->fd, SHUT_RDWR);
 		return;
 	}
@@ -251,9 +253,10 @@ static inline void array_command(struct array *a)
 {
 	static const uint8_t inquiry[36] = {0, 0, 6, 2, 31, 0, 0, 2, 'B', 'A', 'D'};
 	uint8_t capacity[32] = {0};
-	uint8_t identity[16] = {0, 0x83, 0, 12, 1, 3, 0, 8, 0x50, (uint8_t)a->sessions};
+	uint8_t identity[16] = {0, 0x83, 0, 12, 1, 3, 0, 8, 0x50};
 	const uint8_t *cdb = a->head + 32;
 
+	identity[9] = a->mode == SWAPPED ? a->swapped : (uint8_t)a->sessions;
 	vs_put_be64(capacity, BLOCKS - 1);
 	vs_put_be32(capacity + 8, 512);
 	if (cdb[0] == 0x00)
@@ -266,9 +269,13 @@ static inline void array_command(struct array *a)
 		array_read_blocks(a);
 	else if (cdb[0] == 0x8a)
 		array_write_blocks(a);
-	else if (cdb[0] == 0x12 && cdb[2] == 0x83 && a->mode == EXCHANGED)
+	else if (cdb[0] == 0x12 && cdb[2] == 0x83 && (a->mode == EXCHANGED || a->mode == SWAPPED))
 		array_give(a, identity, sizeof(identity));
-	else if (cdb[0] == 0x35)
+	else if (cdb[0] == 0x12 && cdb[2] == 0xb0 && a->mode == SWAPPED && a->sessions == 2 &&
+		 !a->swapped) {
+		a->swapped = true;
+		array_check(a, 0x70, 6, 0x3f0e);
+	} else if (cdb[0] == 0x35)
 		array_sync_cache(a);
 	else
 		array_check(a, 0x70, 5, 0x2000);

@@ -176,13 +176,12 @@ static void lose(enum mode mode)
 	stop(s);
 }
 
-static void test_exchanged(void **state)
+static void exchanged(enum mode mode)
 {
-	struct scene *s = begin(EXCHANGED);
+	struct scene *s = begin(mode);
 	struct bs_lun_req req[2];
 	unsigned ended = 0;
 
-	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		submit(s, &req[i], BS_LUN_WRITE, 4096, &ended);
 		turn_until(s, &ended, i + 1);
@@ -191,6 +190,13 @@ static void test_exchanged(void **state)
 	assert_int_equal(req[1].status, VS_E_IO);
 	assert_int_equal(atomic_load(&s->array->total), 1);
 	stop(s);
+}
+
+static void test_exchanged(void **state)
+{
+	(void)state;
+	exchanged(EXCHANGED);
+	exchanged(SWAPPED);
 }
 
 static void test_flush(void **state)
