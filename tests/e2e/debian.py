@@ -41,8 +41,8 @@ def remove(path):
 
 
 def unmount_below(folder):
-    with open("/proc/self/mounts", encoding="ascii") as f:
-        points = [line.split()[1] for line in f]
+    with open("/proc/self/mounts", "rb") as f:
+        points = [os.fsdecode(line.split()[1].decode("unicode_escape").encode("latin-1")) for line in f]
     for point in reversed(points):
         if point.startswith(folder + "/"):
             run("umount", point)
