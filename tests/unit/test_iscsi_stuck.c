@@ -3,168 +3,21 @@
  * same initiator are answered all the same, and nobody reads or writes around what may still be
  * written. The initiators are libiscsi's.
  */
-#include "targets/iscsi/server.h"
-
-#include "blockstore/device.h"
-#include "blockstore/store.h"
+#include "tests/unit/iscsi_scene.h"
 
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-#define IQN "iqn.2026-11.org.example:stuck"
 #define FIRST "iqn.1994-05.org.example:first"
 #define SECOND "iqn.1994-05.org.example:second"
-#define BLOCK 4096
-#define HELD_MAX 4096
-
-/* In front of the file: holds back what is submitted while it is stuck. Engine's thread, but for
-   stuck. */
-struct sticky {
-	struct bs_device dev;
-	struct bs_device *file;
-	atomic_bool stuck;
-	struct bs_devio *held[HELD_MAX];
-	unsigned n;
-};
-
-static void let_go(struct sticky *s)
-{
-	for (unsigned i = 0; i < s->n; i++)
-		bs_device_submit(s->file, s->held[i]);
-	if (s->n)
-		bs_device_kick(s->file);
-	s->n = 0;
-}
-
-static void submit(struct bs_device *dev, struct bs_devio *io)
-{
-	struct sticky *s = (struct sticky *)dev;
-
-	if (!atomic_load(&s->stuck)) {
-		bs_device_submit(s->file, io);
-		return;
-	}
-	assert_true(s->n < HELD_MAX);
-	s->held[s->n++] = io;
-}
-
-static void kick(struct bs_device *dev)
-{
-	bs_device_kick(((struct sticky *)dev)->file);
-}
-
-static unsigned poll_device(struct bs_device *dev)
-{
-	struct sticky *s = (struct sticky *)dev;
-
-	if (!atomic_load(&s->stuck))
-		let_go(s);
-	return bs_device_poll(s->file);
-}
-
-static void wait_device(struct bs_device *dev)
-{
-	struct sticky *s = (struct sticky *)dev;
-
-	s->file->ops->wait(s->file);
-}
-
-static void close_device(struct bs_device *dev)
-{
-	struct sticky *s = (struct sticky *)dev;
-
-	bs_device_close(s->file);
-	free(s);
-}
-
-static const struct bs_device_ops sticky_ops = {.submit = submit,
-						.kick = kick,
-						.poll = poll_device,
-						.wait = wait_device,
-						.close = close_device};
-
-struct scene {
-	char folder[32], path[48];
-	struct sticky *device;
-	struct bs_store *store;
-	struct iscsi_server *server;
-};
 
 static void stick(struct scene *s)
 {
-	atomic_store(&s->device->stuck, true);
-}
-
-static void unstick(struct scene *s)
-{
-	const uint64_t one = 1;
-
-	atomic_store(&s->device->stuck, false);
-	assert_int_equal(write(s->device->dev.event_fd, &one, sizeof(one)), sizeof(one));
-}
-
-static struct bs_device *wrap(struct scene *s, struct bs_device *file)
-{
-	s->device = calloc(1, sizeof(*s->device));
-	s->device->dev = *file;
-	s->device->dev.ops = &sticky_ops;
-	s->device->file = file;
-	return &s->device->dev;
-}
-
-static int setup(void **state)
-{
-	const struct iscsi_portal portal = {.tag = 1, .address = "127.0.0.1"};
-	const struct iscsi_lun_config lun = {.lun = 0, .volume = "v"};
-	const struct iscsi_target_config target = {.iqn = IQN, .luns = &lun, .nluns = 1};
-	const struct bs_init_options init = {.segment_size = 1 << 20};
-	const struct bs_open_options open = {.memory = UINT64_C(256) << 20};
-	const struct bs_volume_spec volume = {.name = "v", .size = 16 << 20, .sector = BLOCK};
-	struct scene *s = calloc(1, sizeof(*s));
-	struct bs_device *dev;
-	struct vs_error err = {0};
-
-	snprintf(s->folder, sizeof(s->folder), "/var/tmp/stuck-XXXXXX");
-	assert_non_null(mkdtemp(s->folder));
-	snprintf(s->path, sizeof(s->path), "%s/store.img", s->folder);
-	if (bs_device_open(s->path, BS_DEVICE_CREATE, UINT64_C(96) << 20, &dev, &err) ||
-	    bs_store_init(dev, &init, &err) ||
-	    bs_store_open(wrap(s, dev), &open, &s->store, &err) ||
-	    bs_volume_create(s->store, &volume, NULL, &err) ||
-	    iscsi_server_start(
-		&(struct iscsi_server_options){
-		    .store = s->store, .portals = &portal, .nportals = 1, .threads = 2},
-		&s->server, &err) ||
-	    iscsi_server_set_target(s->server, &target, &err))
-		fail_msg("%s", err.text);
-	*state = s;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct scene *s = *state;
-	struct vs_error err = {0};
-
-	iscsi_server_stop(s->server);
-	if (bs_store_close(s->store, &err))
-		fail_msg("%s", err.text);
-	unlink(s->path);
-	rmdir(s->folder);
-	free(s);
-	return 0;
+	atomic_store(&s->device->all, true);
+	shut(s);
 }
 
 /* ---- an initiator */
@@ -286,7 +139,7 @@ static void aborts_are_answered(void **state)
 	assert_int_equal(iscsi_task_mgmt_abort_task_async(iscsi, write, answered, &aborted), 0);
 	wait_for(iscsi, &aborted, 2);
 	assert_int_equal(aborted.status, ISCSI_TMR_TASK_DOES_NOT_EXIST);
-	unstick(s);
+	open_wide(s);
 	wait_for(iscsi, &read, 1);
 	assert_int_equal(read.status, SCSI_STATUS_GOOD);
 	assert_memory_equal(reading->datain.data, data, BLOCK);
@@ -325,7 +178,7 @@ static void resets_are_answered(void **state)
 		turn(second, 20);
 	assert_int_equal(again.n, 0);
 	assert_int_equal(wrote.n, 0); /* aborted by another: no answer (TAS 0) */
-	unstick(s);
+	open_wide(s);
 	wait_for(second, &again, 1);
 	assert_int_equal(again.status, SCSI_STATUS_GOOD);
 	take_attentions(first);
@@ -366,7 +219,7 @@ static void a_session_is_taken_over(void **state)
 	for (int i = 0; i < 5; i++)
 		turn(new, 20);
 	assert_int_equal(again.n, 0);
-	unstick(s);
+	open_wide(s);
 	wait_for(new, &again, 1);
 	assert_int_equal(again.status, SCSI_STATUS_GOOD);
 	reading = start_read(new, 9, &read);
