@@ -90,7 +90,7 @@ static bool find_segment(struct iscsi_task *t, const struct scsi_copy_list *list
 	return !t->failed;
 }
 
-/* What a READ of the source and a WRITE of the destination would be refused for now. */
+/* Whether a READ of the source and a WRITE of the destination that came at this moment would do. */
 static bool may_copy(struct iscsi_task *t, const struct segment *s)
 {
 	const struct iscsi_lun_map *now = t->conn->map; /* the task's may be an older one */
