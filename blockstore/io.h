@@ -41,12 +41,18 @@ enum bs_op {
 	BS_COPY,	  /* the range gets what source has from source_offset on */
 	BS_STATUS,	  /* which blocks are mapped: fills mapped[] */
 	BS_FILL,	  /* bytes of blocks that are at an origin (origin.h) */
+	BS_RECORDS,	  /* only the changes (object.h) */
+	BS_CLONE,	  /* object gets all that source_object has, at once, whatever its size */
 };
 
 #define BS_FUA 1u
 #define BS_UNSTABLE 2u /* the bytes may change while the request runs: they are copied first */
 #define BS_ATOMIC \
 	4u /* WRITE of up to BS_ATOMIC_MAX, whole blocks: in one piece, wherever it begins */
+
+#define BS_SCATTER                                                                                \
+	8u /* WRITE of up to BS_ATOMIC_MAX in one piece, block i of it to blocks[i] of the object \
+	    */
 
 #define BS_COMPARE_MAX (64u << 10) /* bytes of a COMPARE_WRITE */
 #define BS_ATOMIC_MAX (128u << 10) /* bytes of an atomic WRITE */
@@ -55,6 +61,7 @@ enum bs_op {
 #define BS_STATUS_MAX 4096u	   /* blocks of a STATUS */
 
 struct bs_want;
+struct bs_object_change;
 
 struct bs_req {
 	enum bs_op op;
@@ -64,8 +71,13 @@ struct bs_req {
 	uint64_t length; /* the same; up to 64 MiB for READ, WRITE, COPY; TRIM, ZERO: any */
 	const struct iovec *iov;
 	int iovcnt;
-	struct bs_volume *source;	 /* COPY: of the same store; may be volume itself */
-	uint64_t source_offset;		 /* COPY: bytes; multiple of 512 */
+	struct bs_volume *source; /* COPY: of the same store; may be volume itself */
+	uint64_t source_offset;	  /* COPY: bytes; multiple of 512 */
+	/* Of volumes of objects (object.h), whose requests need not be aligned; else 0. */
+	uint32_t object, source_object;
+	struct bs_object_change *changes; /* READ, WRITE, COPY, RECORDS, CLONE */
+	unsigned nchanges;
+	const uint64_t *blocks;		 /* BS_SCATTER */
 	const struct dd_digest *digests; /* LINK: one per block */
 	uint8_t *mapped; /* LINK, out: 1 where content was found and is now mapped, else 0;
 			    STATUS, out: 1 where the block is mapped, 0 where it reads as zeros */

@@ -38,7 +38,8 @@
 	X(AGAIN, EAGAIN, "try again")                                  \
 	X(NOTSUP, EOPNOTSUPP, "not supported")                         \
 	X(TOOBIG, EMSGSIZE, "too large")                               \
-	X(CLOSED, ESHUTDOWN, "closed")
+	X(CLOSED, ESHUTDOWN, "closed")                                 \
+	X(STALE, ESTALE, "no longer there")
 
 enum vs_errcode {
 	VS_E_FIRST_ = -4096,
