@@ -224,7 +224,7 @@ static int collect(struct bs_dry *d, struct drops *l, uint64_t c, uint64_t q, ui
 	bd = bytes_of(bf, b, &rc);
 	if (cf->level != (unsigned)(l - d->drops))
 		rc = VS_E_CORRUPT;
-	for (unsigned i = 0; i < BS_MAP_FAN && rc == 0; i++) {
+	for (unsigned i = 0; i < BS_MAP_FAN && rc == 0 && !cf->records; i++) {
 		uint64_t ci = entry(cd, i), bi = entry(bd, i), drop[2];
 		unsigned n = q ? bs_page_absorb_drops(ci, entry(qd, i), bi, drop)
 			       : bs_page_release_drops(ci, bi, drop);

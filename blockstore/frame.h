@@ -36,7 +36,8 @@ struct bs_frame {
 	    at[2]; /* 1 + place in dirty (at[now]) and in the checkpoint's list; 0: not in it */
 	uint32_t pins;
 	uint8_t state, level;
-	bool recent; /* for the clock */
+	bool recent;  /* for the clock */
+	bool records; /* map pages: as the map table's field */
 
 	struct bs_frame *old; /* tables: see above; NULL when both are the same */
 	uint32_t used;	      /* tables: entries in use */

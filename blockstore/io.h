@@ -53,6 +53,7 @@ enum bs_op {
 #define BS_SCATTER                                                                                \
 	8u /* WRITE of up to BS_ATOMIC_MAX in one piece, block i of it to blocks[i] of the object \
 	    */
+#define BS_SPARE 16u /* WRITE: may use what is kept for deletions, as it serves one */
 
 #define BS_COMPARE_MAX (64u << 10) /* bytes of a COMPARE_WRITE */
 #define BS_ATOMIC_MAX (128u << 10) /* bytes of an atomic WRITE */

@@ -184,9 +184,16 @@ uint32_t bs_rec_put(uint8_t *b, const struct bs_rec *r)
 	case BS_REC_ZEROS:
 		vs_put_le64(b + 1, r->cid);
 		return BS_REC_ZEROS_SIZE;
+	case BS_REC_GRAFT:
+		vs_put_le64(b + 1, r->volume);
+		vs_put_le32(b + 9, r->object);
+		vs_put_le64(b + 13, r->other);
+		vs_put_le32(b + 21, r->other_object);
+		return BS_REC_GRAFT_SIZE;
 	case BS_REC_MAP:
 	case BS_REC_PAGES:
 	case BS_REC_EXPAND:
+	case BS_REC_WORDS:
 	case BS_REC_END:
 		break;
 	}
@@ -204,6 +211,10 @@ uint32_t bs_rec_put_array_head(uint8_t *b, const struct bs_rec *r)
 		return BS_REC_EXPAND_HEAD;
 	}
 	vs_put_le64(b + 3, r->volume);
+	if (r->type == BS_REC_WORDS) {
+		vs_put_le32(b + 11, r->object);
+		return BS_REC_WORDS_HEAD;
+	}
 	vs_put_le64(b + 11, r->block);
 	return BS_REC_MAP_HEAD;
 }
@@ -226,6 +237,8 @@ static uint32_t fixed_size(uint8_t type)
 	    [BS_REC_ORIGIN] = BS_REC_ORIGIN_SIZE,
 	    [BS_REC_EXPAND] = BS_REC_EXPAND_HEAD,
 	    [BS_REC_ZEROS] = BS_REC_ZEROS_SIZE,
+	    [BS_REC_WORDS] = BS_REC_WORDS_HEAD,
+	    [BS_REC_GRAFT] = BS_REC_GRAFT_SIZE,
 	    [BS_REC_PAGE] = BS_REC_PAGE_SIZE,
 	    [BS_REC_MAPPAGE] = BS_REC_MAPPAGE_SIZE,
 	    [BS_REC_DROP_TURN] = BS_REC_DROP_TURN_SIZE,
@@ -298,6 +311,16 @@ static int get_body(const uint8_t *b, struct bs_rec *r)
 	case BS_REC_EXPAND:
 		r->cid = vs_get_le64(b + 3);
 		return 0;
+	case BS_REC_WORDS:
+		r->volume = vs_get_le64(b + 3);
+		r->object = vs_get_le32(b + 11);
+		return 0;
+	case BS_REC_GRAFT:
+		r->volume = vs_get_le64(b + 1);
+		r->object = vs_get_le32(b + 9);
+		r->other = vs_get_le64(b + 13);
+		r->other_object = vs_get_le32(b + 21);
+		return 0;
 	case BS_REC_ZEROS:
 		r->cid = vs_get_le64(b + 1);
 		return 0;
@@ -325,10 +348,13 @@ int bs_rec_get(const uint8_t *buf, uint32_t len, uint32_t *pos, struct bs_rec *r
 	if (size == 0 || size > left)
 		return VS_E_CORRUPT;
 	r->type = (enum bs_rec_type)b[0];
-	if (r->type == BS_REC_MAP || r->type == BS_REC_PAGES || r->type == BS_REC_EXPAND) {
+	if (r->type == BS_REC_MAP || r->type == BS_REC_PAGES || r->type == BS_REC_EXPAND ||
+	    r->type == BS_REC_WORDS) {
 		r->count = vs_get_le16(b + 1);
 		r->array = b + size;
-		extra = (uint32_t)r->count * (r->type == BS_REC_MAP ? BS_REC_MAP_EACH : 8);
+		extra = r->type == BS_REC_MAP	  ? (uint32_t)r->count * BS_REC_MAP_EACH
+			: r->type == BS_REC_WORDS ? (uint32_t)__builtin_popcountll(r->count) * 8
+						  : (uint32_t)r->count * 8;
 		if (extra > left - size)
 			return VS_E_CORRUPT;
 	}

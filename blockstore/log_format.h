@@ -57,6 +57,8 @@ enum bs_rec_type {
 	BS_REC_ORIGIN,	   /* a new volume all of which is at a new origin */
 	BS_REC_EXPAND,	   /* a map page that is at an origin is here from now on */
 	BS_REC_ZEROS,	   /* a content that is at an origin is found to be zeros */
+	BS_REC_WORDS,	   /* words of an object's record */
+	BS_REC_GRAFT,	   /* an object of which nothing is mapped becomes what another one is */
 	BS_REC_END	   /* no type */
 };
 
@@ -75,6 +77,9 @@ enum bs_rec_type {
 #define BS_REC_ORIGIN_SIZE 265u
 #define BS_REC_EXPAND_HEAD 11u
 #define BS_REC_ZEROS_SIZE 9u
+#define BS_REC_WORDS_HEAD 15u
+#define BS_REC_WORDS_SIZE (BS_REC_WORDS_HEAD + 8u * 16u) /* at most */
+#define BS_REC_GRAFT_SIZE 25u
 #define BS_REC_PAGE_SIZE 11u
 #define BS_REC_MAPPAGE_SIZE 9u
 #define BS_REC_DROP_TURN_SIZE 1u
@@ -82,12 +87,15 @@ enum bs_rec_type {
 
 struct bs_rec {
 	enum bs_rec_type type;
-	uint64_t cid;	       /* CONTENT, MOVE, RELEASE, ABSORB (base), MAPPAGE, ALIAS, EXPAND,
-				  ZEROS */
-	uint64_t other;	       /* ABSORB: the copy; ALIAS: what stores it; VOL_SHARE: source id;
-				  VOL_ROLLBACK: snapshot id; ORIGIN: the origin's id */
-	uint64_t volume;       /* MAP, TRIM, VOL_DELETE, VOL_ROLLBACK */
-	uint64_t block, count; /* DROP_DRAIN: leaf; 1 when its drops are gathered once more */
+	uint64_t cid;	 /* CONTENT, MOVE, RELEASE, ABSORB (base), MAPPAGE, ALIAS, EXPAND,
+			    ZEROS */
+	uint64_t other;	 /* ABSORB: the copy; ALIAS: what stores it; VOL_SHARE: source id;
+			    VOL_ROLLBACK: snapshot id; ORIGIN: the origin's id; GRAFT:
+			    source volume */
+	uint64_t volume; /* MAP, TRIM, VOL_DELETE, VOL_ROLLBACK, WORDS, GRAFT */
+	uint32_t object, other_object; /* WORDS, GRAFT: of volume, and of other */
+	uint64_t block, count; /* WORDS: which, bit i for word i, in count; DROP_DRAIN: leaf; 1 when
+				  its drops are gathered once more */
 	struct dd_digest digest;
 	uint8_t coding;
 	bool private; /* CONTENT */
@@ -95,7 +103,8 @@ struct bs_rec {
 	uint64_t check;
 	uint8_t tree, level;  /* PAGE; its index is in block */
 	struct bs_volent vol; /* VOL_PUT, VOL_SHARE, ORIGIN: the volume */
-	const uint8_t *array; /* MAP: count pairs {old, new}; PAGES, EXPAND: count ids */
+	/* MAP: count pairs {old, new}; PAGES, EXPAND: count ids; WORDS: one for each bit */
+	const uint8_t *array;
 };
 
 /* Appends at buf; returns bytes used. The caller has made sure of the room. */

@@ -23,6 +23,27 @@ static unsigned index_at(uint64_t block, unsigned level)
 	return (unsigned)(block >> (9 * level)) & (BS_MAP_FAN - 1);
 }
 
+/* Bottom pages from there on hold words of records. */
+static bool is_record(uint64_t block)
+{
+	return block >= BS_RECORDS_FROM;
+}
+
+int bs_map_page(struct bs_engine *e, const struct bs_vol *v, uint64_t block, unsigned level,
+		uint64_t *cid)
+{
+	*cid = v->ent.root;
+	for (unsigned at = v->ent.height - 1u; *cid && at > level; at--) {
+		struct bs_frame *f;
+		int rc = bs_page_get_at(e, *cid, at, &f);
+
+		if (rc)
+			return rc;
+		*cid = bs_map_entry(f->data, index_at(block, at));
+	}
+	return 0;
+}
+
 int bs_map_leaf(struct bs_engine *e, const struct bs_vol *v, uint64_t block, struct bs_frame **out)
 {
 	uint64_t cid = v->ent.root;
@@ -41,7 +62,7 @@ int bs_map_leaf(struct bs_engine *e, const struct bs_vol *v, uint64_t block, str
 		else
 			cid = bs_map_entry(f->data, index_at(block, level));
 	}
-	return 0;
+	return *out && (*out)->records != is_record(block) ? VS_E_CORRUPT : 0;
 }
 
 uint64_t bs_map_leaf_hint(struct bs_engine *e, const struct bs_vol *v, uint64_t block)
@@ -110,6 +131,8 @@ static int ready_path(struct bs_engine *e, struct bs_vol *v, uint64_t block, uns
 		rc = ready_page(e, v, cid, at, &f);
 		if (rc)
 			return rc;
+		if (f->records != (at == 0 && is_record(block)))
+			return VS_E_CORRUPT;
 		if (is_shared(v, f)) {
 			need->pages++;
 			copies |= at + 1u == v->ent.height;
@@ -177,7 +200,7 @@ static void own_path(struct bs_engine *e, struct bs_vol *v, uint64_t block, unsi
 		struct bs_frame *f = cid ? bs_page_now(e, cid) : NULL;
 
 		if (!f || is_shared(v, f)) {
-			f = bs_page_new(e, f, (uint8_t)at);
+			f = bs_page_new(e, f, (uint8_t)at, at == 0 && is_record(block));
 			if (above)
 				set_child(e, above, index_at(block, at + 1), f->cid);
 			else
@@ -318,7 +341,7 @@ void bs_map_raise(struct bs_engine *e, struct bs_vol *v, uint8_t height)
 		uint64_t root = v->ent.root;
 
 		if (root) {
-			struct bs_frame *f = bs_page_new(e, NULL, v->ent.height);
+			struct bs_frame *f = bs_page_new(e, NULL, v->ent.height, false);
 
 			set_child(e, f, 0, root);
 			bs_page_count(e, f->cid, (int64_t)bs_page_ent_now(e, root).count);
@@ -327,4 +350,84 @@ void bs_map_raise(struct bs_engine *e, struct bs_vol *v, uint8_t height)
 		v->ent.height++;
 	}
 	bs_vol_changed(e, v);
+}
+
+static uint64_t words_of(uint32_t object)
+{
+	return BS_RECORDS_FROM + (uint64_t)object * BS_OBJECT_WORDS;
+}
+
+int bs_map_words(struct bs_engine *e, const struct bs_vol *v, uint32_t object,
+		 uint64_t word[BS_OBJECT_WORDS])
+{
+	struct bs_frame *leaf;
+	int rc = bs_map_leaf(e, v, words_of(object), &leaf);
+
+	for (unsigned i = 0; rc == 0 && i < BS_OBJECT_WORDS; i++)
+		word[i] = leaf ? bs_map_entry(leaf->data, index_at(words_of(object) + i, 0)) : 0;
+	return rc;
+}
+
+int bs_map_words_prepare(struct bs_engine *e, struct bs_vol *v, uint32_t object,
+			 struct bs_map_need *need)
+{
+	struct bs_frame *leaf;
+
+	return ready_path(e, v, words_of(object), 0, need, &leaf);
+}
+
+void bs_map_words_apply(struct bs_engine *e, struct bs_vol *v, uint32_t object, uint16_t mask,
+			const uint64_t word[BS_OBJECT_WORDS])
+{
+	struct bs_frame *path[BS_MAP_LEVELS];
+
+	e->changes++;
+	own_path(e, v, words_of(object), 0, path);
+	bs_frame_touch(e, path[0]);
+	for (unsigned i = 0; i < BS_OBJECT_WORDS; i++)
+		if (mask & 1u << i)
+			bs_map_entry_put(path[0]->data, index_at(words_of(object) + i, 0), word[i]);
+}
+
+static uint64_t blocks_of(uint32_t object)
+{
+	return (uint64_t)object << BS_OBJECT_SHIFT;
+}
+
+int bs_map_graft_prepare(struct bs_engine *e, struct bs_map_graft *g, struct bs_map_need *need)
+{
+	struct bs_frame *above, *page;
+	int rc = bs_map_page(e, g->from, blocks_of(g->from_object), BS_OBJECT_LEVEL, &g->page);
+
+	if (rc == 0)
+		rc = ready_path(e, g->to, blocks_of(g->to_object), BS_OBJECT_LEVEL + 1, need,
+				&above);
+	if (rc == 0 && above &&
+	    bs_map_entry(above->data, index_at(blocks_of(g->to_object), BS_OBJECT_LEVEL + 1)))
+		return VS_E_EXIST;
+	if (rc == 0 && g->page)
+		rc = bs_page_get_at(e, g->page, BS_OBJECT_LEVEL, &page);
+	if (rc == 0 && g->page)
+		rc = bs_page_ready(e, g->page);
+	if (rc == 0)
+		rc = bs_vol_ready(e, g->to);
+	if (rc == 0)
+		rc = bs_vol_ready(e, g->from);
+	return rc ? rc : bs_work_ready(e, 2 * (BS_MAP_LEVELS + 1));
+}
+
+void bs_map_graft_apply(struct bs_engine *e, const struct bs_map_graft *g)
+{
+	uint64_t block = blocks_of(g->to_object);
+	unsigned level = BS_OBJECT_LEVEL + 1;
+	struct bs_frame *path[BS_MAP_LEVELS];
+
+	e->changes++;
+	own_path(e, g->to, block, level, path);
+	set_child(e, path[level], index_at(block, level), g->page);
+	add_count(e, g->to, path, level, (int64_t)bs_page_ent_now(e, g->page).count);
+	e->era++; /* later than all pages of both */
+	g->to->ent.frozen = g->from->ent.frozen = e->era;
+	bs_vol_changed(e, g->to);
+	bs_vol_changed(e, g->from);
 }

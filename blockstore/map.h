@@ -4,13 +4,17 @@
 #ifndef BS_MAP_H
 #define BS_MAP_H
 
+#include "blockstore/object.h"
 #include "blockstore/page.h"
 
-#define BS_MAP_LEVELS 5u
+#define BS_MAP_LEVELS 7u
 
 /* The bottom page that covers block, or NULL where nothing is mapped. Getter rules of tree.h. */
 int bs_map_leaf(struct bs_engine *e, const struct bs_vol *v, uint64_t block,
 		struct bs_frame **out) vs_must_check;
+/* The CID of the page of a level that covers block; 0: there is none. */
+int bs_map_page(struct bs_engine *e, const struct bs_vol *v, uint64_t block, unsigned level,
+		uint64_t *cid) vs_must_check;
 /* Its CID as far as the pages above it are in memory; 0: not known, or none. */
 uint64_t bs_map_leaf_hint(struct bs_engine *e, const struct bs_vol *v, uint64_t block);
 
@@ -29,6 +33,30 @@ int bs_map_prepare(struct bs_engine *e, struct bs_vol *v, uint64_t block, unsign
 /* (step) Sets them; cids must be ready (content.h) and 0 means zeros. */
 void bs_map_apply(struct bs_engine *e, struct bs_vol *v, uint64_t block, unsigned n,
 		  const uint64_t *cids);
+
+/*
+ * Objects (object.h), in volumes of them. Words: prepared and set as blocks are; those of mask are
+ * taken from word. The caller reserves what need says.
+ */
+int bs_map_words(struct bs_engine *e, const struct bs_vol *v, uint32_t object,
+		 uint64_t word[BS_OBJECT_WORDS]) vs_must_check;
+int bs_map_words_prepare(struct bs_engine *e, struct bs_vol *v, uint32_t object,
+			 struct bs_map_need *need) vs_must_check;
+void bs_map_words_apply(struct bs_engine *e, struct bs_vol *v, uint32_t object, uint16_t mask,
+			const uint64_t word[BS_OBJECT_WORDS]);
+/*
+ * Object `to`, of which nothing is mapped, becomes what object `from` is: one reference to its
+ * page. Both volumes go on copy-on-write, as after a snapshot. *page 0: there is nothing of `from`.
+ * VS_E_EXIST: something of `to` is mapped.
+ */
+struct bs_map_graft {
+	struct bs_vol *to, *from;
+	uint32_t to_object, from_object;
+	uint64_t page;
+};
+int bs_map_graft_prepare(struct bs_engine *e, struct bs_map_graft *g,
+			 struct bs_map_need *need) vs_must_check;
+void bs_map_graft_apply(struct bs_engine *e, const struct bs_map_graft *g);
 
 /*
  * Trims: one step clears blocks [first, *end) of a single page at some level, *end at most limit.

@@ -44,6 +44,7 @@ int bs_objects_create(struct bs_store *s, const char *name, struct bs_volume_inf
 /* Blocks that all objects of an open volume may have together; 0: no limit. Beyond it writes fail
  * with VS_E_NOSPC. Until the handle is closed. */
 void bs_objects_limit(struct bs_volume *v, uint64_t blocks);
-uint64_t bs_objects_mapped(struct bs_volume *v); /* blocks of all objects; waits for the engine */
+/* Blocks of all objects; waits for the engine. */
+int bs_objects_mapped(struct bs_volume *v, uint64_t *blocks, struct vs_error *err) vs_must_check;
 
 #endif

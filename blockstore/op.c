@@ -95,11 +95,18 @@ static struct bs_iop *take(struct bs_opq *q)
 	return op;
 }
 
+/* The blocks that an operation changes: of what is scattered, its whole object. */
+static uint64_t span(const struct bs_iop *op)
+{
+	return op->scattered || op->stage == BS_OP_CLONE ? UINT64_C(1) << BS_OBJECT_SHIFT
+							 : op->count;
+}
+
 bool bs_op_conflicts(const struct bs_engine *e, const struct bs_iop *op)
 {
 	for (const struct bs_iop *l = e->locks; l; l = l->lock_next)
 		if (!bs_planted(NO_LOCKS) && l != op && l->vol == op->vol &&
-		    l->block < op->block + op->count && op->block < l->block + l->count)
+		    l->block < op->block + span(op) && op->block < l->block + span(l))
 			return true;
 	return false;
 }
@@ -162,7 +169,7 @@ void bs_op_resume(struct bs_engine *e, struct bs_iop *op)
 static bool changes(const struct bs_iop *op)
 {
 	return op->stage == BS_OP_WRITE || op->stage == BS_OP_LINK || op->stage == BS_OP_TRIM ||
-	       op->stage == BS_OP_LOCK || op->stage == BS_OP_COPY;
+	       op->stage == BS_OP_LOCK || op->stage == BS_OP_COPY || op->stage == BS_OP_CLONE;
 }
 
 /* One attempt; VS_E_AGAIN only outside fibers. */
@@ -191,6 +198,10 @@ static int run(struct bs_engine *e, struct bs_iop *op)
 		return bs_op_trim(e, op);
 	case BS_OP_FILL:
 		return bs_op_fill(e, op);
+	case BS_OP_WORDS:
+		return bs_op_words(e, op);
+	case BS_OP_CLONE:
+		return bs_op_clone(e, op);
 	case BS_OP_STATUS:
 		return bs_op_status(e, op);
 	case BS_OP_FLUSH:

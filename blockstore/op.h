@@ -28,8 +28,10 @@ enum bs_stage {
 	BS_OP_LINK,
 	BS_OP_COPY, /* also: what READ is for, kept by the port */
 	BS_OP_STATUS,
-	BS_OP_MEND, /* what a read brought is damaged */
-	BS_OP_FILL, /* blocks that were at an origin: cid and check of a piece say which */
+	BS_OP_MEND,  /* what a read brought is damaged */
+	BS_OP_WORDS, /* only changes of records (object.h) */
+	BS_OP_CLONE, /* an object becomes what another one is */
+	BS_OP_FILL,  /* blocks that were at an origin: cid and check of a piece say which */
 	/* to the port */
 	BS_OP_COMPRESS, /* what is BS_BLOCK_NEW must get its stored form */
 	BS_OP_FILLED,	/* pieces can be read */
@@ -80,6 +82,7 @@ struct bs_iop {
 	enum bs_stage stage, then; /* then: what LOCK is for, kept by the port */
 	int status;
 	bool fua, locked;
+	bool scattered;	  /* block i is block + blocks[i] of the request */
 	uint8_t mended;	  /* how often its damage was looked at; UINT8_MAX: in vain */
 	bool near_waited; /* for neighbours of what it found (near.h) */
 	uint8_t hashed;	  /* blocks of a write that are not zeros */
@@ -138,6 +141,8 @@ int bs_op_write(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_link(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_copy(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_trim(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_words(struct bs_engine *e, struct bs_iop *op) vs_must_check;
+int bs_op_clone(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 int bs_op_fill(struct bs_engine *e, struct bs_iop *op) vs_must_check;
 /* In a fiber: clears blocks [first, end) of v step by step. */
 int bs_trim_blocks(struct bs_engine *e, struct bs_vol *v, uint64_t first,

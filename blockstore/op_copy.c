@@ -7,7 +7,8 @@
 
 static const struct bs_vol *source_of(const struct bs_iop *op, uint64_t *block)
 {
-	*block = (op->req->source_offset + op->rel) / BS_BLOCK;
+	*block = ((uint64_t)op->req->source_object << BS_OBJECT_SHIFT) +
+		 (op->req->source_offset + op->rel) / BS_BLOCK;
 	return op->req->source->vol;
 }
 
@@ -37,7 +38,7 @@ static int look_all(struct bs_engine *e, const struct bs_iop *op, struct bs_op_p
 	const struct bs_vol *v = source_of(op, &first);
 	struct bs_frame *leaf = NULL;
 
-	if (!vs_range_ok(first, op->count, v->ent.size / BS_BLOCK))
+	if (!vs_range_ok(first, op->count, bs_volent_blocks(&v->ent)))
 		return VS_E_RANGE;
 	for (unsigned i = 0; i < op->count; i++) {
 		uint64_t block = first + i;
@@ -71,7 +72,7 @@ int bs_op_copy(struct bs_engine *e, struct bs_iop *op)
 		blocks = bs_fiber_blocks(e->fibers);
 		if (!bs_op_in_range(op))
 			return VS_E_RANGE;
-		rc = bs_frames_reserve(e, 4 * BS_MAP_LEVELS + 8);
+		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + bs_op_frames(op));
 		if (rc == 0 && !(found && bs_planted(STALE_COPY)))
 			rc = look_all(e, op, &p);
 		if (rc == VS_E_NOENT) {

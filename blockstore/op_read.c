@@ -1,6 +1,6 @@
 #include "blockstore/content.h"
 #include "blockstore/map.h"
-#include "blockstore/op.h"
+#include "blockstore/op_int.h"
 #include "blockstore/origin_int.h"
 #include "blockstore/plant.h"
 #include "blockstore/port.h"
@@ -310,9 +310,11 @@ int bs_op_read(struct bs_engine *e, struct bs_iop *op)
 			int rc;
 
 			blocks = bs_fiber_blocks(e->fibers);
-			if (!vs_range_ok(op->block, op->count, op->vol->ent.size / BS_BLOCK))
+			if (!vs_range_ok(op->block, op->count, bs_volent_blocks(&op->vol->ent)))
 				return VS_E_RANGE;
 			rc = look(e, op, &absent);
+			if (rc == 0 && op->req->op == BS_READ && bs_op_has_words(op))
+				rc = bs_op_words_look(e, op);
 			if (rc) { /* places, not pins: nothing to give back */
 				memset(op->piece, 0, sizeof(op->piece));
 				return rc;
@@ -347,7 +349,7 @@ int bs_op_status(struct bs_engine *e, struct bs_iop *op)
 	uint64_t leaf_of = UINT64_MAX;
 	struct bs_frame *leaf = NULL;
 
-	if (!vs_range_ok(op->block, op->count, op->vol->ent.size / BS_BLOCK))
+	if (!vs_range_ok(op->block, op->count, bs_volent_blocks(&op->vol->ent)))
 		return VS_E_RANGE;
 	for (uint64_t i = 0; i < op->count; i++) {
 		uint64_t block = op->block + i;

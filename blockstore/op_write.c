@@ -4,10 +4,30 @@
 #include "blockstore/op_int.h"
 #include "blockstore/plant.h"
 #include "blockstore/port.h"
+#include "blockstore/work.h"
 
-static unsigned split(const struct bs_iop *op, struct bs_op_part parts[2])
+static unsigned split_scattered(const struct bs_iop *op, struct bs_op_part *parts)
+{
+	const uint64_t *blocks = op->req->blocks;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < op->count; i++) {
+		bool follows = i && blocks[i] == blocks[i - 1] + 1 && blocks[i] % BS_MAP_FAN;
+
+		if (follows)
+			parts[n - 1].n++;
+		else
+			parts[n++] = (struct bs_op_part){op->block + blocks[i], i, 1};
+	}
+	return n;
+}
+
+static unsigned split(const struct bs_iop *op, struct bs_op_part *parts)
 {
 	unsigned n = (unsigned)op->count;
+
+	if (op->scattered)
+		return split_scattered(op, parts);
 	uint64_t edge = (op->block | (BS_MAP_FAN - 1)) + 1;
 	unsigned head = (unsigned)VS_MIN((uint64_t)n, edge - op->block);
 
@@ -123,12 +143,36 @@ static int prepare_maps(struct bs_engine *e, struct bs_iop *op, struct bs_op_pla
 	return 0;
 }
 
+static bool will_map(const struct bs_iop *op, const struct bs_op_plan *p, unsigned i)
+{
+	return op->stage == BS_OP_WRITE ? op->to[i].kind != BS_BLOCK_ZERO : p->cid[i] != 0;
+}
+
+/* A volume of objects may have a limit. */
+static int within_limit(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
+{
+	uint64_t limit = atomic_load_explicit(&op->vol->limit, memory_order_relaxed), more = 0;
+	int rc = 0;
+
+	if (!limit)
+		return 0;
+	for (unsigned i = 0; i < op->count; i++)
+		more += !p->old[i] && will_map(op, p, i);
+	return more && bs_map_count(e, op->vol, &rc) + more > limit && rc == 0 ? VS_E_NOSPC : rc;
+}
+
+static enum bs_need needs(const struct bs_iop *op)
+{
+	if (op->req->flags & BS_SPARE)
+		return BS_NEED_DELETE;
+	return op->vol->ent.flags & BS_VOL_THICK ? BS_NEED_THICK : BS_NEED_DATA;
+}
+
 static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
 {
 	uint32_t records = p->fresh * BS_REC_CONTENT_SIZE + p->nparts * BS_REC_MAP_HEAD +
-			   (uint32_t)op->count * BS_REC_MAP_EACH;
+			   (uint32_t)op->count * BS_REC_MAP_EACH + bs_op_words_size(op);
 	unsigned touches = 3 * (unsigned)op->count + 4 * p->pages + 32;
-	bool thick = op->vol->ent.flags & BS_VOL_THICK;
 	int rc = bs_ids_prepare(e, &e->places, p->fresh);
 
 	if (rc == 0)
@@ -140,8 +184,7 @@ static int prepare_room(struct bs_engine *e, const struct bs_iop *op, const stru
 	if (rc == 0)
 		rc = bs_thick_room(e, op->vol, p->payload, p->fresh, p->pages);
 	if (rc == 0)
-		rc = bs_log_room(e, thick ? BS_NEED_THICK : BS_NEED_DATA, records, p->payload,
-				 p->pages);
+		rc = bs_log_room(e, needs(op), records, p->payload, p->pages);
 	return rc == VS_E_NOSPC ? bs_drops_relieve(e) : rc;
 }
 
@@ -149,12 +192,18 @@ int bs_op_prepare(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
 {
 	int rc = prepare_maps(e, op, p);
 
+	if (rc == 0)
+		rc = within_limit(e, op, p);
+	if (rc == 0 && bs_op_has_words(op))
+		rc = bs_op_words_prepare(e, op, p);
+	if (rc == 0 && p->nparts > 2)
+		rc = bs_work_ready(e, (p->nparts + BS_CHANGES_MAX) * (BS_MAP_LEVELS + 1));
 	return rc ? rc : prepare_room(e, op, p);
 }
 
 bool bs_op_in_range(const struct bs_iop *op)
 {
-	uint64_t blocks = op->vol->ent.size / BS_BLOCK;
+	uint64_t blocks = bs_volent_blocks(&op->vol->ent);
 
 	return op->vol->ent.kind == BS_VOL_VOLUME && op->block < blocks &&
 	       op->count <= blocks - op->block;
@@ -205,12 +254,19 @@ static void record_maps(struct bs_engine *e, const struct bs_iop *op, const stru
 
 void bs_op_apply_maps(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
 {
+	int64_t mapped = 0;
+
 	for (unsigned k = 0; k < p->nparts; k++) {
 		const struct bs_op_part *t = &p->parts[k];
 
 		record_maps(e, op, p, t);
 		bs_map_apply(e, op->vol, t->block, t->n, p->cid + t->at);
 	}
+	if (!bs_op_has_words(op))
+		return;
+	for (unsigned i = 0; i < op->count; i++)
+		mapped += (p->cid[i] != 0) - (p->old[i] != 0);
+	bs_op_words_apply(e, op, mapped);
 }
 
 static void apply(struct bs_engine *e, struct bs_iop *op, struct bs_op_plan *p)
@@ -245,7 +301,7 @@ int bs_op_write(struct bs_engine *e, struct bs_iop *op)
 		blocks = bs_fiber_blocks(e->fibers);
 		if (!bs_op_in_range(op))
 			return VS_E_RANGE;
-		rc = bs_frames_reserve(e, 2 * BS_MAP_LEVELS + 8);
+		rc = bs_frames_reserve(e, bs_op_frames(op));
 		if (rc == 0)
 			rc = look_all(e, op, &p);
 		if (rc)
@@ -362,7 +418,7 @@ int bs_op_trim(struct bs_engine *e, struct bs_iop *op)
 	if (!bs_fiber_here(e->fibers))
 		return VS_E_AGAIN;
 	if (op->vol->ent.kind != BS_VOL_VOLUME ||
-	    !vs_range_ok(op->block, op->count, op->vol->ent.size / BS_BLOCK))
+	    !vs_range_ok(op->block, op->count, bs_volent_blocks(&op->vol->ent)))
 		return VS_E_RANGE;
 	if (e->read_only)
 		return VS_E_ROFS;

@@ -65,6 +65,7 @@ static int load(struct bs_engine *e, uint64_t cid, struct bs_frame **out)
 	f->base = ent.base;
 	f->era = ent.era;
 	f->level = ent.level;
+	f->records = ent.records;
 	f->pins++;
 	rc = read_page(e, &ent.place, f->data);
 	f->pins--;
@@ -150,7 +151,11 @@ int bs_page_get_base(struct bs_engine *e, const struct bs_frame *f, struct bs_fr
 	*out = NULL;
 	if (!f->base)
 		return 0;
-	return f->base == f->cid ? VS_E_CORRUPT : bs_page_get_at(e, f->base, f->level, out);
+	if (f->base == f->cid)
+		return VS_E_CORRUPT;
+	int rc = bs_page_get_at(e, f->base, f->level, out);
+
+	return rc == 0 && (*out)->records != f->records ? VS_E_CORRUPT : rc;
 }
 
 struct bs_frame *bs_page_now(struct bs_engine *e, uint64_t cid)
@@ -186,12 +191,14 @@ void bs_page_ent_put(struct bs_engine *e, uint64_t cid, const struct bs_mapent *
 	bs_mapent_put(f->data + at(cid), ent);
 }
 
-struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t level)
+struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t level,
+			     bool records)
 {
 	uint64_t cid = e->recovering ? bs_replay_page(e) : bs_ids_take(e, &e->mappages);
 	struct bs_mapent ent = {.place = {.seg = BS_SEG_NONE, .gen = bs_cid_gen(cid)},
 				.era = e->era,
 				.level = level,
+				.records = records,
 				.live = true};
 	struct bs_frame *f = bs_frame_new(e, bs_key_map(cid));
 
@@ -200,6 +207,7 @@ struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t
 	f->cid = cid;
 	f->era = e->era;
 	f->level = level;
+	f->records = records;
 	if (base) {
 		struct bs_mapent b = bs_page_ent_now(e, base->cid);
 
@@ -274,7 +282,7 @@ bool bs_page_owns(struct bs_engine *e, const struct bs_frame *f, unsigned i)
 {
 	uint64_t cid = bs_map_entry(f->data, i);
 
-	if (!cid)
+	if (!cid || f->records)
 		return false;
 	return !f->base || bs_map_entry(bs_page_now(e, f->base)->data, i) != cid;
 }

@@ -34,7 +34,8 @@ int bs_page_ready_new(struct bs_engine *e, uint64_t cid) vs_must_check;
 /* All below: in a step, prepared. */
 struct bs_frame *bs_page_now(struct bs_engine *e, uint64_t cid);
 /* base NULL: an empty page. It has no reference yet. Needs an id and a frame reserved. */
-struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t level);
+struct bs_frame *bs_page_new(struct bs_engine *e, struct bs_frame *base, uint8_t level,
+			     bool records);
 void bs_page_ref(struct bs_engine *e, uint64_t cid);
 void bs_page_unref(struct bs_engine *e, uint64_t cid); /* may queue work */
 void bs_page_free(struct bs_engine *e, uint64_t cid);  /* without references */
@@ -64,7 +65,7 @@ static inline unsigned bs_page_absorb_drops(uint64_t c, uint64_t q, uint64_t b, 
 		drop[n++] = q;
 	return n;
 }
-/* Whether entry i of f is its own: not zero, and not its base's. */
+/* Whether entry i of f is a reference of its own: not zero, not a word, and not its base's. */
 bool bs_page_owns(struct bs_engine *e, const struct bs_frame *f, unsigned i);
 
 #endif

@@ -31,7 +31,7 @@ struct bs_volume {
 	struct bs_vol *vol;
 	struct vs_uuid uuid;
 	uint32_t sector;
-	bool read_only;
+	bool read_only, objects;
 	_Atomic int compression;
 	atomic_uint vain; /* new blocks in a row that did not shrink */
 };

@@ -15,7 +15,8 @@ bool bs_port_copy_overlaps(const struct bs_req *req)
 {
 	uint64_t a = req->source_offset, b = req->offset;
 
-	return req->op == BS_COPY && req->source == req->volume && a != b && a < b + req->length &&
+	return req->op == BS_COPY && req->source == req->volume &&
+	       req->source_object == req->object && a != b && a < b + req->length &&
 	       b < a + req->length;
 }
 
@@ -59,17 +60,22 @@ static bool whole_blocks(const struct bs_iop *op)
 	return to % BS_BLOCK == 0 && op->bytes % BS_BLOCK == 0;
 }
 
-static void aim(struct bs_iop *op, const struct bs_volume *v, uint64_t at)
+static void aim(struct bs_iop *op, const struct bs_volume *v, uint32_t object, uint64_t at)
 {
 	op->vol = v->vol;
-	op->block = at / BS_BLOCK;
+	op->block = ((uint64_t)object << BS_OBJECT_SHIFT) + at / BS_BLOCK;
 	op->skip = (uint32_t)(at % BS_BLOCK);
-	op->count = VS_DIV_UP(at + op->bytes, BS_BLOCK) - op->block;
+	op->count = VS_DIV_UP(at + op->bytes, BS_BLOCK) - at / BS_BLOCK;
+}
+
+static void aim_at_destination(struct bs_iop *op, uint64_t at)
+{
+	aim(op, op->req->volume, op->req->object, at);
 }
 
 void bs_port_copy_read(struct bs_iop *op)
 {
-	aim(op, op->req->source, op->req->source_offset + op->rel);
+	aim(op, op->req->source, op->req->source_object, op->req->source_offset + op->rel);
 	op->stage = BS_OP_READ;
 	op->then = BS_OP_COPY;
 }
@@ -81,7 +87,7 @@ void bs_port_plan_copy(const struct bs_req *req, struct bs_iop *op)
 	next_piece(req, &from, &to);
 	op->rel = from - req->offset;
 	op->bytes = (uint32_t)(to - from);
-	aim(op, req->volume, from);
+	aim_at_destination(op, from);
 	op->staged = (uint8_t)op->count;
 	op->stage = BS_OP_COPY;
 	if (!whole_blocks(op))
@@ -118,7 +124,7 @@ void bs_port_copy_write(struct bs_port *p, struct bs_iop *op)
 {
 	const struct bs_req *req = op->req;
 
-	aim(op, req->volume, req->offset + op->rel);
+	aim_at_destination(op, req->offset + op->rel);
 	op->then = BS_OP_WRITE;
 	op->mended = 0;
 	if (!whole_blocks(op)) {

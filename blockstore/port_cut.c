@@ -1,3 +1,4 @@
+#include "blockstore/object.h"
 #include "blockstore/origin.h"
 #include "blockstore/port_int.h"
 
@@ -7,16 +8,22 @@ _Static_assert(BS_ATOMIC_MAX <= BS_OP_BLOCKS * BS_BLOCK, "an atomic write is one
 
 #define FEW 4u /* blocks that are hashed together while the engine waits */
 
+/* The first block of the object that a request is about. */
+static uint64_t base_of(const struct bs_req *req)
+{
+	return (uint64_t)req->object << BS_OBJECT_SHIFT;
+}
+
 static void plan_read(const struct bs_req *req, struct bs_iop *op)
 {
 	uint64_t at = req->next_off_, edge = VS_ALIGN_DOWN(at, BS_BLOCK) + BS_OP_BLOCKS * BS_BLOCK;
 	uint64_t end = VS_MIN(req->end_, edge);
 
 	op->stage = BS_OP_READ;
-	op->block = at / BS_BLOCK;
+	op->block = base_of(req) + at / BS_BLOCK;
 	op->skip = (uint32_t)(at % BS_BLOCK);
 	op->bytes = (uint32_t)(end - at);
-	op->count = VS_DIV_UP(end, BS_BLOCK) - op->block;
+	op->count = VS_DIV_UP(end, BS_BLOCK) - at / BS_BLOCK;
 }
 
 static void plan_change(const struct bs_req *req, struct bs_iop *op)
@@ -25,7 +32,7 @@ static void plan_change(const struct bs_req *req, struct bs_iop *op)
 	uint64_t at = req->next_off_, end;
 
 	op->skip = (uint32_t)(at % BS_BLOCK);
-	op->block = at / BS_BLOCK;
+	op->block = base_of(req) + at / BS_BLOCK;
 	if (op->skip || req->end_ - at < BS_BLOCK) { /* part of one block */
 		end = VS_MIN(req->end_, VS_ALIGN_DOWN(at, BS_BLOCK) + BS_BLOCK);
 		op->stage = BS_OP_LOCK;
@@ -39,9 +46,10 @@ static void plan_change(const struct bs_req *req, struct bs_iop *op)
 		return;
 	} else {
 		/* an atomic one is no longer than one operation may be */
-		end = req->flags & BS_ATOMIC ? req->end_
-					     : VS_MIN(VS_ALIGN_DOWN(req->end_, BS_BLOCK),
-						      VS_ALIGN_DOWN(at, piece) + piece);
+		end = req->flags & (BS_ATOMIC | BS_SCATTER)
+			  ? req->end_
+			  : VS_MIN(VS_ALIGN_DOWN(req->end_, BS_BLOCK),
+				   VS_ALIGN_DOWN(at, piece) + piece);
 		op->stage = BS_OP_WRITE;
 		op->count = (end - at) / BS_BLOCK;
 	}
@@ -65,13 +73,15 @@ static void plan(const struct bs_req *req, struct bs_iop *op)
 		op->stage = BS_OP_LOCK;
 		op->skip = (uint32_t)(req->offset % BS_BLOCK);
 		op->bytes = (uint32_t)req->length;
-		op->block = req->offset / BS_BLOCK;
-		op->count = VS_DIV_UP(req->end_, BS_BLOCK) - op->block;
+		op->block = base_of(req) + req->offset / BS_BLOCK;
+		op->count = VS_DIV_UP(req->end_, BS_BLOCK) - req->offset / BS_BLOCK;
 		break;
 	case BS_TRIM:
 		op->stage = BS_OP_TRIM;
-		op->block = VS_DIV_UP(req->offset, BS_BLOCK);
-		op->count = req->end_ / BS_BLOCK - op->block;
+		op->block = base_of(req) + VS_DIV_UP(req->offset, BS_BLOCK);
+		op->count = req->end_ / BS_BLOCK - VS_DIV_UP(req->offset, BS_BLOCK);
+		if (op->count == BS_OBJECT_MAX / BS_BLOCK) /* one entry of a page */
+			op->count = UINT64_C(1) << BS_OBJECT_SHIFT;
 		break;
 	case BS_FLUSH:
 		op->stage = BS_OP_FLUSH;
@@ -89,8 +99,14 @@ static void plan(const struct bs_req *req, struct bs_iop *op)
 	case BS_LINK:
 	case BS_STATUS:
 		op->stage = req->op == BS_LINK ? BS_OP_LINK : BS_OP_STATUS;
-		op->block = req->offset / BS_BLOCK;
+		op->block = base_of(req) + req->offset / BS_BLOCK;
 		op->count = req->length / BS_BLOCK;
+		break;
+	case BS_RECORDS:
+	case BS_CLONE:
+		op->stage = req->op == BS_CLONE ? BS_OP_CLONE : BS_OP_WORDS;
+		op->block = base_of(req);
+		op->count = 0;
 		break;
 	}
 	if (op->stage == BS_OP_LOCK)
@@ -192,6 +208,7 @@ static bool start_one(struct bs_port *p)
 	op->near_until = 0;
 	op->locked = false;
 	op->fua = (req->flags & BS_FUA) != 0;
+	op->scattered = (req->flags & BS_SCATTER) != 0;
 	op->seq = 0;
 	plan(req, op);
 	if (!stage(p, op))
@@ -265,32 +282,94 @@ static int check_fill(const struct bs_req *req)
 	return req->volume->read_only ? VS_E_ROFS : 0;
 }
 
+static int check_scatter(const struct bs_req *req)
+{
+	if (req->op != BS_WRITE || req->offset || req->length % BS_BLOCK ||
+	    req->length > BS_ATOMIC_MAX)
+		return VS_E_INVAL;
+	for (uint64_t i = 0; i < req->length / BS_BLOCK; i++)
+		if (req->blocks[i] >= BS_OBJECT_MAX / BS_BLOCK)
+			return VS_E_RANGE;
+	return 0;
+}
+
+/* What only volumes of objects have. */
+static int check_object(const struct bs_req *req)
+{
+	bool takes = req->op == BS_READ || req->op == BS_WRITE || req->op == BS_COPY ||
+		     req->op == BS_RECORDS || req->op == BS_CLONE;
+
+	if (!req->volume->objects)
+		return req->object || req->nchanges || req->flags & BS_SCATTER ||
+			       req->op == BS_RECORDS || req->op == BS_CLONE
+			   ? VS_E_INVAL
+			   : 0;
+	if (req->object >= BS_OBJECTS)
+		return VS_E_RANGE;
+	if (req->nchanges > BS_CHANGES_MAX || (req->nchanges && !takes))
+		return VS_E_INVAL;
+	for (unsigned i = 0; i < req->nchanges; i++)
+		if (req->changes[i].object >= BS_OBJECTS)
+			return VS_E_RANGE;
+	return req->flags & BS_SCATTER ? check_scatter(req) : 0;
+}
+
+static bool changes_words(const struct bs_req *req)
+{
+	for (unsigned i = 0; i < req->nchanges; i++)
+		if (req->changes[i].set || req->changes[i].add || req->changes[i].end != BS_NO_WORD)
+			return true;
+	return false;
+}
+
+static uint64_t size_of(const struct bs_volume *v)
+{
+	return v->objects ? BS_OBJECT_MAX : bs_volume_size(v);
+}
+
+static int check_source(const struct bs_req *req)
+{
+	const struct bs_volume *v = req->source;
+
+	if (v->engine != req->volume->engine || (!v->objects && req->source_object) ||
+	    req->source_offset % (v->objects ? 1 : 512) || req->length > (64u << 20))
+		return VS_E_INVAL;
+	if (req->op == BS_CLONE && !v->objects)
+		return VS_E_INVAL;
+	return req->source_object < BS_OBJECTS &&
+		       vs_range_ok(req->source_offset, req->length, size_of(v))
+		   ? 0
+		   : VS_E_RANGE;
+}
+
 static int check(const struct bs_req *req)
 {
 	uint64_t align = req->op == BS_LINK || req->op == BS_STATUS ? BS_BLOCK : 512;
-	bool writes = req->op != BS_READ && req->op != BS_STATUS;
+	bool writes = req->op != BS_READ && req->op != BS_STATUS && req->op != BS_RECORDS;
+	int rc;
 
 	if (req->op == BS_FLUSH)
 		return 0;
 	if (req->op == BS_FILL)
 		return check_fill(req);
+	rc = check_object(req);
+	if (rc)
+		return rc;
+	if (req->volume->objects && align == 512)
+		align = 1;
 	if (req->offset % align || req->length % align)
 		return VS_E_INVAL;
-	if (!vs_range_ok(req->offset, req->length, bs_volume_size(req->volume)))
+	if (!vs_range_ok(req->offset, req->length, size_of(req->volume)))
 		return VS_E_RANGE;
-	if (writes && req->volume->read_only)
+	if (req->volume->read_only && (writes || changes_words(req)))
 		return VS_E_ROFS;
 	if (req->flags & BS_ATOMIC && (req->op != BS_WRITE || req->offset % BS_BLOCK ||
 				       req->length % BS_BLOCK || req->length > BS_ATOMIC_MAX))
 		return VS_E_INVAL;
 	switch (req->op) {
 	case BS_COPY:
-		if (req->source->engine != req->volume->engine || req->source_offset % 512 ||
-		    req->length > (64u << 20))
-			return VS_E_INVAL;
-		return vs_range_ok(req->source_offset, req->length, bs_volume_size(req->source))
-			   ? 0
-			   : VS_E_RANGE;
+	case BS_CLONE:
+		return check_source(req);
 	case BS_READ:
 	case BS_WRITE:
 		return req->length > (64u << 20) || iov_bytes(req) < req->length ? VS_E_INVAL : 0;
@@ -309,7 +388,7 @@ static int check(const struct bs_req *req)
 /* Requests that change nothing are answered through the loop like all others. */
 static bool is_empty(const struct bs_req *req)
 {
-	if (req->op == BS_FLUSH)
+	if (req->op == BS_FLUSH || req->op == BS_RECORDS || req->op == BS_CLONE)
 		return false;
 	if (req->op == BS_TRIM)
 		return VS_DIV_UP(req->offset, BS_BLOCK) >= req->end_ / BS_BLOCK;
@@ -334,7 +413,9 @@ void bs_submit(struct bs_port *p, struct bs_req *req)
 	req->port_ = p;
 	req->next_off_ = req->offset;
 	req->end_ = req->offset + req->length;
-	if (req->op == BS_FLUSH) {
+	for (unsigned i = 0; i < req->nchanges; i++)
+		req->changes[i].done = false;
+	if (req->op == BS_FLUSH || req->op == BS_RECORDS || req->op == BS_CLONE) {
 		req->next_off_ = 0;
 		req->end_ = 1;
 	}

@@ -94,7 +94,7 @@ static int count_page(struct bs_count *c, uint64_t cid, const struct bs_mapent *
 				 vs_err_text(rc));
 		return 0;
 	}
-	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
+	for (unsigned i = 0; i < BS_MAP_FAN && !ent->records; i++) {
 		uint64_t child = bs_map_entry(f->data, i);
 
 		if (!child || (base && bs_map_entry(base->data, i) == child))
@@ -124,7 +124,7 @@ static int check_count(struct bs_count *c, uint64_t cid, const struct bs_mapent 
 	rc = bs_page_get(c->e, cid, &f);
 	if (rc)
 		return 0; /* reported by count_page */
-	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
+	for (unsigned i = 0; i < BS_MAP_FAN && !ent->records; i++) {
 		uint64_t child = bs_map_entry(f->data, i);
 		struct bs_mapent below;
 

@@ -126,7 +126,7 @@ static int replay_map(struct bs_engine *e, const struct bs_rec *rec)
 
 	if (!v || v->ent.kind != BS_VOL_VOLUME || n == 0 || n > BS_MAP_FAN ||
 	    rec->block / BS_MAP_FAN != (rec->block + n - 1) / BS_MAP_FAN ||
-	    !vs_range_ok(rec->block, n, v->ent.size / BS_BLOCK))
+	    !vs_range_ok(rec->block, n, bs_volent_blocks(&v->ent)))
 		return VS_E_CORRUPT;
 	do {
 		int rc;
@@ -167,7 +167,8 @@ static int replay_trim(struct bs_engine *e, const struct bs_rec *rec)
 	bool nothing;
 
 	if (!v || v->ent.kind != BS_VOL_VOLUME || rec->count == 0 ||
-	    !vs_range_ok(rec->block, rec->count, bs_map_span(v->ent.height - 1u)))
+	    !vs_range_ok(rec->block, rec->count,
+			 VS_MIN(bs_map_span(v->ent.height - 1u), BS_RECORDS_FROM)))
 		return VS_E_CORRUPT;
 	do {
 		int rc;
@@ -183,6 +184,73 @@ static int replay_trim(struct bs_engine *e, const struct bs_rec *rec)
 	if (nothing || end != rec->block + rec->count || !pages_left(e, need.pages))
 		return VS_E_CORRUPT;
 	bs_map_trim_apply(e, v, rec->block, end);
+	return 0;
+}
+
+static bool takes_objects(const struct bs_vol *v, uint32_t object)
+{
+	return v && v->ent.kind == BS_VOL_VOLUME && v->ent.flags & BS_VOL_OBJECTS &&
+	       object < BS_OBJECTS;
+}
+
+static int replay_words(struct bs_engine *e, const struct bs_rec *rec)
+{
+	struct bs_vol *v = bs_vol_by_id(e, rec->volume);
+	uint64_t word[BS_OBJECT_WORDS] = {0}, blocks;
+	struct bs_map_need need;
+	const uint8_t *b = rec->array;
+
+	if (!takes_objects(v, rec->object) || !rec->count)
+		return VS_E_CORRUPT;
+	for (unsigned i = 0; i < BS_OBJECT_WORDS; i++) {
+		if (!(rec->count & 1u << i))
+			continue;
+		word[i] = vs_get_le64(b);
+		b += 8;
+	}
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_map_words_prepare(e, v, rec->object, &need);
+		if (rc == 0)
+			rc = bs_work_ready(e, 2 * (BS_MAP_LEVELS + 1));
+		if (rc == 0)
+			rc = count_pages(e, need.pages, 0);
+		if (rc)
+			return rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	if (!pages_left(e, need.pages))
+		return VS_E_CORRUPT;
+	bs_map_words_apply(e, v, rec->object, (uint16_t)rec->count, word);
+	return 0;
+}
+
+static int replay_graft(struct bs_engine *e, const struct bs_rec *rec)
+{
+	struct bs_map_graft g = {.to = bs_vol_by_id(e, rec->volume),
+				 .from = bs_vol_by_id(e, rec->other),
+				 .to_object = rec->object,
+				 .from_object = rec->other_object};
+	struct bs_map_need need;
+	uint64_t blocks;
+
+	if (!takes_objects(g.to, g.to_object) || !g.from || g.from->ent.kind == BS_VOL_GONE ||
+	    !(g.from->ent.flags & BS_VOL_OBJECTS) || g.from_object >= BS_OBJECTS)
+		return VS_E_CORRUPT;
+	do {
+		int rc;
+
+		blocks = bs_fiber_blocks(e->fibers);
+		rc = bs_map_graft_prepare(e, &g, &need);
+		if (rc == 0)
+			rc = count_pages(e, need.pages, 0);
+		if (rc)
+			return rc == VS_E_EXIST ? VS_E_CORRUPT : rc;
+	} while (blocks != bs_fiber_blocks(e->fibers));
+	if (!pages_left(e, need.pages) || !g.page)
+		return VS_E_CORRUPT;
+	bs_map_graft_apply(e, &g);
 	return 0;
 }
 
@@ -232,6 +300,10 @@ static int replay_record(struct bs_engine *e, const struct bs_rec *rec, uint32_t
 	case BS_REC_VOL_ROLLBACK:
 	case BS_REC_ORIGIN:
 		return replay_volop(e, rec);
+	case BS_REC_WORDS:
+		return replay_words(e, rec);
+	case BS_REC_GRAFT:
+		return replay_graft(e, rec);
 	case BS_REC_EXPAND:
 		return bs_origin_page_replay(e, rec);
 	case BS_REC_ZEROS:

@@ -70,7 +70,8 @@ int bs_scrub_step(struct bs_scrub *sc, struct bs_scrub_position *at, struct bs_s
 		  struct vs_error *err) vs_must_check;
 
 struct bs_scrub_range {
-	uint64_t offset, length; /* bytes */
+	uint64_t offset, length; /* bytes; UINT64_MAX: all the objects from there on */
+	uint32_t object;	 /* of a volume of objects, else 0 */
 };
 /*
  * What of a volume or snapshot (by id) cannot be read: its marked content and what lies below map

@@ -211,7 +211,7 @@ static int count_below(struct bs_recounting *c, const struct bs_mapent *ent, con
 		       uint64_t *sum)
 {
 	*sum = 0;
-	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
+	for (unsigned i = 0; i < BS_MAP_FAN && !ent->records; i++) {
 		uint64_t child = bs_map_entry(data, i);
 		struct bs_mapent below;
 		int rc;
@@ -233,7 +233,7 @@ static int take_page(struct bs_recounting *c, uint64_t cid, const struct bs_mape
 	uint64_t sum;
 	int rc;
 
-	for (unsigned i = 0; i < BS_MAP_FAN; i++) {
+	for (unsigned i = 0; i < BS_MAP_FAN && !ent->records; i++) {
 		uint64_t child = bs_map_entry(data, i);
 
 		if (!child || (base && bs_map_entry(base, i) == child))

@@ -44,7 +44,7 @@ static int walk(struct bs_engine *e, struct bs_volent ent, uint64_t block, struc
 		if (rc || !w->cid)
 			return rc;
 		if (w->level == 0) {
-			w->leaf = f;
+			w->leaf = f->records ? NULL : f;
 			return 0;
 		}
 		w->cid = child(f, block, w->level);
@@ -73,14 +73,20 @@ static bool full(const struct name *k)
 	return *k->n == k->max;
 }
 
+/* Of an ordinary volume all blocks are below those of object 1. */
 static void add(struct name *k, uint64_t block, uint64_t count)
 {
 	struct bs_scrub_range *last = *k->n ? &k->out[*k->n - 1] : NULL;
+	uint32_t object = (uint32_t)(block >> BS_OBJECT_SHIFT);
+	uint64_t offset = (block & ((UINT64_C(1) << BS_OBJECT_SHIFT) - 1)) * BS_BLOCK;
+	bool several = count > UINT64_C(1) << BS_OBJECT_SHIFT;
+	uint64_t length = several ? UINT64_MAX : count * BS_BLOCK;
 
-	if (last && last->offset + last->length == block * BS_BLOCK)
-		last->length += count * BS_BLOCK;
+	if (last && last->object == object && !several && last->length != UINT64_MAX &&
+	    last->offset + last->length == offset)
+		last->length += length;
 	else
-		k->out[(*k->n)++] = (struct bs_scrub_range){block * BS_BLOCK, count * BS_BLOCK};
+		k->out[(*k->n)++] = (struct bs_scrub_range){offset, length, object};
 }
 
 static bool lost(struct bs_engine *e, const struct name *k, uint64_t cid)
@@ -115,7 +121,7 @@ static void name_leaf(struct bs_engine *e, struct name *k, const struct bs_frame
 /* The next page's part of the volume. VS_E_AGAIN: its map has changed meanwhile. */
 static int name_page(struct bs_engine *e, struct name *k, const struct bs_vol *v)
 {
-	uint64_t blocks = v->ent.size / BS_BLOCK;
+	uint64_t blocks = bs_volent_blocks(&v->ent);
 	struct walk w = {0};
 	int rc = walk(e, v->ent, *k->cursor, &w);
 
@@ -143,7 +149,7 @@ static int name(struct bs_engine *e, struct bs_call *c)
 		int rc;
 
 		bs_frames_unkeep(e);
-		if (!v || *k->cursor >= v->ent.size / BS_BLOCK) {
+		if (!v || *k->cursor >= bs_volent_blocks(&v->ent)) {
 			*k->cursor = UINT64_MAX;
 			return 0;
 		}

@@ -30,9 +30,10 @@
 #define BS_INCOMPAT_ALIAS (UINT64_C(1) << 10)	/* content that another one stores */
 #define BS_INCOMPAT_HOLES (UINT64_C(1) << 11)	/* segments that no device has any more */
 #define BS_INCOMPAT_ORIGIN (UINT64_C(1) << 12)	/* content that is not here yet */
+#define BS_INCOMPAT_OBJECTS (UINT64_C(1) << 13) /* volumes of objects, and their records */
 #define BS_KNOWN_INCOMPAT                                                                       \
 	(BS_INCOMPAT_DROPS | BS_INCOMPAT_DEVICES | BS_INCOMPAT_PRIVATE | BS_INCOMPAT_REPLACED | \
-	 BS_INCOMPAT_ALIAS | BS_INCOMPAT_HOLES | BS_INCOMPAT_ORIGIN)
+	 BS_INCOMPAT_ALIAS | BS_INCOMPAT_HOLES | BS_INCOMPAT_ORIGIN | BS_INCOMPAT_OBJECTS)
 
 /* No run of drops is longer. */
 #define BS_DROPS_MAX (UINT64_C(1) << 26)

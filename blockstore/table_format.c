@@ -89,7 +89,8 @@ void bs_mapent_get(const uint8_t *p, struct bs_mapent *out)
 	out->era = vs_get_le64(p + 40);
 	out->count = vs_get_le64(p + 48);
 	out->live = p[56] != 0;
-	out->level = p[57];
+	out->level = p[57] & 127;
+	out->records = p[57] >> 7;
 	out->blank = get_le48(p + 58);
 }
 
@@ -101,7 +102,7 @@ void bs_mapent_put(uint8_t *p, const struct bs_mapent *in)
 	vs_put_le64(p + 40, in->era);
 	vs_put_le64(p + 48, in->count);
 	p[56] = in->live;
-	p[57] = in->level;
+	p[57] = (uint8_t)(in->level | (in->records ? 128 : 0));
 	put_le48(p + 58, in->blank);
 }
 
@@ -159,6 +160,15 @@ static bool origin_ok(const struct bs_volent *ent)
 	       ent->compression <= BS_CODING_ZSTD;
 }
 
+static bool shape_ok(const struct bs_volent *ent)
+{
+	if (ent->flags & BS_VOL_OBJECTS)
+		return ent->height == BS_OBJECTS_HEIGHT && !ent->size &&
+		       !(ent->flags & (BS_VOL_THICK | BS_VOL_TEMPORARY));
+	return ent->height >= 1 && ent->height <= 5 && ent->size <= BS_VOLUME_MAX_SIZE &&
+	       ent->size % BS_BLOCK == 0 && ent->size / BS_BLOCK <= UINT64_C(1) << 9 * ent->height;
+}
+
 int bs_volent_get(const uint8_t *p, struct bs_volent *out)
 {
 	out->kind = p[0];
@@ -183,11 +193,8 @@ int bs_volent_get(const uint8_t *p, struct bs_volent *out)
 		return 0;
 	if (out->kind == BS_VOL_ORIGIN)
 		return origin_ok(out) ? 0 : VS_E_CORRUPT;
-	if (out->kind > BS_VOL_GONE || out->height < 1 || out->height > 5 ||
-	    out->compression > BS_CODING_ZSTD || (out->sector != 512 && out->sector != 4096) ||
-	    out->size > BS_VOLUME_MAX_SIZE || out->size % BS_BLOCK ||
-	    out->size / BS_BLOCK > UINT64_C(1) << 9 * out->height ||
-	    !memchr(out->name, '\0', BS_NAME_MAX))
+	if (out->kind > BS_VOL_GONE || !shape_ok(out) || out->compression > BS_CODING_ZSTD ||
+	    (out->sector != 512 && out->sector != 4096) || !memchr(out->name, '\0', BS_NAME_MAX))
 		return VS_E_CORRUPT;
 	return 0;
 }

@@ -88,7 +88,8 @@ struct bs_mapent {
 	uint64_t era;	/* when it was born */
 	uint64_t count; /* mapped blocks below it */
 	uint64_t blank; /* of these, zeros that were found when it was expanded (origin.h) */
-	uint8_t level;	/* 0: entries are contents, else map pages */
+	uint8_t level;	/* 0: entries are contents, or words of records; else map pages */
+	bool records;	/* of level 0: its entries are words (object.h), no references */
 	bool live;	/* allocated */
 };
 #define BS_MAPENT_SIZE 64u
@@ -146,7 +147,7 @@ enum bs_vol_kind { BS_VOL_FREE, BS_VOL_VOLUME, BS_VOL_SNAPSHOT, BS_VOL_GONE, BS_
  */
 struct bs_volent {
 	uint8_t kind;
-	uint8_t height;	     /* levels of map pages, 1 to 5 */
+	uint8_t height;	     /* levels of map pages, 1 to 5; of objects 7 */
 	uint8_t compression; /* enum bs_coding */
 	uint8_t origin_set;
 	uint32_t sector;
@@ -165,9 +166,23 @@ struct bs_volent {
 #define BS_VOL_NO_DEDUP (1u << 4)  /* flags: what is written is private */
 #define BS_VOL_TEMPORARY (1u << 6) /* goes with its handle */
 #define BS_VOL_THICK (1u << 5)	   /* its size is reserved; what is written is private */
+#define BS_VOL_OBJECTS (1u << 7)   /* holds objects: see BS_OBJECT_SHIFT */
+/*
+ * The map of a volume of objects: object i has the blocks from i << BS_OBJECT_SHIFT on, and the
+ * words of its record are the entries from BS_RECORDS_FROM + i * BS_OBJECT_WORDS on.
+ */
+#define BS_OBJECTS_HEIGHT 7u
+#define BS_OBJECT_SHIFT 36u
+#define BS_OBJECT_LEVEL 3u /* of the page that covers one object */
+#define BS_RECORDS_FROM (UINT64_C(1) << 62)
 #define BS_VOLENT_SIZE 256u
 #define BS_VOLENTS_PER_PAGE (BS_PAGE / BS_VOLENT_SIZE)
 
+/* Blocks that it has, mapped or not. */
+static inline uint64_t bs_volent_blocks(const struct bs_volent *ent)
+{
+	return ent->flags & BS_VOL_OBJECTS ? BS_RECORDS_FROM : ent->size / BS_BLOCK;
+}
 /* VS_E_CORRUPT when a field is outside its range. */
 int bs_volent_get(const uint8_t *p, struct bs_volent *out) vs_must_check;
 void bs_volent_put(uint8_t *p, const struct bs_volent *in);

@@ -24,12 +24,13 @@ struct bs_vol_exact {
 struct bs_vol {
 	struct bs_volent ent;
 	struct bs_vol *id_next, *name_next;
-	struct bs_vol *parent; /* of a snapshot */
-	unsigned handles;      /* open */
-	unsigned snapshots;    /* of a volume */
-	unsigned busy;	       /* a management call works on it */
-	uint64_t near_group;   /* where its last duplicate was found (near.h) */
-	_Atomic uint64_t size; /* read by front ends */
+	struct bs_vol *parent;	/* of a snapshot */
+	unsigned handles;	/* open */
+	unsigned snapshots;	/* of a volume */
+	unsigned busy;		/* a management call works on it */
+	uint64_t near_group;	/* where its last duplicate was found (near.h) */
+	_Atomic uint64_t size;	/* read by front ends */
+	_Atomic uint64_t limit; /* objects: blocks that may be mapped; 0: none */
 	struct bs_volume *public_handle;
 	struct bs_vol_exact exact;
 	struct bs_origin *origin; /* an origin: whoever fetches from it; NULL: nobody */

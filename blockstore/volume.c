@@ -121,6 +121,7 @@ void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_
 	    .compression = ent->compression,
 	    .dedup = !(ent->flags & (BS_VOL_NO_DEDUP | BS_VOL_THICK)),
 	    .thick = ent->flags & BS_VOL_THICK,
+	    .objects = ent->flags & BS_VOL_OBJECTS,
 	    .created_ns = ent->created,
 	    .snapshots = v->snapshots,
 	    .open_handles = v->handles};
@@ -335,6 +336,7 @@ int bs_volume_handle(struct bs_engine *e, struct bs_vol *v, struct bs_store *s,
 		h->vol = v;
 		h->uuid = v->ent.uuid;
 		h->sector = v->ent.sector;
+		h->objects = v->ent.flags & BS_VOL_OBJECTS;
 		h->read_only = v->ent.kind == BS_VOL_SNAPSHOT || e->read_only;
 		atomic_init(&h->compression, v->ent.compression);
 		v->public_handle = h;
@@ -372,6 +374,7 @@ static int do_close(struct bs_engine *e, struct bs_call *c)
 	if (--v->handles)
 		return 0;
 	v->public_handle = NULL;
+	atomic_store(&v->limit, 0);
 	free(h);
 	if (v->ent.flags & BS_VOL_TEMPORARY && !e->read_only && !e->failed)
 		return bs_temporary_delete(e, v);
@@ -414,6 +417,9 @@ struct diff_args {
 static int do_diff(struct bs_engine *e, struct bs_call *c)
 {
 	struct diff_args *a = c->arg;
+
+	if (a->b->objects || (a->a && a->a->objects))
+		return vs_fail(c->err, VS_E_NOTSUP, "a datastore cannot be compared as a volume");
 	int rc =
 	    bs_map_diff(e, a->a ? a->a->vol : NULL, a->b->vol, a->cursor, a->out, a->max, a->n);
 

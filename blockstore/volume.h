@@ -47,6 +47,7 @@ struct bs_volume_info {
 	int compression;
 	bool dedup;
 	bool thick;
+	bool objects;		 /* a volume of objects (object.h); its size is 0 */
 	uint64_t reserved_bytes; /* thick: in all, what it uses itself included */
 	int64_t created_ns;	 /* Unix time */
 	uint64_t logical_bytes;	 /* mapped blocks */

@@ -15,6 +15,19 @@ static int look(struct bs_engine *e, struct bs_call *c, struct bs_vol **v)
 	return rc ? rc : bs_volume_look_volume(e, a->name, v, c->err);
 }
 
+/* What has a size. */
+static int look_sized(struct bs_engine *e, struct bs_call *c, struct bs_vol **v)
+{
+	const struct bs_volume_change *a = c->arg;
+	int rc = look(e, c, v);
+
+	return rc == 0 && (*v)->ent.flags & BS_VOL_OBJECTS
+		   ? vs_fail(c->err, VS_E_NOTSUP,
+			     "%s is a datastore: it has no size, and space is not reserved for it",
+			     a->name)
+		   : rc;
+}
+
 static int put_changed(struct bs_engine *e, const struct bs_volent *ent, struct vs_error *err)
 {
 	struct bs_volop op = {.rec = {.type = BS_REC_VOL_PUT, .vol = *ent}};
@@ -87,7 +100,7 @@ static int do_resize(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	int rc = look(e, c, &v);
+	int rc = look_sized(e, c, &v);
 
 	if (rc == 0)
 		rc = bs_volume_size_ok(a->size, c->err);
@@ -176,7 +189,7 @@ static int do_thick(struct bs_engine *e, struct bs_call *c)
 	struct bs_volume_change *a = c->arg;
 	struct bs_volent ent;
 	struct bs_vol *v;
-	int rc = look(e, c, &v);
+	int rc = look_sized(e, c, &v);
 
 	if (rc == 0 && a->thick && bs_vol_origin(e, v->ent.origin_id))
 		rc = vs_fail(c->err, VS_E_BUSY,

@@ -181,7 +181,7 @@ static unsigned absorb_drops(const struct absorb *a, uint64_t drop[2 * BS_MAP_FA
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < BS_MAP_FAN; i++)
+	for (unsigned i = 0; i < BS_MAP_FAN && !a->c->records; i++)
 		n += bs_page_absorb_drops(bs_map_entry(a->c->data, i), bs_map_entry(a->q->data, i),
 					  a->b ? bs_map_entry(a->b->data, i) : 0, drop + n);
 	return n;
@@ -213,7 +213,8 @@ static int ready_absorb(struct bs_engine *e, uint64_t cid, struct absorb *a)
 		rc = bs_page_get_at(e, ent.xors, a->c->level, &a->q);
 	if (rc == 0)
 		rc = bs_page_get_base(e, a->c, &a->b);
-	if (rc == 0 && (a->q == a->c || a->q == a->b || a->q->base != cid))
+	if (rc == 0 &&
+	    (a->q == a->c || a->q == a->b || a->q->base != cid || a->q->records != a->c->records))
 		rc = VS_E_CORRUPT;
 	if (rc == 0)
 		rc = bs_page_ready(e, cid);
