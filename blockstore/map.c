@@ -427,7 +427,8 @@ void bs_map_graft_apply(struct bs_engine *e, const struct bs_map_graft *g)
 	set_child(e, path[level], index_at(block, level), g->page);
 	add_count(e, g->to, path, level, (int64_t)bs_page_ent_now(e, g->page).count);
 	e->era++; /* later than all pages of both */
-	g->to->ent.frozen = g->from->ent.frozen = e->era;
+	if (!bs_planted(THAWED_CLONE))
+		g->to->ent.frozen = g->from->ent.frozen = e->era;
 	bs_vol_changed(e, g->to);
 	bs_vol_changed(e, g->from);
 }

@@ -181,6 +181,7 @@ int bs_op_words(struct bs_engine *e, struct bs_iop *op)
 	return 0;
 }
 
+/* The words first: behind a graft all pages of the path to them are shared. */
 static void apply_graft(struct bs_engine *e, const struct bs_iop *op, const struct bs_map_graft *g)
 {
 	struct bs_rec r = {.type = BS_REC_GRAFT,
@@ -188,11 +189,9 @@ static void apply_graft(struct bs_engine *e, const struct bs_iop *op, const stru
 			   .object = g->to_object,
 			   .other = g->from->ent.id,
 			   .other_object = g->from_object};
-	int64_t mapped = (int64_t)bs_page_ent_now(e, g->page).count;
-
+	bs_op_words_apply(e, op, (int64_t)bs_page_ent_now(e, g->page).count);
 	bs_rec_put(bs_log_record(e, BS_REC_GRAFT_SIZE), &r);
 	bs_map_graft_apply(e, g);
-	bs_op_words_apply(e, op, mapped);
 }
 
 int bs_op_clone(struct bs_engine *e, struct bs_iop *op)

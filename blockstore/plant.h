@@ -52,7 +52,9 @@
 	X(LOST_BLANK, "zeros found at an origin that nothing counts")                   \
 	X(OWN_ERA, "pages below one that a snapshot shares that are not shared")        \
 	X(STALE_FIND, "a write that refers to what it found before a wait, unseen")     \
-	X(STALE_COPY, "a copy of what its source held before a wait")
+	X(STALE_COPY, "a copy of what its source held before a wait")                   \
+	X(THAWED_CLONE, "an object whose clone changes with it")                        \
+	X(LOST_WORDS, "a replay that passes over changes of records")
 
 enum bs_plant {
 	BS_PLANT_NONE,

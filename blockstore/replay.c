@@ -222,7 +222,8 @@ static int replay_words(struct bs_engine *e, const struct bs_rec *rec)
 	} while (blocks != bs_fiber_blocks(e->fibers));
 	if (!pages_left(e, need.pages))
 		return VS_E_CORRUPT;
-	bs_map_words_apply(e, v, rec->object, (uint16_t)rec->count, word);
+	bs_map_words_apply(e, v, rec->object, bs_planted(LOST_WORDS) ? 0 : (uint16_t)rec->count,
+			   word);
 	return 0;
 }
 

@@ -7,9 +7,9 @@
 #include <stdio.h>
 
 const char *const world_admin_names[SIM_ADMIN_KINDS] = {
-    "create",	"resize", "rename",	 "delete", "snapshot", "delete snapshot",
-    "rollback", "clone",  "open",	 "close",  "list",     "diff",
-    "sync",	"drain",  "exact space", "scrub",  "merge",    "thick"};
+    "create", "resize",	 "rename", "delete", "snapshot", "delete snapshot", "rollback",	   "clone",
+    "open",   "close",	 "list",   "diff",   "sync",	 "drain",	    "exact space", "scrub",
+    "merge",  "objects", "thick"};
 
 static void side_done(struct sim_admin *a)
 {

@@ -258,5 +258,6 @@ const struct sim_case sim_cases[] = {
     {"a store filled again and again", 18 * MIB, 50, sim_filled_again},
     {"a second disk comes and one goes", 24 * MIB, 300, sim_extended},
     {"volumes fetched from origins", 24 * MIB, 900, sim_origins},
+    {"objects and their records", 24 * MIB, 300, sim_objects},
 };
 const unsigned sim_case_count = VS_ARRAY_LEN(sim_cases);

@@ -76,6 +76,7 @@ enum sim_admin_kind {
 	 */
 	SIM_SCRUB,
 	SIM_MERGE, /* one step of merging duplicates; merge, out */
+	SIM_OBJECTS, /* name: a volume of objects */
 	SIM_THICK, /* name; force: thick, else thin */
 	SIM_ADMIN_KINDS
 };

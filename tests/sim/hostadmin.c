@@ -5,6 +5,7 @@
  */
 #include "tests/sim/hostint.h"
 
+#include "blockstore/object.h"
 #include "blockstore/store_int.h"
 #include "common/bytes.h"
 #include "tests/sim/report.h"
@@ -179,6 +180,8 @@ static int run(struct sim_host *h, struct sim_admin *a)
 		return sim_host_scrub(h, a);
 	case SIM_THICK:
 		return bs_volume_set_thick(s, a->name, a->force, &a->err);
+	case SIM_OBJECTS:
+		return bs_objects_create(s, a->name, NULL, &a->err);
 	case SIM_EXACT:
 		return run_exact(h, a);
 	case SIM_MERGE:

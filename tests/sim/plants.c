@@ -52,6 +52,9 @@ unsigned plants_case(unsigned n)
 	case BS_PLANT_LOST_BLANK:
 	case BS_PLANT_OWN_ERA:
 		return 26;
+	case BS_PLANT_THAWED_CLONE:
+	case BS_PLANT_LOST_WORDS:
+		return 27;
 	default:
 		return UINT_MAX;
 	}

@@ -27,6 +27,7 @@ void sim_crafted(struct world *w);
 void sim_scrubbed(struct world *w);
 void sim_late_drops(struct world *w);
 void sim_origins(struct world *w);
+void sim_objects(struct world *w);
 
 /* Formats and opens. */
 void sim_start(struct world *w);

@@ -133,13 +133,17 @@ void world_pin_all(struct world *w)
 static size_t list_all(struct world *w)
 {
 	struct sim_admin *a = world_side_new(w, SIM_LIST);
+	size_t n = 0;
 	int rc;
 
 	a->infos = w->infos;
 	a->ninfos = VS_ARRAY_LEN(w->infos);
 	rc = world_side(w, a);
 	sim_require(rc == 0, "list: %s", a->err.text);
-	return a->ninfos;
+	for (size_t i = 0; i < a->ninfos; i++)
+		if (!w->infos[i].objects) /* those have a model of their own */
+			w->infos[n++] = w->infos[i];
+	return n;
 }
 
 static void check_list(struct world *w, size_t n)
@@ -346,9 +350,10 @@ void world_recount(struct world *w, bool read_data)
 		    (unsigned long long)res.problems);
 	if (w->admin_busy)
 		return;
-	sim_require(res.volumes == model_count(&w->model, false) &&
-			res.snapshots == model_count(&w->model, true),
+	sim_require(res.volumes == model_count(&w->model, false) + w->beside[0] &&
+			res.snapshots == model_count(&w->model, true) + w->beside[1],
 		    "check counts %llu volumes and %llu snapshots, should be %u and %u",
 		    (unsigned long long)res.volumes, (unsigned long long)res.snapshots,
-		    model_count(&w->model, false), model_count(&w->model, true));
+		    model_count(&w->model, false) + w->beside[0],
+		    model_count(&w->model, true) + w->beside[1]);
 }

@@ -80,6 +80,7 @@ struct world {
 
 	uint64_t next_content;
 	unsigned names; /* for names never used before */
+	unsigned beside[2]; /* volumes and snapshots that the model does not know */
 	uint64_t turns, completions, crashes;
 	unsigned idle_turns;
 };

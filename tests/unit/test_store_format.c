@@ -136,11 +136,13 @@ static uint32_t put_all_records(uint8_t *b)
 					   .name = "x"}};
 
 		n += bs_rec_put(b + n, &r);
-		if (type == BS_REC_MAP || type == BS_REC_PAGES || type == BS_REC_EXPAND) {
+		if (type == BS_REC_MAP || type == BS_REC_PAGES || type == BS_REC_EXPAND ||
+		    type == BS_REC_WORDS) {
 			uint32_t each = type == BS_REC_MAP ? BS_REC_MAP_EACH : 8;
+			uint32_t all = type == BS_REC_WORDS ? each : 2 * each; /* 2: word 1 */
 
-			memset(b + n, 3, 2 * each);
-			n += 2 * each;
+			memset(b + n, 3, all);
+			n += all;
 		}
 	}
 	return n;
