@@ -22,10 +22,10 @@
 #define LOCKS "/run/vstore"
 #define TICK_NS 100000000
 
-_Static_assert(BS_DEV_IOV_MAX <= BS_LUN_IOV_MAX, "requests fit");
+_Static_assert(BS_DEV_IOV_MAX <= BS_FAR_IOV_MAX, "requests fit");
 
 struct slot {
-	struct bs_lun_req req;
+	struct bs_far_req req;
 	struct iscsi_device *d;
 	struct bs_devio *io;
 	struct slot *next;
@@ -72,7 +72,7 @@ static const char *verb(enum bs_devop op)
 	return op == BS_DEV_READ ? "read" : op == BS_DEV_WRITE ? "write" : "flush";
 }
 
-static void ended(struct bs_lun_req *req)
+static void ended(struct bs_far_req *req)
 {
 	struct slot *s = req->arg;
 	struct iscsi_device *d = s->d;
@@ -92,16 +92,16 @@ static void ended(struct bs_lun_req *req)
 
 static void start(struct iscsi_device *d, struct bs_devio *io)
 {
-	static const enum bs_lun_op ops[] = {[BS_DEV_READ] = BS_LUN_READ,
-					     [BS_DEV_WRITE] = BS_LUN_WRITE,
-					     [BS_DEV_FLUSH] = BS_LUN_FLUSH,
-					     [BS_DEV_DISCARD] = BS_LUN_UNMAP};
+	static const enum bs_far_op ops[] = {[BS_DEV_READ] = BS_FAR_READ,
+					     [BS_DEV_WRITE] = BS_FAR_WRITE,
+					     [BS_DEV_FLUSH] = BS_FAR_FLUSH,
+					     [BS_DEV_DISCARD] = BS_FAR_UNMAP};
 	struct slot *s = d->idle;
 
 	d->idle = s->next;
 	d->running++;
 	s->io = io;
-	s->req = (struct bs_lun_req){.op = ops[io->op],
+	s->req = (struct bs_far_req){.op = ops[io->op],
 				     .durable = io->durable,
 				     .offset = io->offset,
 				     .length = io->length,

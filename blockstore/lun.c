@@ -47,10 +47,10 @@ static int wait_open(struct bs_lun *l, const atomic_bool *cancel, struct vs_erro
 	uint64_t until = vs_now_ns() + OPEN_NS;
 	unsigned tries = 0;
 
-	while (!l->opened) {
+	while (!l->path.opened) {
 		if (l->state == LUN_DOWN) {
 			/* whatever concerns one address only may be otherwise at the next */
-			if (tries++ == l->naddrs ||
+			if (tries++ == l->addrs.n ||
 			    (tries > 1 && l->why.code != VS_E_IO && l->why.code != VS_E_TIMEDOUT))
 				break;
 			lun_session_start(l);
@@ -63,8 +63,10 @@ static int wait_open(struct bs_lun *l, const atomic_bool *cancel, struct vs_erro
 				       (unsigned long long)(OPEN_NS / LUN_SECOND));
 		vs_loop_turn(l->loop, 100);
 	}
-	return l->opened ? 0 : vs_fail(err, l->why.code, "%s", l->why.text);
+	return l->path.opened ? 0 : vs_fail(err, l->why.code, "%s", l->why.text);
 }
+
+static const struct bs_far_ops far_ops;
 
 int bs_lun_open(struct vs_loop *loop, const struct bs_lun_spec *spec, struct bs_lun **out,
 		struct vs_error *err)
@@ -74,9 +76,10 @@ int bs_lun_open(struct vs_loop *loop, const struct bs_lun_spec *spec, struct bs_
 
 	if (!l)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	l->far.ops = &far_ops;
 	l->loop = loop;
 	l->url = spec->url;
-	l->hold_ns = spec->hold_ns ? spec->hold_ns : BS_LUN_HOLD_NS;
+	l->path.hold_ns = spec->hold_ns ? spec->hold_ns : BS_FAR_HOLD_NS;
 	l->writes = spec->keep != 0;
 	(void)bs_lun_url_text(&l->url, l->name);
 	lun_cmd_init(l);
@@ -103,7 +106,7 @@ void bs_lun_close(struct bs_lun *l)
 	free(l);
 }
 
-static bool range_ok(const struct bs_lun *l, const struct bs_lun_req *req)
+static bool range_ok(const struct bs_lun *l, const struct bs_far_req *req)
 {
 	uint64_t sector = l->caps.sector;
 
@@ -112,29 +115,29 @@ static bool range_ok(const struct bs_lun *l, const struct bs_lun_req *req)
 }
 
 /* What is known without asking; -1: it has to be asked. */
-static int answer(struct bs_lun *l, struct bs_lun_req *req)
+static int answer(struct bs_lun *l, struct bs_far_req *req)
 {
-	if (req->op == BS_LUN_FLUSH)
+	if (req->op == BS_FAR_FLUSH)
 		return l->lost ? VS_E_IO : -1;
 	if (!range_ok(l, req))
 		return VS_E_RANGE;
-	if (req->op == BS_LUN_STATUS && (l->no_status || !l->caps.thin || !l->caps.zeros)) {
-		req->runs[0] = (struct bs_lun_run){.length = req->length, .mapped = true};
+	if (req->op == BS_FAR_STATUS && (l->no_status || !l->caps.thin || !l->caps.zeros)) {
+		req->runs[0] = (struct bs_far_run){.length = req->length, .mapped = true};
 		req->nruns = 1;
 		return 0;
 	}
-	if (req->op == BS_LUN_READ || req->op == BS_LUN_STATUS)
+	if (req->op == BS_FAR_READ || req->op == BS_FAR_STATUS)
 		return -1;
 	if (!l->writes || l->caps.read_only)
 		return VS_E_ROFS;
-	return req->op == BS_LUN_UNMAP && !l->caps.unmap ? VS_E_NOTSUP : -1;
+	return req->op == BS_FAR_UNMAP && !l->caps.unmap ? VS_E_NOTSUP : -1;
 }
 
-void bs_lun_submit(struct bs_lun *l, struct bs_lun_req *req)
+void bs_lun_submit(struct bs_lun *l, struct bs_far_req *req)
 {
 	int known = answer(l, req);
 
-	if (known == -1 && l->expired)
+	if (known == -1 && l->path.expired)
 		known = VS_E_IO;
 	lun_io_submit(l, req, known);
 }
@@ -158,3 +161,34 @@ const char *bs_lun_name(const struct bs_lun *l)
 {
 	return l->name;
 }
+
+struct bs_far *bs_lun_far(struct bs_lun *l)
+{
+	return &l->far;
+}
+
+static void far_submit(struct bs_far *f, struct bs_far_req *req)
+{
+	bs_lun_submit((struct bs_lun *)f, req);
+}
+
+static struct bs_far_info far_info(const struct bs_far *f)
+{
+	struct bs_lun_info i = bs_lun_info((const struct bs_lun *)f);
+
+	return (struct bs_far_info){
+	    .size = i.size, .sector = i.sector, .read_only = i.read_only, .identity = i.identity};
+}
+
+static const char *far_name(const struct bs_far *f)
+{
+	return bs_lun_name((const struct bs_lun *)f);
+}
+
+static void far_close(struct bs_far *f)
+{
+	bs_lun_close((struct bs_lun *)f);
+}
+
+static const struct bs_far_ops far_ops = {
+    .submit = far_submit, .info = far_info, .name = far_name, .close = far_close};

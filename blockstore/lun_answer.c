@@ -6,9 +6,9 @@
 #define LATER_NS (LUN_SECOND / 10) /* before that */
 
 /* One run of all of it. */
-static void all_mapped(struct bs_lun_req *req)
+static void all_mapped(struct bs_far_req *req)
 {
-	req->runs[0] = (struct bs_lun_run){.length = req->length, .mapped = true};
+	req->runs[0] = (struct bs_far_run){.length = req->length, .mapped = true};
 	req->nruns = 1;
 }
 
@@ -16,7 +16,7 @@ static void all_mapped(struct bs_lun_req *req)
  * Runs of the descriptors, which may begin before the range and end behind it, in whole 4096 bytes:
  * where a block is mapped in part it counts as mapped. Descriptors out of order end the answer.
  */
-static void take_status(struct bs_lun *l, struct bs_lun_req *req, const uint8_t *p, size_t n)
+static void take_status(struct bs_lun *l, struct bs_far_req *req, const uint8_t *p, size_t n)
 {
 	uint64_t at = req->offset, end = req->offset + req->length, sector = l->caps.sector;
 	struct bs_lba_status d;
@@ -43,7 +43,7 @@ static void take_status(struct bs_lun *l, struct bs_lun_req *req, const uint8_t 
 			if (req->nruns == req->max_runs)
 				return;
 			req->runs[req->nruns++] =
-			    (struct bs_lun_run){.length = to - at, .mapped = d.mapped};
+			    (struct bs_far_run){.length = to - at, .mapped = d.mapped};
 		}
 		at = to;
 	}
@@ -72,7 +72,7 @@ static int unknown(struct lun_cmd *c)
 static void without_same(struct lun_cmd *c)
 {
 	struct bs_lun *l = c->l;
-	struct bs_lun_req *rest = c->req;
+	struct bs_far_req *rest = c->req;
 
 	l->no_same = true;
 	if (c->reserved)
@@ -183,7 +183,7 @@ void lun_answered(struct iscsi_context *ctx, int status, void *data, void *arg)
 		return;
 	}
 	l->alive_ns = vs_now_ns();
-	l->steady = true;
+	l->path.steady = true;
 	if (v == BS_LUN_DONE && c->kind == LUN_CMD_READ &&
 	    task->residual_status == SCSI_RESIDUAL_UNDERFLOW && task->residual) {
 		v = BS_LUN_FAILED; /* less than was asked for */
@@ -196,7 +196,8 @@ void lun_answered(struct iscsi_context *ctx, int status, void *data, void *arg)
 		lun_probe_capacity(l);
 	if (v == BS_LUN_DONE || v == BS_LUN_FAILED)
 		outcome(c, code);
-	else if (v == BS_LUN_LATER ? l->alive_ns - c->since_ns < l->hold_ns : c->tries++ < TRIES)
+	else if (v == BS_LUN_LATER ? l->alive_ns - c->since_ns < l->path.hold_ns
+				   : c->tries++ < TRIES)
 		lun_cmd_again(c, v == BS_LUN_LATER ? LATER_NS : 0);
 	else
 		outcome(c, VS_E_IO);

@@ -3,7 +3,6 @@
 #include "common/secret.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <xxhash.h>
@@ -69,17 +68,13 @@ int lun_login_cause(struct iscsi_context *ctx, const char **text)
 
 const char *lun_host_address(const struct bs_lun *l, char buf[BS_LUN_ADDR_TEXT])
 {
-	const struct sockaddr_storage *a = &l->addr[l->next_addr % l->naddrs];
-	char host[NI_MAXHOST];
+	char host[BS_FAR_HOST_TEXT];
 
 	if (l->moved[0])
 		return l->moved;
-	if (getnameinfo((const struct sockaddr *)a, sizeof(*a), host, sizeof(host), NULL, 0,
-			NI_NUMERICHOST) != 0)
-		return bs_lun_url_portal(&l->url, buf);
-	(void)snprintf(buf, BS_LUN_ADDR_TEXT, a->ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
-		       l->url.port);
-	return buf;
+	return bs_far_host_text(
+	    bs_far_numeric(&l->addrs.at[l->next_addr % l->addrs.n], l->url.host, host), l->url.port,
+	    buf);
 }
 
 bool lun_host_moved(struct iscsi_context *ctx, char out[BS_LUN_ADDR_TEXT])
@@ -98,23 +93,6 @@ bool lun_host_moved(struct iscsi_context *ctx, char out[BS_LUN_ADDR_TEXT])
 		return false;
 	(void)bs_lun_url_portal(&url, out);
 	return true;
-}
-
-static int resolve(struct bs_lun *l, struct vs_error *err)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list, *a;
-	int rc = getaddrinfo(l->url.host, NULL, &hints, &list);
-
-	if (rc != 0)
-		return vs_fail(err, VS_E_NOENT, "%s: cannot find host %s: %s", l->name, l->url.host,
-			       gai_strerror(rc));
-	for (a = list; a && l->naddrs < LUN_ADDRS; a = a->ai_next)
-		if (a->ai_addrlen <= sizeof(l->addr[0]))
-			memcpy(&l->addr[l->naddrs++], a->ai_addr, a->ai_addrlen);
-	freeaddrinfo(list);
-	return l->naddrs
-		   ? 0
-		   : vs_fail(err, VS_E_NOENT, "%s: host %s has no address", l->name, l->url.host);
 }
 
 /* That of the machine's other initiator, else one like those Debian makes. */
@@ -160,5 +138,5 @@ int lun_host_init(struct bs_lun *l, const char *session, struct vs_error *err)
 	lun_host_initiator(l->initiator);
 	if (session_id(l, session) != 0)
 		return vs_fail(err, VS_E_IO, "no random numbers");
-	return resolve(l, err);
+	return bs_far_resolve(l->url.host, l->name, &l->addrs, err);
 }

@@ -15,6 +15,7 @@
 #ifndef BS_LUN_INT_H
 #define BS_LUN_INT_H
 
+#include "blockstore/far_path.h"
 #include "blockstore/lun.h"
 #include "blockstore/lun_format.h"
 #include "blockstore/lun_redo.h"
@@ -26,7 +27,6 @@
 #include <sys/socket.h>
 
 #define LUN_PIECE (BS_REDO_CHUNK * BS_REDO_CHUNKS) /* most bytes of a READ or WRITE */
-#define LUN_ADDRS 8
 #define LUN_SPENT 256u
 #define LUN_OWN 4u /* commands for the LUN's own flushes and for replaying */
 #define LUN_SECOND UINT64_C(1000000000)
@@ -48,7 +48,7 @@ struct lun_cmd {
 	struct scsi_task *task; /* sent: not NULL */
 	bool waits;		/* of a replay: on replay_again */
 	enum lun_kind kind;
-	struct bs_lun_req *req; /* NULL: of the LUN itself */
+	struct bs_far_req *req; /* NULL: of the LUN itself */
 	uint64_t offset, length;
 	bool reserved; /* room in redo is held for it */
 	bool own;      /* one of the LUN_OWN */
@@ -65,16 +65,16 @@ struct lun_list {
 };
 
 struct bs_lun {
+	struct bs_far far;
 	struct vs_loop *loop;
 	struct bs_lun_url url;
 	char name[BS_LUN_URL_TEXT];
 	char user[256], secret[256], mutual_user[256], mutual_secret[256];
-	uint64_t hold_ns;
 	bool writes; /* keeps what is not flushed */
 	uint32_t isid, isid_low;
 	char initiator[BS_LUN_NAME_MAX + 1];
-	struct sockaddr_storage addr[LUN_ADDRS];
-	unsigned naddrs, next_addr;
+	struct bs_far_addrs addrs;
+	unsigned next_addr;
 	char moved[BS_LUN_ADDR_TEXT]; /* where the target sent this attempt; "": nowhere */
 	unsigned moves;
 
@@ -88,13 +88,10 @@ struct bs_lun {
 	bool broken; /* the path goes down when libiscsi is left */
 	bool moving; /* ... and is tried at `moved` at once */
 	bool dropping;
-	bool opened;  /* was up before: reconnects by itself */
-	bool expired; /* down for longer than hold_ns */
-	bool steady;  /* a command has ended well since the path came up */
 	bool logged_out;
 	bool kicked; /* the timer is due for what was submitted */
-	uint64_t down_ns, retry_ns, attempt_ns, alive_ns, asked_ns;
-	unsigned attempts;   /* since it went down */
+	struct bs_far_path path;
+	uint64_t attempt_ns, alive_ns, asked_ns;
 	struct vs_error why; /* why the last attempt or the path failed */
 
 	/* what is there */
@@ -104,8 +101,8 @@ struct bs_lun {
 	bool no_status, no_same;
 
 	/* work */
-	struct bs_lun_req *first, **last; /* not all of it is given to commands yet */
-	struct bs_lun_req *finished, **finished_last;
+	struct bs_far_req *first, **last; /* not all of it is given to commands yet */
+	struct bs_far_req *finished, **finished_last;
 	struct lun_cmd cmd[BS_LUN_DEPTH + LUN_OWN];
 	struct lun_cmd *idle, *idle_own;
 	struct lun_list again;
@@ -169,8 +166,8 @@ enum bs_redo_kind lun_redo_kind(enum lun_kind k);
 
 /* lun_io.c */
 /* known: the status if it is known already, else -1. */
-void lun_io_submit(struct bs_lun *l, struct bs_lun_req *req, int known);
-void lun_io_line_up(struct bs_lun *l, struct bs_lun_req *req);
+void lun_io_submit(struct bs_lun *l, struct bs_far_req *req, int known);
+void lun_io_line_up(struct bs_lun *l, struct bs_far_req *req);
 void lun_io_piece_ended(struct lun_cmd *c, int status);
 void lun_io_pump(struct bs_lun *l);
 void lun_io_deliver(struct bs_lun *l);

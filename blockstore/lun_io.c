@@ -6,7 +6,7 @@
 /* Steps of a WRITE that must be durable on a LUN without FUA. */
 enum { STEP_DATA, STEP_SYNC };
 
-static void finish(struct bs_lun *l, struct bs_lun_req *req)
+static void finish(struct bs_lun *l, struct bs_far_req *req)
 {
 	req->next = NULL;
 	*l->finished_last = req;
@@ -15,26 +15,26 @@ static void finish(struct bs_lun *l, struct bs_lun_req *req)
 
 void lun_io_deliver(struct bs_lun *l)
 {
-	struct bs_lun_req *req = l->finished;
+	struct bs_far_req *req = l->finished;
 
 	l->finished = NULL;
 	l->finished_last = &l->finished;
 	while (req) {
-		struct bs_lun_req *next = req->next;
+		struct bs_far_req *next = req->next;
 
 		req->done(req);
 		req = next;
 	}
 }
 
-void lun_io_line_up(struct bs_lun *l, struct bs_lun_req *req)
+void lun_io_line_up(struct bs_lun *l, struct bs_far_req *req)
 {
 	req->next = NULL;
 	*l->last = req;
 	l->last = &req->next;
 }
 
-void lun_io_submit(struct bs_lun *l, struct bs_lun_req *req, int known)
+void lun_io_submit(struct bs_lun *l, struct bs_far_req *req, int known)
 {
 	req->status = known == -1 ? 0 : known;
 	req->issued = req->out = 0;
@@ -46,20 +46,20 @@ void lun_io_submit(struct bs_lun *l, struct bs_lun_req *req, int known)
 	lun_kick(l);
 }
 
-static uint64_t length_of(const struct bs_lun_req *req)
+static uint64_t length_of(const struct bs_far_req *req)
 {
-	return req->op == BS_LUN_FLUSH ? 1 : req->length;
+	return req->op == BS_FAR_FLUSH ? 1 : req->length;
 }
 
-static bool issued_all(const struct bs_lun_req *req)
+static bool issued_all(const struct bs_far_req *req)
 {
 	return req->status != 0 || req->issued >= length_of(req);
 }
 
 /* Nothing of it is in flight, and nothing is left to begin. */
-static void complete(struct bs_lun *l, struct bs_lun_req *req)
+static void complete(struct bs_lun *l, struct bs_far_req *req)
 {
-	if (req->status == 0 && req->op == BS_LUN_WRITE && req->durable && !l->caps.fua &&
+	if (req->status == 0 && req->op == BS_FAR_WRITE && req->durable && !l->caps.fua &&
 	    req->step == STEP_DATA) {
 		req->step = STEP_SYNC;
 		req->issued = 0;
@@ -71,7 +71,7 @@ static void complete(struct bs_lun *l, struct bs_lun_req *req)
 
 void lun_io_piece_ended(struct lun_cmd *c, int status)
 {
-	struct bs_lun_req *req = c->req;
+	struct bs_far_req *req = c->req;
 
 	lun_cmd_free(c);
 	req->out--;
@@ -82,7 +82,7 @@ void lun_io_piece_ended(struct lun_cmd *c, int status)
 		complete(c->l, req);
 }
 
-static void cut_iov(struct lun_cmd *c, const struct bs_lun_req *req, uint64_t skip)
+static void cut_iov(struct lun_cmd *c, const struct bs_far_req *req, uint64_t skip)
 {
 	uint64_t left = c->length;
 
@@ -118,20 +118,20 @@ static uint64_t most(const struct bs_lun *l, enum lun_kind kind)
 	return limit > 4096 ? VS_ALIGN_DOWN(limit, UINT64_C(4096)) : limit;
 }
 
-static enum lun_kind kind_of(const struct bs_lun *l, const struct bs_lun_req *req)
+static enum lun_kind kind_of(const struct bs_lun *l, const struct bs_far_req *req)
 {
 	switch (req->op) {
-	case BS_LUN_READ:
+	case BS_FAR_READ:
 		return LUN_CMD_READ;
-	case BS_LUN_WRITE:
+	case BS_FAR_WRITE:
 		return req->step == STEP_SYNC ? LUN_CMD_SYNC : LUN_CMD_WRITE;
-	case BS_LUN_FLUSH:
+	case BS_FAR_FLUSH:
 		return LUN_CMD_SYNC;
-	case BS_LUN_UNMAP:
+	case BS_FAR_UNMAP:
 		return LUN_CMD_UNMAP;
-	case BS_LUN_ZERO:
+	case BS_FAR_ZERO:
 		return l->no_same ? LUN_CMD_WRITE : LUN_CMD_SAME;
-	case BS_LUN_STATUS:
+	case BS_FAR_STATUS:
 		return LUN_CMD_STATUS;
 	}
 	return LUN_CMD_READ;
@@ -170,7 +170,7 @@ static bool reserve(struct lun_cmd *c)
 }
 
 /* Gives the next piece of req to command c; false: it cannot go now. */
-static bool issue(struct bs_lun *l, struct bs_lun_req *req, struct lun_cmd *c)
+static bool issue(struct bs_lun *l, struct bs_far_req *req, struct lun_cmd *c)
 {
 	c->kind = kind_of(l, req);
 	c->req = req;
@@ -184,7 +184,7 @@ static bool issue(struct bs_lun *l, struct bs_lun_req *req, struct lun_cmd *c)
 		clean(l);
 		return false;
 	}
-	if (c->kind == LUN_CMD_READ || (c->kind == LUN_CMD_WRITE && req->op == BS_LUN_WRITE))
+	if (c->kind == LUN_CMD_READ || (c->kind == LUN_CMD_WRITE && req->op == BS_FAR_WRITE))
 		cut_iov(c, req, req->issued);
 	else if (c->kind == LUN_CMD_WRITE)
 		fill_zeros(c);
@@ -195,7 +195,7 @@ static bool issue(struct bs_lun *l, struct bs_lun_req *req, struct lun_cmd *c)
 
 static void pop(struct bs_lun *l)
 {
-	struct bs_lun_req *req = l->first;
+	struct bs_far_req *req = l->first;
 
 	l->first = req->next;
 	if (!l->first)
@@ -207,7 +207,7 @@ void lun_io_pump(struct bs_lun *l)
 	if (!lun_cmd_room(l) || !lun_cmd_send_again(&l->again))
 		return;
 	while (l->first && lun_cmd_room(l)) {
-		struct bs_lun_req *req = l->first;
+		struct bs_far_req *req = l->first;
 		struct lun_cmd *c;
 
 		if (issued_all(req)) { /* it failed meanwhile */
@@ -230,7 +230,7 @@ void lun_io_pump(struct bs_lun *l)
 void lun_io_expire(struct bs_lun *l)
 {
 	while (l->first) {
-		struct bs_lun_req *req = l->first;
+		struct bs_far_req *req = l->first;
 
 		pop(l);
 		if (req->status == 0)

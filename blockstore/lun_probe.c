@@ -84,7 +84,7 @@ static bool same_lun(struct bs_lun *l)
 {
 	const struct bs_lun_caps *was = &l->caps, *is = &l->found;
 
-	if (!l->opened)
+	if (!l->path.opened)
 		return true;
 	if (was->identity != is->identity || was->sector != is->sector) {
 		lun_session_fail(l, VS_E_IO, "another LUN is there now");
@@ -102,7 +102,7 @@ static void found_all(struct bs_lun *l)
 	if (!same_lun(l))
 		return;
 	/* a durable write that has begun without FUA ends so */
-	l->found.fua = l->found.fua && (l->caps.fua || !l->opened);
+	l->found.fua = l->found.fua && (l->caps.fua || !l->path.opened);
 	l->caps = l->found;
 	l->asked_ns = vs_now_ns();
 	lun_replay_start(l);
@@ -156,7 +156,7 @@ static void grown(struct bs_lun *l, const uint8_t *p, size_t n)
 {
 	struct bs_lun_caps c = l->caps;
 
-	l->steady = true;
+	l->path.steady = true;
 	if (bs_lun_decode_capacity(p, n, &c) != 0 || c.sector != l->caps.sector)
 		return;
 	if (c.blocks < l->caps.blocks)

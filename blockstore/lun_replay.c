@@ -42,15 +42,12 @@ static bool send_entry(struct bs_lun *l, const struct bs_redo_entry *e)
 
 static void up(struct bs_lun *l)
 {
-	if (l->opened)
+	uint64_t down = bs_far_path_up(&l->path, vs_now_ns());
+
+	if (down)
 		vs_info("%s: the path is back after %llu ms", l->name,
-			(unsigned long long)((vs_now_ns() - l->down_ns) / 1000000));
-	else
-		l->down_ns =
-		    vs_now_ns(); /* one that breaks before it was of use counts from here */
+			(unsigned long long)(down / 1000000));
 	l->state = LUN_UP;
-	l->opened = true;
-	l->expired = l->steady = false;
 	lun_io_pump(l);
 }
 

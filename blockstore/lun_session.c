@@ -12,9 +12,7 @@
 #define SILENCE_NS (15 * LUN_SECOND) /* with nothing answered the path counts as broken */
 #define STUCK_NS (60 * LUN_SECOND)   /* of one command */
 #define ASK_NS (5 * LUN_SECOND)	     /* between looks at the capacity, which also show life */
-#define BACKOFF_NS (LUN_SECOND / 10) /* doubled by each attempt */
-#define BACKOFF_MAX_NS (5 * LUN_SECOND)
-#define MOVES 4u /* redirections of one attempt */
+#define MOVES 4u		     /* redirections of one attempt */
 #define TICK_NS (LUN_SECOND / 4)
 
 int lun_number(const struct bs_lun *l)
@@ -214,25 +212,17 @@ static void leave(struct bs_lun *l)
 
 static void go_down(struct bs_lun *l)
 {
-	uint64_t now = vs_now_ns();
-
-	/* A path that breaks as soon as it is up has not come back. */
-	if (l->state == LUN_UP && l->steady) {
-		vs_warn("%s; reconnecting", l->why.text);
-		l->attempts = 0;
-		l->down_ns = now;
-	} else if (l->opened) {
-		vs_debug("%s", l->why.text);
-	}
 	leave(l);
 	if (l->moving) {
 		attempt(l);
 		return;
 	}
+	if (bs_far_path_broke(&l->path, l->state == LUN_UP, vs_now_ns()))
+		vs_warn("%s; reconnecting", l->why.text);
+	else if (l->path.opened)
+		vs_debug("%s", l->why.text);
 	l->broken = false;
 	l->state = LUN_DOWN;
-	l->retry_ns = now + VS_MIN(BACKOFF_NS << VS_MIN(l->attempts, 10u), BACKOFF_MAX_NS);
-	l->attempts++;
 }
 
 /* Next time something is due that no descriptor tells. */
@@ -241,7 +231,7 @@ static uint64_t due(const struct bs_lun *l, uint64_t now)
 	if (l->finished || l->kicked)
 		return 0;
 	if (l->state == LUN_DOWN)
-		return l->retry_ns > now ? VS_MIN(l->retry_ns - now, TICK_NS) : 0;
+		return l->path.retry_ns > now ? VS_MIN(l->path.retry_ns - now, TICK_NS) : 0;
 	return l->again.first || l->replay_again.first ? LUN_SECOND / 20 : TICK_NS;
 }
 
@@ -305,12 +295,11 @@ static void ticked(struct vs_timer *t)
 	uint64_t now = vs_now_ns();
 
 	l->kicked = false;
-	if (l->state == LUN_DOWN && l->opened && now >= l->retry_ns)
+	if (l->state == LUN_DOWN && l->path.opened && now >= l->path.retry_ns)
 		lun_session_start(l);
 	else if (l->state != LUN_DOWN)
 		look_for_life(l, now);
-	if (l->opened && l->state < LUN_UP && !l->expired && now - l->down_ns > l->hold_ns) {
-		l->expired = true;
+	if (l->state < LUN_UP && bs_far_path_expires(&l->path, now)) {
 		vs_err("%s; requests fail until the array is back", l->why.text);
 		lun_io_expire(l);
 	}

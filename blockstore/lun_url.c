@@ -3,7 +3,6 @@
 #include "common/bytes.h"
 #include "common/text.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,64 +15,10 @@ bool bs_lun_url_is(const char *text)
 	return strncmp(text, BS_LUN_SCHEME, strlen(BS_LUN_SCHEME)) == 0;
 }
 
-/* [from, to) as a string; false when it does not fit. */
-static bool take(char *out, size_t max, const char *from, const char *to)
-{
-	size_t n = (size_t)(to - from);
-
-	if (n >= max)
-		return false;
-	memcpy(out, from, n);
-	out[n] = '\0';
-	return true;
-}
-
-static bool host_ok(const char *host)
-{
-	if (!*host || *host == '-')
-		return false;
-	for (; *host; host++)
-		if (!isalnum((unsigned char)*host) && !strchr("-._", *host))
-			return false;
-	return true;
-}
-
-/* "[v6]" or a name or an IPv4 address up to end; *after is what follows it. */
-static bool take_host(struct bs_lun_url *u, const char *at, const char *end, const char **after)
-{
-	uint8_t addr[16];
-	const char *to;
-
-	if (*at == '[') {
-		to = memchr(at, ']', (size_t)(end - at));
-		*after = to ? to + 1 : end;
-		return to && take(u->host, sizeof(u->host), at + 1, to) &&
-		       inet_pton(AF_INET6, u->host, addr) == 1;
-	}
-	to = memchr(at, ':', (size_t)(end - at));
-	*after = to ? to : end;
-	return take(u->host, sizeof(u->host), at, *after) && host_ok(u->host);
-}
-
-static bool take_port(struct bs_lun_url *u, const char *at, const char *end)
-{
-	char text[8];
-	uint64_t port;
-
-	u->port = BS_LUN_PORT;
-	if (at == end)
-		return true;
-	if (*at != ':' || !take(text, sizeof(text), at + 1, end) ||
-	    vs_parse_u64(text, UINT16_MAX, &port) != 0 || port == 0)
-		return false;
-	u->port = (uint16_t)port;
-	return true;
-}
-
 /* RFC 7143 section 4.2.7.1; upper case is folded, as that section wants it compared. */
 static bool take_target(struct bs_lun_url *u, const char *at, const char *end)
 {
-	if (at == end || !take(u->target, sizeof(u->target), at, end))
+	if (at == end || !bs_far_take(u->target, sizeof(u->target), at, end))
 		return false;
 	for (char *p = u->target; *p; p++) {
 		if (!isalnum((unsigned char)*p) && !strchr(".-:", *p))
@@ -94,12 +39,13 @@ static int take_authority(struct bs_lun_url *u, const char *text, const char *at
 		    memchr(at, '%', (size_t)(user_end - at)))
 			return vs_fail(err, VS_E_INVAL,
 				       "a secret has no place in a URL: give it in a file");
-		if (user_end == at || !take(u->user, sizeof(u->user), at, user_end))
+		if (user_end == at || !bs_far_take(u->user, sizeof(u->user), at, user_end))
 			return vs_fail(err, VS_E_INVAL, "'%s' has no user of 1 to %zu bytes", text,
 				       sizeof(u->user) - 1);
 		host = user_end + 1;
 	}
-	if (!take_host(u, host, end, &host) || !take_port(u, host, end))
+	u->port = BS_LUN_PORT;
+	if (!bs_far_host_parse(host, end, u->host, &u->port))
 		return vs_fail(err, VS_E_INVAL, "'%s' is not of the form %s", text, form);
 	return 0;
 }
@@ -147,11 +93,7 @@ int bs_lun_url_parse_portal(const char *text, struct bs_lun_url *out, struct vs_
 
 const char *bs_lun_url_portal(const struct bs_lun_url *url, char buf[BS_LUN_ADDR_TEXT])
 {
-	bool v6 = strchr(url->host, ':') != NULL;
-
-	(void)snprintf(buf, BS_LUN_ADDR_TEXT, "%s%s%s:%u", v6 ? "[" : "", url->host, v6 ? "]" : "",
-		       url->port);
-	return buf;
+	return bs_far_host_text(url->host, url->port, buf);
 }
 
 const char *bs_lun_url_text(const struct bs_lun_url *url, char buf[BS_LUN_URL_TEXT])

@@ -5,20 +5,17 @@
 #ifndef BS_LUN_URL_H
 #define BS_LUN_URL_H
 
-#include "common/err.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#include "blockstore/far_host.h"
 
 #define BS_LUN_SCHEME "iscsi://"
 #define BS_LUN_PORT 3260    /* RFC 7143 section 4.2.7.2 */
 #define BS_LUN_NAME_MAX 223 /* bytes of an iSCSI name, RFC 7143 section 4.2.7.1 */
 #define BS_LUN_MAX 16383    /* flat addressing, SAM-5 section 4.7.7.4 */
 #define BS_LUN_URL_TEXT 800
-#define BS_LUN_ADDR_TEXT 300
+#define BS_LUN_ADDR_TEXT BS_FAR_HOST_TEXT
 
 struct bs_lun_url {
-	char host[256]; /* without brackets */
+	char host[BS_FAR_HOST_MAX];
 	char user[128]; /* "" : none said */
 	uint16_t port;
 	char target[BS_LUN_NAME_MAX + 1]; /* "" in the URL of a portal */

@@ -7,7 +7,7 @@ blockstore_SRCS := \
 	blockstore/device_helper.c blockstore/device_open.c blockstore/device_pace.c blockstore/devices.c blockstore/discard.c blockstore/drop.c blockstore/drop_run.c \
 	blockstore/dry.c blockstore/exact.c blockstore/thick.c \
 	blockstore/engine.c blockstore/evacuate.c \
-	blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
+	blockstore/far_host.c blockstore/feature.c blockstore/fiber.c blockstore/frame.c blockstore/ids.c blockstore/index.c blockstore/index_format.c blockstore/index_save.c \
 	blockstore/init.c \
 	blockstore/lun.c blockstore/lun_answer.c blockstore/lun_cmd.c blockstore/lun_discover.c blockstore/lun_format.c blockstore/lun_host.c blockstore/lun_io.c blockstore/lun_probe.c blockstore/lun_redo.c \
 	blockstore/lun_replay.c blockstore/lun_sense.c blockstore/lun_session.c blockstore/lun_url.c \

@@ -22,13 +22,13 @@ _Static_assert(WINDOW / BS_BLOCK <= BS_STATUS_MAX, "a window is one STATUS reque
 struct window {
 	struct copy *copy;
 	uint64_t at, end;
-	struct bs_lun_run run[RUNS];
+	struct bs_far_run run[RUNS];
 	unsigned runs, next; /* run[next] is where `at` is */
 	size_t length;	     /* of the piece under way */
 	uint8_t *buf;
 	uint8_t mapped[WINDOW / BS_BLOCK];
 	struct iovec iov;
-	struct bs_lun_req far;
+	struct bs_far_req far;
 	struct bs_req near;
 	bool busy, away; /* away: `far` is under way */
 };
@@ -37,7 +37,7 @@ struct copy {
 	struct mg_luncopy *c;
 	struct bs_port *port;
 	struct window window[WINDOWS];
-	struct bs_lun_req flush;
+	struct bs_far_req flush;
 	bool out;
 	int status; /* the first failure, and whose it was */
 	bool far_failed;
@@ -60,16 +60,16 @@ static bool failed(struct window *w, int status, bool far)
 	return p->status != 0;
 }
 
-static void far_request(struct window *w, enum bs_lun_op op, uint64_t length,
-			void (*done)(struct bs_lun_req *req))
+static void far_request(struct window *w, enum bs_far_op op, uint64_t length,
+			void (*done)(struct bs_far_req *req))
 {
-	w->far = (struct bs_lun_req){.op = op,
+	w->far = (struct bs_far_req){.op = op,
 				     .offset = w->at,
 				     .length = length,
 				     .runs = w->run,
 				     .max_runs = RUNS,
 				     .iov = {{w->buf, length}},
-				     .iovcnt = op == BS_LUN_READ || op == BS_LUN_WRITE,
+				     .iovcnt = op == BS_FAR_READ || op == BS_FAR_WRITE,
 				     .done = done,
 				     .arg = w};
 	w->away = true;
@@ -118,7 +118,7 @@ static void in_written(struct bs_req *req)
 		piece_written(w);
 }
 
-static void in_read(struct bs_lun_req *req)
+static void in_read(struct bs_far_req *req)
 {
 	struct window *w = req->arg;
 	size_t whole = VS_ALIGN_UP(w->length, (size_t)BS_BLOCK);
@@ -129,7 +129,7 @@ static void in_read(struct bs_lun_req *req)
 	near_request(w, BS_WRITE, whole, in_written);
 }
 
-static void in_looked(struct bs_lun_req *req)
+static void in_looked(struct bs_far_req *req)
 {
 	struct window *w = req->arg;
 
@@ -140,7 +140,7 @@ static void in_looked(struct bs_lun_req *req)
 
 /* ---- to the LUN ------------------------------------------------------------------------------ */
 
-static void out_written(struct bs_lun_req *req)
+static void out_written(struct bs_far_req *req)
 {
 	struct window *w = req->arg;
 
@@ -148,7 +148,7 @@ static void out_written(struct bs_lun_req *req)
 		piece_written(w);
 }
 
-static void out_zeroed(struct bs_lun_req *req)
+static void out_zeroed(struct bs_far_req *req)
 {
 	struct window *w = req->arg;
 
@@ -163,7 +163,7 @@ static void out_read(struct bs_req *req)
 	struct window *w = req->arg;
 
 	if (!failed(w, req->status, false))
-		far_request(w, BS_LUN_WRITE, w->length, out_written);
+		far_request(w, BS_FAR_WRITE, w->length, out_written);
 }
 
 /* As many runs as there is room for; the rest is asked for again. */
@@ -181,7 +181,7 @@ static void out_looked(struct bs_req *req)
 		if (!w->runs || w->run[w->runs - 1].mapped != mapped) {
 			if (w->runs == RUNS)
 				break;
-			w->run[w->runs++] = (struct bs_lun_run){.mapped = mapped};
+			w->run[w->runs++] = (struct bs_far_run){.mapped = mapped};
 		}
 		w->run[w->runs - 1].length += BS_BLOCK;
 	}
@@ -196,7 +196,7 @@ static void look(struct window *w)
 	if (w->copy->out)
 		near_request(w, BS_STATUS, w->end - w->at, out_looked);
 	else
-		far_request(w, BS_LUN_STATUS, w->end - w->at, in_looked);
+		far_request(w, BS_FAR_STATUS, w->end - w->at, in_looked);
 }
 
 static void go_on(struct window *w)
@@ -214,14 +214,14 @@ static void go_on(struct window *w)
 		return;
 	}
 	if (!w->run[w->next].mapped) {
-		far_request(w, BS_LUN_ZERO, w->run[w->next].length, out_zeroed);
+		far_request(w, BS_FAR_ZERO, w->run[w->next].length, out_zeroed);
 		return;
 	}
 	w->length = (size_t)VS_MIN(w->run[w->next].length, PIECE);
 	if (out)
 		near_request(w, BS_READ, w->length, out_read);
 	else
-		far_request(w, BS_LUN_READ, w->length, in_read);
+		far_request(w, BS_FAR_READ, w->length, in_read);
 }
 
 static int blame(const struct copy *p, struct vs_error *err)
@@ -282,7 +282,7 @@ static int run(struct copy *p, struct vs_error *err)
 	return rc;
 }
 
-static void flushed(struct bs_lun_req *req)
+static void flushed(struct bs_far_req *req)
 {
 	*(bool *)req->arg = true;
 }
@@ -291,7 +291,7 @@ static int flush(struct copy *p, struct vs_error *err)
 {
 	bool done = false;
 
-	p->flush = (struct bs_lun_req){.op = BS_LUN_FLUSH, .done = flushed, .arg = &done};
+	p->flush = (struct bs_far_req){.op = BS_FAR_FLUSH, .done = flushed, .arg = &done};
 	bs_lun_submit(p->c->lun, &p->flush);
 	while (!done) {
 		vs_loop_turn(p->c->loop, 200);

@@ -12,8 +12,8 @@ struct lun_source;
 struct call {
 	struct lun_source *source;
 	struct mg_source_req *req; /* NULL: free */
-	struct bs_lun_req lun;
-	struct bs_lun_run runs[MG_SOURCE_RUNS];
+	struct bs_far_req lun;
+	struct bs_far_run runs[MG_SOURCE_RUNS];
 };
 
 struct lun_source {
@@ -53,7 +53,7 @@ static int open_lun(const json_t *doc, struct vs_loop *loop, const atomic_bool *
 	return 0;
 }
 
-static void done(struct bs_lun_req *lun)
+static void done(struct bs_far_req *lun)
 {
 	struct call *c = lun->arg;
 	struct mg_source_req *req = c->req;
@@ -77,7 +77,7 @@ static void submit(struct mg_source *source, struct mg_source_req *req)
 		VS_ASSERT(c < s->calls + MG_SOURCE_DEPTH);
 	}
 	c->req = req;
-	c->lun = (struct bs_lun_req){.op = req->buf ? BS_LUN_READ : BS_LUN_STATUS,
+	c->lun = (struct bs_far_req){.op = req->buf ? BS_FAR_READ : BS_FAR_STATUS,
 				     .offset = req->offset,
 				     .length = req->length,
 				     .iov = {{req->buf, req->length}},

@@ -153,7 +153,7 @@ static inline void open_lun(struct scene *s, uint64_t hold_ns)
 	must(s, try_open(s, IQN, 0, &spec));
 }
 
-static inline void done(struct bs_lun_req *req)
+static inline void done(struct bs_far_req *req)
 {
 	*(bool *)req->arg = true;
 }
@@ -165,11 +165,11 @@ static inline void turn_until(struct scene *s, const bool *flag)
 }
 
 /* One request to its end. */
-static inline int io_as(struct scene *s, enum bs_lun_op op, bool durable, uint64_t offset,
+static inline int io_as(struct scene *s, enum bs_far_op op, bool durable, uint64_t offset,
 			void *buf, uint64_t length)
 {
 	bool ended = false;
-	struct bs_lun_req req = {
+	struct bs_far_req req = {
 	    .op = op, .durable = durable, .offset = offset, .length = length, .done = done};
 
 	req.arg = &ended;
@@ -185,7 +185,7 @@ static inline int io_as(struct scene *s, enum bs_lun_op op, bool durable, uint64
 	return req.status;
 }
 
-static inline int io(struct scene *s, enum bs_lun_op op, uint64_t offset, void *buf,
+static inline int io(struct scene *s, enum bs_far_op op, uint64_t offset, void *buf,
 		     uint64_t length)
 {
 	return io_as(s, op, false, offset, buf, length);
@@ -210,7 +210,7 @@ static inline void assert_holds(struct scene *s, uint64_t offset, const uint8_t 
 {
 	uint8_t *got = malloc(length);
 
-	assert_int_equal(io(s, BS_LUN_READ, offset, got, length), 0);
+	assert_int_equal(io(s, BS_FAR_READ, offset, got, length), 0);
 	if (memcmp(got, what, length) != 0)
 		fail_msg("other bytes at %llu", (unsigned long long)offset);
 	free(got);

@@ -13,16 +13,16 @@ static void test_read_write(void **state)
 	assert_int_equal(i.sector, 512);
 	assert_true(i.unmap && i.sparse && i.up && !i.read_only);
 	/* more than is kept: it flushes by itself */
-	assert_int_equal(io(s, BS_LUN_WRITE, 4096, big, 5 * MIB), 0);
-	assert_int_equal(io(s, BS_LUN_WRITE, 4096 + 512, small, 512), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 4096, big, 5 * MIB), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 4096 + 512, small, 512), 0);
 	memcpy(big + 512, small, 512);
 	assert_holds(s, 4096, big, 5 * MIB);
-	assert_int_equal(io(s, BS_LUN_WRITE, SIZE - 512, small, 512), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, SIZE - 512, small, 512), 0);
 	assert_holds(s, SIZE - 512, small, 512);
-	assert_int_equal(io(s, BS_LUN_FLUSH, 0, NULL, 0), 0);
-	assert_int_equal(io(s, BS_LUN_READ, SIZE, small, 512), VS_E_RANGE);
-	assert_int_equal(io(s, BS_LUN_READ, UINT64_MAX - 511, small, 512), VS_E_RANGE);
-	assert_int_equal(io(s, BS_LUN_READ, 100, small, 512), VS_E_RANGE);
+	assert_int_equal(io(s, BS_FAR_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(io(s, BS_FAR_READ, SIZE, small, 512), VS_E_RANGE);
+	assert_int_equal(io(s, BS_FAR_READ, UINT64_MAX - 511, small, 512), VS_E_RANGE);
+	assert_int_equal(io(s, BS_FAR_READ, 100, small, 512), VS_E_RANGE);
 	free(big);
 	free(small);
 }
@@ -33,7 +33,7 @@ static void test_durable(void **state)
 	uint8_t *data = pattern(4096, 3);
 
 	open_lun(s, 0);
-	assert_int_equal(io_as(s, BS_LUN_WRITE, true, 0, data, 4096), 0);
+	assert_int_equal(io_as(s, BS_FAR_WRITE, true, 0, data, 4096), 0);
 	assert_holds(s, 0, data, 4096);
 	free(data);
 }
@@ -41,11 +41,11 @@ static void test_durable(void **state)
 /* Which blocks of [offset, offset + length) hold data, by STATUS from run to run. */
 static void look(struct scene *s, uint64_t offset, uint64_t length, char *out)
 {
-	struct bs_lun_run runs[3];
+	struct bs_far_run runs[3];
 
 	while (length) {
 		bool ended = false;
-		struct bs_lun_req req = {.op = BS_LUN_STATUS,
+		struct bs_far_req req = {.op = BS_FAR_STATUS,
 					 .offset = offset,
 					 .length = length,
 					 .runs = runs,
@@ -77,12 +77,12 @@ static void test_status(void **state)
 
 	open_lun(s, 0);
 	for (unsigned i = 1; i < 16; i += 2 + i % 3)
-		assert_int_equal(io(s, BS_LUN_WRITE, i * UINT64_C(4096), data, 4096), 0);
+		assert_int_equal(io(s, BS_FAR_WRITE, i * UINT64_C(4096), data, 4096), 0);
 	look(s, 0, 16 * 4096, map);
 	assert_string_equal(map, ".#..#..#..#..#..");
 	look(s, 4 * 4096, 4 * 4096, map);
 	assert_string_equal(map, "#..#");
-	assert_int_equal(io(s, BS_LUN_UNMAP, 4 * 4096, NULL, 4 * 4096), 0);
+	assert_int_equal(io(s, BS_FAR_UNMAP, 4 * 4096, NULL, 4 * 4096), 0);
 	look(s, 0, 16 * 4096, map);
 	assert_string_equal(map, ".#........#..#..");
 	free(data);
@@ -94,12 +94,12 @@ static void test_zero(void **state)
 	uint8_t *data = pattern(MIB, 5), *none = calloc(1, MIB);
 
 	open_lun(s, 0);
-	assert_int_equal(io(s, BS_LUN_WRITE, MIB, data, MIB), 0);
-	assert_int_equal(io(s, BS_LUN_ZERO, MIB + 4096, NULL, MIB - 2 * 4096), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, MIB, data, MIB), 0);
+	assert_int_equal(io(s, BS_FAR_ZERO, MIB + 4096, NULL, MIB - 2 * 4096), 0);
 	assert_holds(s, MIB, data, 4096);
 	assert_holds(s, MIB + 4096, none, MIB - 2 * 4096);
 	assert_holds(s, 2 * MIB - 4096, data + MIB - 4096, 4096);
-	assert_int_equal(io(s, BS_LUN_ZERO, 0, NULL, SIZE), 0);
+	assert_int_equal(io(s, BS_FAR_ZERO, 0, NULL, SIZE), 0);
 	assert_holds(s, MIB, none, 4096);
 	free(data);
 	free(none);
@@ -114,12 +114,12 @@ static void test_read_only(void **state)
 	must(s, try_open(s, IQN, 1, &spec));
 	assert_true(bs_lun_info(s->lun).read_only);
 	assert_int_equal(bs_lun_info(s->lun).sector, 4096);
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, 4096), VS_E_ROFS);
-	assert_int_equal(io(s, BS_LUN_READ, 0, data, 4096), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, data, 4096), VS_E_ROFS);
+	assert_int_equal(io(s, BS_FAR_READ, 0, data, 4096), 0);
 	bs_lun_close(s->lun);
 	spec.keep = 0; /* opened to be read only */
 	must(s, try_open(s, IQN, 0, &spec));
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, 4096), VS_E_ROFS);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, data, 4096), VS_E_ROFS);
 }
 
 static void assert_refused(struct scene *s, int rc, int code, const char *words)
@@ -169,7 +169,7 @@ static void test_redirected(void **state)
 	s->redirect = to;
 	start_array(s, NULL);
 	must(s, try_open(s, IQN, 0, &spec));
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, MIB), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, data, MIB), 0);
 	assert_holds(s, 0, data, MIB);
 	assert_int_equal(iscsi_server_sessions(there, IQN, &info, 1), 1);
 	bs_lun_close(s->lun);
@@ -213,7 +213,7 @@ static void test_full(void **state)
 	for (; rc == 0 && at < 16 * SIZE; at += 4 * MIB) {
 		data = pattern(4 * MIB, (unsigned)(at / MIB));
 
-		rc = io(s, BS_LUN_WRITE, at, data, 4 * MIB);
+		rc = io(s, BS_FAR_WRITE, at, data, 4 * MIB);
 		free(data);
 	}
 	assert_int_equal(rc, VS_E_NOSPC);

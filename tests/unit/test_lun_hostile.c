@@ -44,11 +44,11 @@ static void stop(struct scene *s)
 	free(s);
 }
 
-static void done(struct bs_lun_req *req)
+static void done(struct bs_far_req *req)
 {
 	uint8_t *buf = req->iov[0].iov_base;
 
-	if (req->op == BS_LUN_READ && req->status == 0)
+	if (req->op == BS_FAR_READ && req->status == 0)
 		assert_int_equal(buf[req->length - 1], 0x77);
 	free(buf);
 	++*(unsigned *)req->arg;
@@ -64,16 +64,16 @@ static struct scene *begin(enum mode mode)
 }
 
 /* Several requests, each in a buffer that goes when it is done. */
-static int use(enum mode mode, enum bs_lun_op op, uint32_t length)
+static int use(enum mode mode, enum bs_far_op op, uint32_t length)
 {
 	struct scene *s = begin(mode);
-	struct bs_lun_req req[64];
+	struct bs_far_req req[64];
 	unsigned ended = 0;
 	int status = 0;
 
 	assert_int_equal(bs_lun_info(s->lun).size, BLOCKS * UINT64_C(512));
 	for (unsigned i = 0; i < VS_ARRAY_LEN(req); i++) {
-		req[i] = (struct bs_lun_req){.op = op,
+		req[i] = (struct bs_far_req){.op = op,
 					     .offset = i * (uint64_t)length,
 					     .length = length,
 					     .iov = {{malloc(length + 1), length}},
@@ -97,8 +97,8 @@ static int use(enum mode mode, enum bs_lun_op op, uint32_t length)
 static void test_honest(void **state)
 {
 	(void)state;
-	assert_int_equal(use(HONEST, BS_LUN_READ, 4096), 0);
-	assert_int_equal(use(HONEST, BS_LUN_WRITE, 262144), 0);
+	assert_int_equal(use(HONEST, BS_FAR_READ, 4096), 0);
+	assert_int_equal(use(HONEST, BS_FAR_WRITE, 262144), 0);
 }
 
 static void test_reads(void **state)
@@ -107,21 +107,21 @@ static void test_reads(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < VS_ARRAY_LEN(modes); i++)
-		if (use(modes[i], BS_LUN_READ, 4096) != VS_E_IO)
+		if (use(modes[i], BS_FAR_READ, 4096) != VS_E_IO)
 			fail_msg("mode %d: no error", modes[i]);
 }
 
 static void test_writes(void **state)
 {
 	(void)state;
-	(void)use(EARLY, BS_LUN_WRITE, 262144); /* it said that all is well: so be it */
-	assert_int_equal(use(FAR, BS_LUN_WRITE, 4096), VS_E_IO);
+	(void)use(EARLY, BS_FAR_WRITE, 262144); /* it said that all is well: so be it */
+	assert_int_equal(use(FAR, BS_FAR_WRITE, 4096), VS_E_IO);
 }
 
-static void submit(struct scene *s, struct bs_lun_req *req, enum bs_lun_op op, uint32_t length,
+static void submit(struct scene *s, struct bs_far_req *req, enum bs_far_op op, uint32_t length,
 		   unsigned *ended)
 {
-	*req = (struct bs_lun_req){.op = op,
+	*req = (struct bs_far_req){.op = op,
 				   .length = length,
 				   .iov = {{calloc(1, length + 1), length}},
 				   .iovcnt = 1,
@@ -140,15 +140,15 @@ static void turn_until(struct scene *s, const unsigned *ended, unsigned n)
 static void test_order(void **state)
 {
 	struct scene *s = begin(HURRIED);
-	struct bs_lun_req old, new, flush;
+	struct bs_far_req old, new, flush;
 	unsigned ended = 0;
 
 	(void)state;
-	submit(s, &old, BS_LUN_WRITE, 4096, &ended);
+	submit(s, &old, BS_FAR_WRITE, 4096, &ended);
 	turn_until(s, &ended, 1);
-	submit(s, &new, BS_LUN_WRITE, 8192, &ended);
+	submit(s, &new, BS_FAR_WRITE, 8192, &ended);
 	turn_until(s, &ended, 2);
-	submit(s, &flush, BS_LUN_FLUSH, 0, &ended);
+	submit(s, &flush, BS_FAR_FLUSH, 0, &ended);
 	turn_until(s, &ended, 3);
 	assert_int_equal(new.status, 0);
 	for (unsigned i = 0; i < 30; i++) /* a write that was put off comes in this time */
@@ -161,15 +161,15 @@ static void test_order(void **state)
 static void lose(enum mode mode)
 {
 	struct scene *s = begin(mode);
-	struct bs_lun_req first, read, flush;
+	struct bs_far_req first, read, flush;
 	unsigned ended = 0;
 
-	submit(s, &first, BS_LUN_WRITE, 4096, &ended);
+	submit(s, &first, BS_FAR_WRITE, 4096, &ended);
 	turn_until(s, &ended, 1);
-	submit(s, &read, BS_LUN_READ, 4096, &ended);
+	submit(s, &read, BS_FAR_READ, 4096, &ended);
 	if (mode == DEFERRED)
 		turn_until(s, &ended, 2);
-	submit(s, &flush, BS_LUN_FLUSH, 0, &ended);
+	submit(s, &flush, BS_FAR_FLUSH, 0, &ended);
 	turn_until(s, &ended, 3);
 	assert_true(first.status == 0 && read.status == 0 && flush.status == 0);
 	assert_int_equal(atomic_load(&s->array->total), 2);
@@ -179,11 +179,11 @@ static void lose(enum mode mode)
 static void exchanged(enum mode mode)
 {
 	struct scene *s = begin(mode);
-	struct bs_lun_req req[2];
+	struct bs_far_req req[2];
 	unsigned ended = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
-		submit(s, &req[i], BS_LUN_WRITE, 4096, &ended);
+		submit(s, &req[i], BS_FAR_WRITE, 4096, &ended);
 		turn_until(s, &ended, i + 1);
 	}
 	assert_int_equal(req[0].status, 0);
@@ -202,8 +202,8 @@ static void test_exchanged(void **state)
 static void test_flush(void **state)
 {
 	(void)state;
-	assert_int_equal(use(HONEST, BS_LUN_FLUSH, 0), 0); /* there is no such command */
-	assert_int_equal(use(NO_SYNC, BS_LUN_FLUSH, 0), VS_E_IO);
+	assert_int_equal(use(HONEST, BS_FAR_FLUSH, 0), 0); /* there is no such command */
+	assert_int_equal(use(NO_SYNC, BS_FAR_FLUSH, 0), VS_E_IO);
 	lose(DEFERRED);
 	lose(RESET);
 }

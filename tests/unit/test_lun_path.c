@@ -8,10 +8,10 @@ static void test_durable_stays(void **state)
 	uint8_t *old = pattern(8192, 12), *new = pattern(8192, 13);
 
 	open_lun(s, 0);
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, old, 8192), 0);
-	assert_int_equal(io(s, BS_LUN_UNMAP, MIB, NULL, MIB), 0);
-	assert_int_equal(io_as(s, BS_LUN_WRITE, true, 4096, new, 8192), 0);
-	assert_int_equal(io_as(s, BS_LUN_WRITE, true, MIB, new, 8192), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, old, 8192), 0);
+	assert_int_equal(io(s, BS_FAR_UNMAP, MIB, NULL, MIB), 0);
+	assert_int_equal(io_as(s, BS_FAR_WRITE, true, 4096, new, 8192), 0);
+	assert_int_equal(io_as(s, BS_FAR_WRITE, true, MIB, new, 8192), 0);
 	stop_array(s);
 	start_array(s, NULL);
 	assert_holds(s, 0, old, 4096);
@@ -27,11 +27,11 @@ static void test_held(void **state)
 	struct scene *s = *state;
 	uint8_t *data = pattern(MIB, 6);
 	bool ended[3] = {false};
-	struct bs_lun_req req[3];
+	struct bs_far_req req[3];
 
 	open_lun(s, 0);
 	for (unsigned i = 0; i < 3; i++) {
-		req[i] = (struct bs_lun_req){.op = BS_LUN_WRITE,
+		req[i] = (struct bs_far_req){.op = BS_FAR_WRITE,
 					     .offset = i * MIB,
 					     .length = MIB,
 					     .iov = {{data, MIB}},
@@ -64,14 +64,14 @@ static void test_gone_too_long(void **state)
 	uint8_t data[4096] = {7};
 
 	open_lun(s, UINT64_C(200000000));
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, 4096), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, data, 4096), 0);
 	stop_array(s);
-	assert_int_equal(io(s, BS_LUN_READ, 0, data, 4096), VS_E_IO);
-	assert_int_equal(io(s, BS_LUN_FLUSH, 0, NULL, 0), VS_E_IO);
+	assert_int_equal(io(s, BS_FAR_READ, 0, data, 4096), VS_E_IO);
+	assert_int_equal(io(s, BS_FAR_FLUSH, 0, NULL, 0), VS_E_IO);
 	start_array(s, NULL);
 	while (!bs_lun_info(s->lun).up)
 		vs_loop_turn(s->loop, 100);
-	assert_int_equal(io(s, BS_LUN_READ, 0, data, 4096), 0);
+	assert_int_equal(io(s, BS_FAR_READ, 0, data, 4096), 0);
 	assert_int_equal(data[0], 7);
 }
 
@@ -90,16 +90,16 @@ static void test_lost_cache(void **state)
 	uint8_t *a = pattern(MIB, 8), *b = pattern(MIB, 9), *none = calloc(1, MIB);
 
 	open_lun(s, 0);
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, a, MIB), 0);
-	assert_int_equal(io(s, BS_LUN_WRITE, 3 * MIB, a, MIB), 0);
-	assert_int_equal(io(s, BS_LUN_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, a, MIB), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 3 * MIB, a, MIB), 0);
+	assert_int_equal(io(s, BS_FAR_FLUSH, 0, NULL, 0), 0);
 	must(s, bs_snapshot_create(s->store, &snap, 1, &s->err));
 	/* overlapping ones, which are to be sent again in this order */
-	assert_int_equal(io(s, BS_LUN_WRITE, 4096, b, MIB), 0);
-	assert_int_equal(io(s, BS_LUN_WRITE, 8192, a, MIB / 2), 0);
-	assert_int_equal(io(s, BS_LUN_ZERO, 3 * MIB, NULL, MIB / 2), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 4096, b, MIB), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 8192, a, MIB / 2), 0);
+	assert_int_equal(io(s, BS_FAR_ZERO, 3 * MIB, NULL, MIB / 2), 0);
 	lose(s, snap);
-	assert_int_equal(io(s, BS_LUN_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(io(s, BS_FAR_FLUSH, 0, NULL, 0), 0);
 	assert_holds(s, 0, a, 4096);
 	assert_holds(s, 4096, b, 4096);
 	assert_holds(s, 8192, a, MIB / 2);
@@ -120,8 +120,8 @@ static void test_not_kept(void **state)
 
 	open_lun(s, 0);
 	must(s, bs_snapshot_create(s->store, &snap, 1, &s->err));
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, 4096), 0);
-	assert_int_equal(io(s, BS_LUN_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, data, 4096), 0);
+	assert_int_equal(io(s, BS_FAR_FLUSH, 0, NULL, 0), 0);
 	lose(s, snap);
 	assert_holds(s, 0, none, 4096);
 	free(data);
@@ -136,15 +136,15 @@ static void test_other_lun(void **state)
 	uint8_t data[4096] = {7};
 
 	open_lun(s, UINT64_C(300000000));
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, 4096), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, data, 4096), 0);
 	stop_array(s);
 	must(s, bs_volume_delete(s->store, "v", BS_DELETE_PLAIN, &s->err));
 	must(s, bs_volume_create(s->store, &v, NULL, &s->err));
 	start_array(s, NULL);
-	assert_int_equal(io(s, BS_LUN_WRITE, 0, data, 4096), VS_E_IO);
+	assert_int_equal(io(s, BS_FAR_WRITE, 0, data, 4096), VS_E_IO);
 	bs_lun_close(s->lun);
 	open_lun(s, 0);
-	assert_int_equal(io(s, BS_LUN_READ, 0, data, 4096), 0);
+	assert_int_equal(io(s, BS_FAR_READ, 0, data, 4096), 0);
 	assert_int_equal(data[0], 0);
 }
 
@@ -155,10 +155,10 @@ static void test_grows(void **state)
 
 	open_lun(s, 0);
 	must(s, bs_volume_resize(s->store, "v", 2 * SIZE, false, &s->err));
-	assert_int_equal(io(s, BS_LUN_READ, 0, data, 4096), 0); /* meets the unit attention */
+	assert_int_equal(io(s, BS_FAR_READ, 0, data, 4096), 0); /* meets the unit attention */
 	while (bs_lun_info(s->lun).size != 2 * SIZE)
 		vs_loop_turn(s->loop, 100);
-	assert_int_equal(io(s, BS_LUN_WRITE, 2 * SIZE - 4096, data, 4096), 0);
+	assert_int_equal(io(s, BS_FAR_WRITE, 2 * SIZE - 4096, data, 4096), 0);
 }
 
 static void io_done(struct bs_devio *io)
