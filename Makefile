@@ -74,7 +74,7 @@ FUZZBINS := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ_SRCS))
 LIBS      = $(foreach m,$(1),$(B)/lib$(m).a)
 
 # Every archive and what it needs below it, in link order.
-CORE_LIBS  = -liscsi -lcrypto -lxxhash -llz4 -lzstd -laio $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
+CORE_LIBS  = -liscsi -lnfs -lcrypto -lxxhash -llz4 -lzstd -laio $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
 ALL_ARCH   = $(call LIBS,mgmt vmm vhost iscsi nbd backup blockstore dedup common)
 ALL_LDLIBS = $(CORE_LIBS) -lsqlite3 -ljansson -lmicrohttpd -lcurl -linih
 

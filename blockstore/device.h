@@ -1,6 +1,6 @@
 /*
- * A place to keep bytes: file, block device, LUN of another array, or the simulated device of
- * tests/sim.
+ * A place to keep bytes: file, block device, LUN of another array, file of an NFS server, or the
+ * simulated device of tests/sim.
  *
  * Ownership: the caller owns a struct bs_devio and its buffers from bs_device_submit until done.
  * Threads: one thread (the engine's) submits, polls and closes; done runs inside bs_device_poll on
@@ -77,22 +77,27 @@ struct bs_device {
 #define BS_DEVICE_READ_ONLY 1u
 #define BS_DEVICE_CREATE 2u /* create a file of `size` bytes when there is none */
 
-/* For LUNs (iscsi://[USER@]HOST[:PORT]/IQN/LUN). */
+/* For LUNs (iscsi://[USER@]HOST[:PORT]/IQN/LUN) and files of NFS servers (nfs://HOST[:PORT]/PATH).
+ */
 struct bs_device_lun {
-	const char *secret; /* CHAP, of the URL's user; NULL: none. Copied, wiped at close. */
+	const char *secret; /* CHAP, of a LUN's URL's user; NULL: none. Copied, wiped at close. */
 	uint64_t hold_ns;   /* how long requests wait for a path that is down; 0: 60 s */
 };
 
 /*
- * Opens a regular file, a block device or a LUN exclusively (flock; O_EXCL on block devices; LUNs
- * within this machine, the store's owner block keeps others away): VS_E_BUSY when another process
- * has it. size is used with BS_DEVICE_CREATE only. lun may be NULL.
+ * Opens a regular file, a block device or what a URL names exclusively (flock; O_EXCL on block
+ * devices; the others within this machine, the store's owner block keeps other machines away):
+ * VS_E_BUSY when another process has it. size is used with BS_DEVICE_CREATE only, which for a file
+ * of an NFS server means that there is none yet. lun may be NULL.
  */
 int bs_device_open_as(const char *path, unsigned flags, uint64_t size,
 		      const struct bs_device_lun *lun, struct bs_device **out,
 		      struct vs_error *err) vs_must_check;
 int bs_device_open(const char *path, unsigned flags, uint64_t size, struct bs_device **out,
 		   struct vs_error *err) vs_must_check;
+
+/* Removes a file that BS_DEVICE_CREATE has made and that is closed. */
+int bs_device_unmake(const char *path, struct vs_error *err) vs_must_check;
 
 static inline void bs_device_submit(struct bs_device *dev, struct bs_devio *io)
 {

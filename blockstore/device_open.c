@@ -1,8 +1,7 @@
 #include "blockstore/device.h"
 
+#include "blockstore/device_far.h"
 #include "blockstore/device_file.h"
-#include "blockstore/device_iscsi.h"
-#include "blockstore/lun_url.h"
 #include "common/bytes.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -221,9 +220,11 @@ int bs_device_open_as(const char *path, unsigned flags, uint64_t size,
 	struct bs_device_lun plain = {0};
 	int rc;
 
-	if (!bs_lun_url_is(path))
+	if (!bs_device_far_is(path))
 		return open_local(path, flags, size, out, err);
-	rc = bs_device_iscsi_new(path, flags, lun ? lun : &plain, out, err);
+	if ((flags & BS_DEVICE_CREATE) && size < MIN_SIZE)
+		return refuse_size(path, size, err);
+	rc = bs_device_far_new(path, flags, size, lun ? lun : &plain, out, err);
 	if (rc == 0 && (*out)->size < MIN_SIZE) {
 		rc = refuse_size(path, (*out)->size, err);
 		bs_device_close(*out);
@@ -235,4 +236,11 @@ int bs_device_open(const char *path, unsigned flags, uint64_t size, struct bs_de
 		   struct vs_error *err)
 {
 	return bs_device_open_as(path, flags, size, NULL, out, err);
+}
+
+int bs_device_unmake(const char *path, struct vs_error *err)
+{
+	if (bs_device_far_is(path))
+		return bs_device_far_unmake(path, err);
+	return unlink(path) == 0 ? 0 : vs_fail_errno(err, "cannot remove %s", path);
 }

@@ -24,8 +24,9 @@
 #include <sys/uio.h>
 
 #define BS_FAR_IOV_MAX 8
-#define BS_FAR_HOLD_NS UINT64_C(60000000000) /* how long requests are held, where nothing is said \
-					      */
+#define BS_FAR_HOLD_NS                                                             \
+	UINT64_C(60000000000) /* how long requests are held, where nothing is said \
+			       */
 
 enum bs_far_op {
 	BS_FAR_READ,

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool bs_far_take(char *out, size_t max, const char *from, const char *to)
@@ -95,4 +96,11 @@ const char *bs_far_numeric(const struct sockaddr_storage *a, const char *host,
 			   NI_NUMERICHOST) == 0
 		   ? buf
 		   : host;
+}
+
+unsigned bs_far_number_in(const char *text)
+{
+	const char *paren = strrchr(text, '(');
+
+	return paren ? (unsigned)strtoul(paren + 1, NULL, 10) : 0;
 }

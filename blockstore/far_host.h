@@ -32,5 +32,7 @@ int bs_far_resolve(const char *host, const char *of, struct bs_far_addrs *out,
 /* The numeric address, without a port; returns buf, or host where that fails. */
 const char *bs_far_numeric(const struct sockaddr_storage *a, const char *host,
 			   char buf[BS_FAR_HOST_TEXT]);
+/* Libraries have error numbers in their texts only, "...(111).": 0 when there is none. */
+unsigned bs_far_number_in(const char *text);
 
 #endif

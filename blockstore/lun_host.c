@@ -7,15 +7,6 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-/* libiscsi has error numbers and login statuses in its texts only, "...(111).": 0 when there is
- * none. */
-static unsigned number_in(const char *text)
-{
-	const char *paren = strrchr(text, '(');
-
-	return paren ? (unsigned)strtoul(paren + 1, NULL, 10) : 0;
-}
-
 /* A break that libiscsi would mend by itself, were it not told to leave that to us. */
 static const char *said(struct iscsi_context *ctx)
 {
@@ -29,8 +20,8 @@ const char *lun_cause(struct iscsi_context *ctx)
 	const char *text = said(ctx), *words = NULL;
 
 	if (strstr(text, "rror"))
-		words = strerrordesc_np((int)number_in(text));
-	return words && number_in(text) ? words : *text ? text : "the connection was closed";
+		words = strerrordesc_np((int)bs_far_number_in(text));
+	return words && bs_far_number_in(text) ? words : *text ? text : "the connection was closed";
 }
 
 /* Status class and detail of a failed login, RFC 7143 section 11.13.5. */
@@ -54,7 +45,7 @@ int lun_login_cause(struct iscsi_context *ctx, const char **text)
 	unsigned status;
 
 	*text = said(ctx);
-	status = number_in(*text);
+	status = bs_far_number_in(*text);
 	for (size_t i = 0; i < VS_ARRAY_LEN(logins); i++) {
 		if (logins[i].status == status) {
 			*text = logins[i].text;

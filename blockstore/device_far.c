@@ -1,7 +1,8 @@
-#include "blockstore/device_iscsi.h"
+#include "blockstore/device_far.h"
 
 #include "blockstore/device_queue.h"
 #include "blockstore/lun.h"
+#include "blockstore/nfs_file.h"
 #include "common/bytes.h"
 #include "common/log.h"
 
@@ -26,7 +27,7 @@ _Static_assert(BS_DEV_IOV_MAX <= BS_FAR_IOV_MAX, "requests fit");
 
 struct slot {
 	struct bs_far_req req;
-	struct iscsi_device *d;
+	struct far_device *d;
 	struct bs_devio *io;
 	struct slot *next;
 };
@@ -35,10 +36,10 @@ struct slot {
  * A request waits for a slot, has one, or is finished (status set, done not yet called). The timer
  * makes the loop's descriptor readable now and then, because its own timers do not.
  */
-struct iscsi_device {
+struct far_device {
 	struct bs_device dev;
 	struct vs_loop *loop;
-	struct bs_lun *lun;
+	struct bs_far *far;
 	struct vs_watch tick;
 	int lock;
 	struct bs_device_queue waiting, finished;
@@ -48,20 +49,20 @@ struct iscsi_device {
 	struct slot slot[DEPTH];
 };
 
-static struct iscsi_device *iscsi_device(struct bs_device *dev)
+static struct far_device *far_device(struct bs_device *dev)
 {
-	return vs_container_of(dev, struct iscsi_device, dev);
+	return vs_container_of(dev, struct far_device, dev);
 }
 
-static void finish(struct iscsi_device *d, struct bs_devio *io, int status)
+static void finish(struct far_device *d, struct bs_devio *io, int status)
 {
 	io->status = status;
 	bs_device_queue_put(&d->finished, io);
 }
 
-static void start(struct iscsi_device *d, struct bs_devio *io);
+static void start(struct far_device *d, struct bs_devio *io);
 
-static void start_waiting(struct iscsi_device *d)
+static void start_waiting(struct far_device *d)
 {
 	while (d->waiting.first && d->idle)
 		start(d, bs_device_queue_get(&d->waiting));
@@ -75,7 +76,7 @@ static const char *verb(enum bs_devop op)
 static void ended(struct bs_far_req *req)
 {
 	struct slot *s = req->arg;
-	struct iscsi_device *d = s->d;
+	struct far_device *d = s->d;
 	struct bs_devio *io = s->io;
 	int status = bs_devop_hint(io->op) ? 0 : req->status;
 
@@ -90,7 +91,7 @@ static void ended(struct bs_far_req *req)
 	start_waiting(d);
 }
 
-static void start(struct iscsi_device *d, struct bs_devio *io)
+static void start(struct far_device *d, struct bs_devio *io)
 {
 	static const enum bs_far_op ops[] = {[BS_DEV_READ] = BS_FAR_READ,
 					     [BS_DEV_WRITE] = BS_FAR_WRITE,
@@ -109,12 +110,12 @@ static void start(struct iscsi_device *d, struct bs_devio *io)
 				     .done = ended,
 				     .arg = s};
 	memcpy(s->req.iov, io->iov, (size_t)io->iovcnt * sizeof(io->iov[0]));
-	bs_lun_submit(d->lun, &s->req);
+	bs_far_submit(d->far, &s->req);
 }
 
-static void iscsi_submit(struct bs_device *dev, struct bs_devio *io)
+static void far_submit(struct bs_device *dev, struct bs_devio *io)
 {
-	struct iscsi_device *d = iscsi_device(dev);
+	struct far_device *d = far_device(dev);
 
 	d->fresh = true;
 	if (io->op == BS_DEV_READY ||
@@ -125,9 +126,9 @@ static void iscsi_submit(struct bs_device *dev, struct bs_devio *io)
 	bs_device_queue_put(&d->waiting, io);
 }
 
-static void iscsi_kick(struct bs_device *dev)
+static void far_kick(struct bs_device *dev)
 {
-	struct iscsi_device *d = iscsi_device(dev);
+	struct far_device *d = far_device(dev);
 
 	if (!d->fresh)
 		return;
@@ -136,27 +137,27 @@ static void iscsi_kick(struct bs_device *dev)
 	vs_loop_turn(d->loop, 0);
 }
 
-static unsigned iscsi_poll(struct bs_device *dev)
+static unsigned far_poll(struct bs_device *dev)
 {
-	struct iscsi_device *d = iscsi_device(dev);
+	struct far_device *d = far_device(dev);
 
 	vs_loop_turn(d->loop, 0);
 	return bs_device_queue_answer(&d->finished);
 }
 
-static void iscsi_wait(struct bs_device *dev)
+static void far_wait(struct bs_device *dev)
 {
-	struct iscsi_device *d = iscsi_device(dev);
+	struct far_device *d = far_device(dev);
 	struct pollfd p = {.fd = dev->event_fd, .events = POLLIN};
 
 	if (!d->finished.first && (d->running || d->waiting.first))
 		(void)poll(&p, 1, -1);
 }
 
-static void iscsi_free(struct iscsi_device *d)
+static void far_free(struct far_device *d)
 {
-	if (d->lun)
-		bs_lun_close(d->lun);
+	if (d->far)
+		bs_far_close(d->far);
 	if (d->tick.fd >= 0)
 		close(d->tick.fd);
 	vs_loop_free(d->loop);
@@ -165,44 +166,43 @@ static void iscsi_free(struct iscsi_device *d)
 	free(d);
 }
 
-static void iscsi_close(struct bs_device *dev)
+static void far_close(struct bs_device *dev)
 {
-	struct iscsi_device *d = iscsi_device(dev);
+	struct far_device *d = far_device(dev);
 
 	while (d->finished.first || d->running || d->waiting.first) {
-		iscsi_kick(dev);
-		if (iscsi_poll(dev) == 0)
-			iscsi_wait(dev);
+		far_kick(dev);
+		if (far_poll(dev) == 0)
+			far_wait(dev);
 	}
-	iscsi_free(d);
+	far_free(d);
 }
 
-/* The LUN asks every few seconds by itself. */
-static void iscsi_measure(struct bs_device *dev)
+/* It asks every few seconds by itself. */
+static void far_measure(struct bs_device *dev)
 {
-	uint64_t size = bs_lun_info(iscsi_device(dev)->lun).size;
+	uint64_t size = bs_far_info(far_device(dev)->far).size;
 
 	dev->size = VS_MAX(dev->size, VS_ALIGN_DOWN(size, BS_DEV_ALIGN));
 }
 
-static const struct bs_device_ops iscsi_ops = {
-    .submit = iscsi_submit,
-    .kick = iscsi_kick,
-    .poll = iscsi_poll,
-    .wait = iscsi_wait,
-    .close = iscsi_close,
-    .measure = iscsi_measure,
+static const struct bs_device_ops far_ops = {
+    .submit = far_submit,
+    .kick = far_kick,
+    .poll = far_poll,
+    .wait = far_wait,
+    .close = far_close,
+    .measure = far_measure,
 };
 
-/* One process of this machine: sessions to one LUN would throw each other out. */
-static int take_lock(struct iscsi_device *d, const struct bs_lun_url *url, struct vs_error *err)
+/* One process of this machine; others are kept away by the store's owner block. */
+static int take_lock(struct far_device *d, const char *kind, uint64_t id, struct vs_error *err)
 {
 	char path[64];
-	uint64_t id = XXH3_64bits_withSeed(url->target, strlen(url->target), url->lun);
 
 	if (mkdir(LOCKS, 0700) != 0 && errno != EEXIST)
 		return vs_fail_errno(err, "cannot make %s, for the lock of %s", LOCKS, d->dev.name);
-	(void)snprintf(path, sizeof(path), LOCKS "/lun-%016llx", (unsigned long long)id);
+	(void)snprintf(path, sizeof(path), LOCKS "/%s-%016llx", kind, (unsigned long long)id);
 	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock < 0)
 		return vs_fail_errno(err, "cannot open %s, the lock of %s", path, d->dev.name);
@@ -221,10 +221,10 @@ static void ticked(struct vs_watch *w, uint32_t events)
 
 	(void)events;
 	if (read(w->fd, &times, sizeof(times)) < 0 && errno != EAGAIN)
-		vs_err("the timer of a LUN fails: %s", strerrordesc_np(errno));
+		vs_err("the timer of a device fails: %s", strerrordesc_np(errno));
 }
 
-static int start_ticking(struct iscsi_device *d, struct vs_error *err)
+static int start_ticking(struct far_device *d, struct vs_error *err)
 {
 	const struct itimerspec every = {.it_interval.tv_nsec = TICK_NS,
 					 .it_value.tv_nsec = TICK_NS};
@@ -237,48 +237,82 @@ static int start_ticking(struct iscsi_device *d, struct vs_error *err)
 	return 0;
 }
 
-static int open_lun(struct iscsi_device *d, const struct bs_lun_url *url, unsigned flags,
+/* Sessions to one LUN would throw each other out, so the lock comes first. */
+static int open_lun(struct far_device *d, const char *text, unsigned flags,
 		    const struct bs_device_lun *how, struct vs_error *err)
 {
-	struct bs_lun_spec spec = {.url = *url,
-				   .login = {.secret = how->secret},
+	struct bs_lun_spec spec = {.login = {.secret = how->secret},
 				   .session = "store",
 				   .hold_ns = how->hold_ns,
 				   .keep = flags & BS_DEVICE_READ_ONLY ? 0 : KEEP};
-	struct bs_lun_info info;
-	int rc;
+	struct bs_lun *lun;
+	int rc = bs_lun_url_parse(text, &spec.url, err);
 
-	if (how->secret && !url->user[0])
+	if (rc == 0)
+		rc = take_lock(
+		    d, "lun",
+		    XXH3_64bits_withSeed(spec.url.target, strlen(spec.url.target), spec.url.lun),
+		    err);
+	if (rc != 0)
+		return rc;
+	if (how->secret && !spec.url.user[0])
 		return vs_fail(err, VS_E_INVAL,
 			       "%s: a secret was given for it, but its URL names no user",
 			       d->dev.name);
-	rc = bs_lun_open(d->loop, &spec, &d->lun, err);
-	if (rc != 0)
-		return rc;
-	info = bs_lun_info(d->lun);
-	if (info.read_only && spec.keep)
-		return vs_fail(err, VS_E_ROFS, "%s can only be read", d->dev.name);
-	d->dev.size = VS_ALIGN_DOWN(info.size, BS_DEV_ALIGN);
-	d->dev.read_only = spec.keep == 0;
-	return 0;
+	rc = bs_lun_open(d->loop, &spec, &lun, err);
+	if (rc == 0)
+		d->far = bs_lun_far(lun);
+	return rc;
 }
 
-int bs_device_iscsi_new(const char *url, unsigned flags, const struct bs_device_lun *how,
-			struct bs_device **out, struct vs_error *err)
+/* By any name it is the same file, so the lock comes when that is known. */
+static int open_file(struct far_device *d, const char *text, unsigned flags, uint64_t size,
+		     const struct bs_device_lun *how, struct vs_error *err)
 {
-	struct iscsi_device *d;
-	struct bs_lun_url parsed;
-	int rc = bs_lun_url_parse(url, &parsed, err);
+	struct bs_nfs_spec spec = {.hold_ns = how->hold_ns,
+				   .keep = flags & BS_DEVICE_READ_ONLY ? 0 : KEEP,
+				   .create = (flags & BS_DEVICE_CREATE) != 0,
+				   .size = VS_ALIGN_DOWN(size, BS_DEV_ALIGN)};
+	struct bs_nfs_file *file;
+	int rc = bs_nfs_url_parse(text, &spec.url, err);
 
+	if (rc == 0)
+		rc = bs_nfs_open(d->loop, &spec, &file, err);
 	if (rc != 0)
 		return rc;
+	d->far = bs_nfs_far(file);
+	return take_lock(d, "file", bs_far_info(d->far).identity, err);
+}
+
+static int use(struct far_device *d, unsigned flags, struct vs_error *err)
+{
+	struct bs_far_info info = bs_far_info(d->far);
+
+	d->dev.read_only = (flags & BS_DEVICE_READ_ONLY) != 0;
+	if (info.read_only && !d->dev.read_only)
+		return vs_fail(err, VS_E_ROFS, "%s can only be read", d->dev.name);
+	d->dev.size = VS_ALIGN_DOWN(info.size, BS_DEV_ALIGN);
+	return start_ticking(d, err);
+}
+
+bool bs_device_far_is(const char *path)
+{
+	return bs_lun_url_is(path) || bs_nfs_url_is(path);
+}
+
+int bs_device_far_new(const char *url, unsigned flags, uint64_t size,
+		      const struct bs_device_lun *how, struct bs_device **out, struct vs_error *err)
+{
+	struct far_device *d;
+	int rc;
+
 	if (strlen(url) >= sizeof(d->dev.name))
 		return vs_fail(err, VS_E_TOOBIG, "%s: the name of a device has %zu bytes at most",
 			       url, sizeof(d->dev.name) - 1);
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return vs_fail(err, VS_E_NOMEM, "cannot open %s: out of memory", url);
-	d->dev.ops = &iscsi_ops;
+	d->dev.ops = &far_ops;
 	d->dev.event_fd = -1;
 	(void)snprintf(d->dev.name, sizeof(d->dev.name), "%s", url);
 	d->lock = -1;
@@ -290,16 +324,35 @@ int bs_device_iscsi_new(const char *url, unsigned flags, const struct bs_device_
 		d->slot[i].next = d->idle;
 		d->idle = &d->slot[i];
 	}
-	rc = take_lock(d, &parsed, err);
+	rc = vs_loop_new(&d->loop, err);
 	if (rc == 0)
-		rc = vs_loop_new(&d->loop, err);
+		rc = bs_lun_url_is(url) ? open_lun(d, url, flags, how, err)
+					: open_file(d, url, flags, size, how, err);
 	if (rc == 0)
-		rc = open_lun(d, &parsed, flags, how, err);
-	if (rc == 0)
-		rc = start_ticking(d, err);
+		rc = use(d, flags, err);
 	if (rc == 0)
 		*out = &d->dev;
 	else
-		iscsi_free(d);
+		far_free(d);
+	return rc;
+}
+
+int bs_device_far_unmake(const char *url, struct vs_error *err)
+{
+	struct bs_nfs_spec spec = {0};
+	struct bs_nfs_file *file;
+	struct vs_loop *loop;
+	int rc = bs_nfs_url_parse(url, &spec.url, err);
+
+	if (rc == 0)
+		rc = vs_loop_new(&loop, err);
+	if (rc != 0)
+		return rc;
+	rc = bs_nfs_open(loop, &spec, &file, err);
+	if (rc == 0) {
+		rc = bs_nfs_remove(file, err);
+		bs_far_close(bs_nfs_far(file));
+	}
+	vs_loop_free(loop);
 	return rc;
 }

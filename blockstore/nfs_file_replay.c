@@ -1,0 +1,94 @@
+#include "blockstore/nfs_file_int.h"
+
+#include "common/log.h"
+
+/* The same verifier: the same server, which has what it acknowledged and has just committed it. */
+void nf_replay_start(struct bs_nfs_file *f, const char verf[NFS3_WRITEVERFSIZE])
+{
+	bool same = f->path.opened && memcmp(verf, f->verf, sizeof(f->verf)) == 0;
+
+	if (same)
+		bs_redo_forget(&f->redo, f->redo.tail);
+	else if (!f->cut)
+		f->doubt.n = 0; /* what the one before was asked for went with it */
+	memcpy(f->verf, verf, sizeof(f->verf));
+	f->attr = f->found;
+	f->replay = f->redo.head;
+	f->replay_end = f->redo.tail;
+	f->state = NF_REPLAY;
+	if (f->replay != f->replay_end)
+		vs_info("%s: the server has restarted and gets again what was not flushed, %llu "
+			"writes",
+			f->name, (unsigned long long)(f->replay_end - f->replay));
+}
+
+/* Whether a write to some of the entry's range is on its way. */
+static bool under_way(const struct bs_nfs_file *f, const struct bs_redo_entry *e)
+{
+	for (unsigned i = BS_NFS_DEPTH; i < VS_ARRAY_LEN(f->call); i++) {
+		const struct nf_call *c = &f->call[i];
+
+		if ((c->sent || c->waits) && c->offset < e->offset + e->length &&
+		    e->offset < c->offset + c->length)
+			return true;
+	}
+	return false;
+}
+
+static bool send_entry(struct bs_nfs_file *f, const struct bs_redo_entry *e)
+{
+	struct nf_call *c = nf_call_take(&f->idle_own);
+
+	if (!c)
+		return false;
+	c->kind = NF_WRITE;
+	c->offset = e->offset;
+	c->length = e->length;
+	c->zeros = e->kind == BS_REDO_ZERO;
+	c->niov = c->zeros ? 0 : bs_redo_iov(&f->redo, e, c->iov);
+	return nf_call_send(c);
+}
+
+static void up(struct bs_nfs_file *f)
+{
+	uint64_t now = vs_now_ns(), down = bs_far_path_up(&f->path, now);
+
+	if (down)
+		vs_info("%s: the path is back after %llu ms", f->name,
+			(unsigned long long)(down / 1000000));
+	f->doubt_end = now + f->doubt_ns;
+	f->asked_ns = f->alive_ns = now;
+	f->cut = false;
+	f->state = NF_UP;
+	nf_io_pump(f);
+}
+
+void nf_replay_pump(struct bs_nfs_file *f)
+{
+	if (!nf_call_send_again(f, &f->replay_again))
+		return;
+	while (f->replay < f->replay_end) {
+		const struct bs_redo_entry *e = bs_redo_at(&f->redo, f->replay);
+
+		if (f->broken || under_way(f, e) || !send_entry(f, e))
+			return;
+		f->replay++;
+	}
+	if (f->sent == 0 && !f->replay_again.first)
+		up(f);
+}
+
+void nf_replay_ended(struct nf_call *c, int status)
+{
+	struct bs_nfs_file *f = c->f;
+
+	nf_call_free(c);
+	if (status == 0 || f->lost)
+		return;
+	vs_err("%s: what was written could not be sent again (%s); no flush is believed any more "
+	       "until it is opened anew",
+	       f->name, vs_err_text(status));
+	f->lost = true;
+	bs_redo_forget(&f->redo, f->redo.tail);
+	f->replay = f->replay_end;
+}
