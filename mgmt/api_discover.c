@@ -1,5 +1,6 @@
-/* What arrays offer: their targets, and the LUNs of those that let us in. */
+/* What others offer: targets and LUNs of arrays, exports of NFS servers. */
 #include "blockstore/lun_discover.h"
+#include "blockstore/nfs_discover.h"
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "mgmt/api.h"
@@ -105,6 +106,39 @@ static int look_into_all(struct discovery *d, struct vs_error *err)
 	return 0;
 }
 
+static void found_export(void *arg, const char *path, const char *client)
+{
+	json_t *all = arg, *last = json_array_get(all, json_array_size(all) - 1);
+
+	if (!last || json_object_get(last, "told")) {
+		last = json_pack("{s:s, s:[]}", "export", path, "clients");
+		json_array_append_new(all, last);
+	}
+	if (client)
+		json_array_append_new(json_object_get(last, "clients"), json_string(client));
+	else
+		json_object_set_new(last, "told", json_true());
+}
+
+static int discover_exports(const char *url, const struct mg_request *req, struct mg_reply *reply,
+			    struct vs_error *err)
+{
+	json_t *all = json_array(), *one;
+	struct bs_nfs_url server;
+	int rc = bs_nfs_url_parse_server(url, &server, err);
+	size_t i;
+
+	req->patience(req, PATIENCE);
+	if (rc == 0)
+		rc = bs_nfs_discover(&server, found_export, all, err);
+	if (rc != 0) {
+		json_decref(all);
+		return rc;
+	}
+	json_array_foreach(all, i, one) json_object_del(one, "told");
+	return mg_reply_json(reply, 200, all, err);
+}
+
 static int discover(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
 		    struct vs_error *err)
 {
@@ -115,6 +149,11 @@ static int discover(struct mg_node *n, const struct mg_request *req, struct mg_r
 			 &d.login.user, "secret", &d.login.secret);
 
 	(void)n;
+	if (rc == 0 && bs_nfs_url_is(url))
+		return d.login.user || d.login.secret
+			   ? vs_fail(err, VS_E_INVAL,
+				     "a CHAP user and secret are for iscsi:// portals")
+			   : discover_exports(url, req, reply, err);
 	if (rc == 0)
 		rc = bs_lun_url_parse_portal(url, &d.url, err);
 	if (rc == 0 && !d.login.secret != !(d.login.user || d.url.user[0]))

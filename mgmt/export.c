@@ -1,10 +1,10 @@
 #include "mgmt/transfer.h"
 
-#include "blockstore/lun_url.h"
 #include "common/loop.h"
 #include "common/text.h"
 #include "mgmt/copy.h"
 #include "mgmt/draft.h"
+#include "mgmt/far.h"
 #include "mgmt/image.h"
 #include "mgmt/private_nbd.h"
 #include "mgmt/rawcopy.h"
@@ -181,13 +181,14 @@ int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t
 	struct export *ex;
 	int rc;
 
-	if (bs_lun_url_is(spec->dest))
-		return mg_export_lun_start(n, spec, task, err);
+	if (mg_far_is(spec->dest))
+		return mg_export_far_start(n, spec, task, err);
 	if (spec->chap_user || spec->chap_secret)
 		return vs_fail(err, VS_E_INVAL, "a CHAP user and secret are for an iscsi:// dest");
 	if (spec->dest[0] != '/' || strlen(spec->dest) >= PATH_MAX)
 		return vs_fail(err, VS_E_INVAL,
-			       "dest must be an absolute path on the node or an iscsi:// LUN");
+			       "dest must be an absolute path on the node, an iscsi:// LUN or an "
+			       "nfs:// file");
 	if (!mg_image_format_ok(spec->format, true))
 		return vs_fail(err, VS_E_INVAL, "format '%s' is none of raw, qcow2, vmdk, vhdx",
 			       spec->format);

@@ -1,11 +1,11 @@
 #include "mgmt/transfer.h"
 
-#include "blockstore/lun_url.h"
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "common/text.h"
 #include "mgmt/copy.h"
 #include "mgmt/draft.h"
+#include "mgmt/far.h"
 #include "mgmt/image.h"
 #include "mgmt/private_nbd.h"
 #include "mgmt/rawcopy.h"
@@ -177,19 +177,20 @@ int mg_import_start(struct mg_node *n, const struct mg_import_spec *spec, json_t
 	uint64_t size = 0;
 	int fd = -1, rc;
 
-	bool lun = bs_lun_url_is(spec->source);
+	bool far = mg_far_is(spec->source);
 
-	if (!lun && (spec->chap_user || spec->chap_secret))
+	if (!far && (spec->chap_user || spec->chap_secret))
 		return vs_fail(err, VS_E_INVAL,
 			       "a CHAP user and secret are for an iscsi:// source");
-	if (!lun && (spec->source[0] != '/' || strlen(spec->source) >= PATH_MAX))
+	if (!far && (spec->source[0] != '/' || strlen(spec->source) >= PATH_MAX))
 		return vs_fail(err, VS_E_INVAL,
-			       "source must be an absolute path on the node or an iscsi:// LUN");
+			       "source must be an absolute path on the node, an iscsi:// LUN or an "
+			       "nfs:// file");
 	rc = mg_import_check(n, spec, err);
 	if (rc != 0)
 		return rc;
-	if (lun)
-		return mg_import_lun_start(n, spec, task, err);
+	if (far)
+		return mg_import_far_start(n, spec, task, err);
 	rc = open_source(spec->source, &size, &fd, err);
 	if (rc != 0)
 		return rc;

@@ -9,7 +9,7 @@
 
 #define LIST 64 /* origins of the store asked for at once */
 
-static const struct mg_source_kind *const kinds[] = {&mg_source_lun};
+static const struct mg_source_kind *const kinds[] = {&mg_source_lun, &mg_source_nfs};
 
 static const struct mg_source_kind *find_kind(const char *name)
 {

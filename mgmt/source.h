@@ -56,5 +56,7 @@ void mg_source_wipe(json_t *doc);
 
 /* Document {url, user?, secret?}. */
 extern const struct mg_source_kind mg_source_lun;
+/* Document {url}. */
+extern const struct mg_source_kind mg_source_nfs;
 
 #endif

@@ -8,7 +8,7 @@
 #include "mgmt/node.h"
 
 struct mg_import_spec {
-	const char *source, *name;	     /* source: a path on the node, or iscsi:// */
+	const char *source, *name;	     /* source: a path on the node, or mg_far_is */
 	const char *chap_user, *chap_secret; /* of an iscsi:// source; NULL: none */
 	const char *format;		     /* NULL: find out */
 	uint32_t sector;		     /* 0: the source's, else 512 */
@@ -16,7 +16,7 @@ struct mg_import_spec {
 };
 
 struct mg_export_spec {
-	const char *volume, *dest, *format;  /* dest: a path on the node, or iscsi:// */
+	const char *volume, *dest, *format;  /* dest: a path on the node, or mg_far_is */
 	const char *chap_user, *chap_secret; /* of an iscsi:// dest; NULL: none */
 	bool force;			     /* overwrite an existing file */
 };
@@ -27,8 +27,8 @@ int mg_export_start(struct mg_node *n, const struct mg_export_spec *spec, json_t
 		    struct vs_error *err) vs_must_check;
 
 /*
- * A volume that is there at once, its blocks fetched from a LUN while it is used. *volume is that
- * volume, with the task that shows how far it is as "task". May take half a minute.
+ * A volume that is there at once, its blocks fetched from a LUN or an NFS file while it is used.
+ * *volume is that volume, with the task that shows how far it is as "task". May take half a minute.
  */
 int mg_import_live(struct mg_node *n, const struct mg_import_spec *spec, json_t **volume,
 		   struct vs_error *err) vs_must_check;
@@ -37,10 +37,10 @@ int mg_import_live(struct mg_node *n, const struct mg_import_spec *spec, json_t 
 int mg_import_check(struct mg_node *n, const struct mg_import_spec *spec,
 		    struct vs_error *err) vs_must_check;
 
-/* Where source or dest is a LUN: the two above have looked at the rest. */
-int mg_import_lun_start(struct mg_node *n, const struct mg_import_spec *spec, json_t **task,
+/* Where source or dest is a URL: the two above have looked at the rest. */
+int mg_import_far_start(struct mg_node *n, const struct mg_import_spec *spec, json_t **task,
 			struct vs_error *err) vs_must_check;
-int mg_export_lun_start(struct mg_node *n, const struct mg_export_spec *spec, json_t **task,
+int mg_export_far_start(struct mg_node *n, const struct mg_export_spec *spec, json_t **task,
 			struct vs_error *err) vs_must_check;
 
 #endif

@@ -1,10 +1,9 @@
 #include "mgmt/cli/cli.h"
 
-#include "blockstore/lun_url.h"
-
 #include "common/bytes.h"
 #include "mgmt/cli/cli_http.h"
 #include "mgmt/cli/cli_table.h"
+#include "mgmt/far.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -176,7 +175,7 @@ char *cli_absolute(const char *path)
 {
 	char *cwd, *out = NULL;
 
-	if (path[0] == '/' || bs_lun_url_is(path)) {
+	if (path[0] == '/' || mg_far_is(path)) {
 		out = strdup(path);
 	} else {
 		cwd = getcwd(NULL, 0);

@@ -1,6 +1,7 @@
-/* discover: what other arrays offer. */
+/* discover: what other arrays and NFS servers offer. */
 #include "mgmt/cli/cli_groups.h"
 
+#include "blockstore/nfs_url.h"
 #include "mgmt/cli/cli_body.h"
 #include "mgmt/cli/cli_fields.h"
 
@@ -11,6 +12,12 @@ static const struct cli_field fields[] = {
     {"size", "SIZE", CLI_AS_SIZE},
     {"product", "PRODUCT", CLI_AS_TEXT},
     {"error", "WHY NOT", CLI_AS_TEXT},
+    {0},
+};
+
+static const struct cli_field export_fields[] = {
+    {"export", "EXPORT", CLI_AS_TEXT},
+    {"clients", "CLIENTS", CLI_AS_LIST},
     {0},
 };
 
@@ -44,6 +51,8 @@ static int discover(struct cli *c)
 	targets = cli_call(c, "POST", body, "/v1/discover");
 	if (!targets)
 		return CLI_FAILED;
+	if (bs_nfs_url_is(c->args.pos[0]))
+		return cli_fields_list(c, targets, export_fields);
 	if (c->json)
 		return cli_fields_list(c, targets, fields);
 	rows = json_array();
@@ -53,7 +62,7 @@ static int discover(struct cli *c)
 }
 
 const struct cli_command cli_discover_commands[] = {
-    {"", "URL", "list the targets and LUNs of the array at iscsi://HOST[:PORT]",
+    {"", "URL", "list what iscsi://HOST[:PORT] (targets, LUNs) or nfs://HOST (exports) offers",
      (const struct cli_option[]){CLI_OPTIONS_LUN, {0}}, discover},
     {0},
 };

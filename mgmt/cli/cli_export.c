@@ -1,7 +1,6 @@
 /* volume export: to a file by a task of the daemon, to standard output over NBD. */
 #include "mgmt/cli/cli_image.h"
 
-#include "blockstore/lun_url.h"
 #include "common/bytes.h"
 #include "common/loop.h"
 #include "common/text.h"
@@ -9,6 +8,7 @@
 #include "mgmt/cli/cli_progress.h"
 #include "mgmt/cli/cli_stream.h"
 #include "mgmt/cli/cli_task.h"
+#include "mgmt/far.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -114,9 +114,11 @@ int cli_export_run(struct cli *c)
 
 	if (strcmp(c->args.pos[1], "-") == 0)
 		return export_stream(c);
-	if (strstr(c->args.pos[1], "://") && !bs_lun_url_is(c->args.pos[1]))
+	if (strstr(c->args.pos[1], "://") && !mg_far_is(c->args.pos[1]))
 		return cli_usage(
-		    c, "%s: volumes go to a file, a block device, an iscsi:// LUN or - only",
+		    c,
+		    "%s: volumes go to a file, a block device, an iscsi:// LUN, an nfs:// file "
+		    "or - only",
 		    c->args.pos[1]);
 	dest = cli_absolute(c->args.pos[1]);
 	if (!dest)

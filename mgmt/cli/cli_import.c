@@ -1,7 +1,6 @@
 /* volume import: from a file by a task of the daemon, from standard input over NBD. */
 #include "mgmt/cli/cli_image.h"
 
-#include "blockstore/lun_url.h"
 #include "blockstore/volume.h"
 #include "common/bytes.h"
 #include "common/loop.h"
@@ -10,6 +9,8 @@
 #include "mgmt/cli/cli_progress.h"
 #include "mgmt/cli/cli_stream.h"
 #include "mgmt/cli/cli_task.h"
+#include "mgmt/far.h"
+#include "mgmt/image_magic.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -47,27 +48,6 @@ static uint64_t stdin_length(void)
 	if (at < 0 || fstat(STDIN_FILENO, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= at)
 		return 0;
 	return (uint64_t)(st.st_size - at);
-}
-
-/* The name of an image format that begins like this, or NULL. */
-static const char *known_format(const uint8_t *p, size_t len)
-{
-	static const struct {
-		const char *name, *magic;
-		size_t offset, len;
-	} formats[] = {
-	    {"qcow2", "QFI\xfb", 0, 4},
-	    {"vmdk", "KDMV", 0, 4},
-	    {"vhdx", "vhdxfile", 0, 8},
-	    {"vdi", "\x7f\x10\xda\xbe", 64, 4},
-	};
-	size_t i;
-
-	for (i = 0; i < VS_ARRAY_LEN(formats); i++)
-		if (vs_range_ok(formats[i].offset, formats[i].len, len) &&
-		    memcmp(p + formats[i].offset, formats[i].magic, formats[i].len) == 0)
-			return formats[i].name;
-	return NULL;
 }
 
 struct import {
@@ -223,11 +203,11 @@ static int import_stream(struct cli *c)
 	im.first_len = got > 0 ? (size_t)got : 0;
 	if (got == 0)
 		rc = vs_fail(&err, VS_E_INVAL, "standard input is empty: nothing was imported");
-	else if (got > 0 && !format && known_format(im.first, im.first_len))
+	else if (got > 0 && !format && mg_image_magic(im.first, im.first_len))
 		rc = vs_fail(&err, VS_E_INVAL,
 			     "standard input is a %s image, which cannot be streamed: import it "
 			     "from a file, or keep its bytes as they are with --format raw",
-			     known_format(im.first, im.first_len));
+			     mg_image_magic(im.first, im.first_len));
 	rc = got < 0 ? (int)got : rc;
 	if (rc == 0)
 		rc = create_and_fill(&im, &err);
@@ -258,15 +238,15 @@ int cli_import_run(struct cli *c)
 	char *source;
 	int status;
 
-	if (cli_args_has(&c->args, "live") && !bs_lun_url_is(c->args.pos[0]))
-		return cli_usage(c,
-				 "--live: only an iscsi:// LUN can be used while it is imported");
+	if (cli_args_has(&c->args, "live") && !mg_far_is(c->args.pos[0]))
+		return cli_usage(c, "--live: only an iscsi:// LUN or an nfs:// file can be used "
+				    "while it is imported");
 	if (strcmp(c->args.pos[0], "-") == 0)
 		return import_stream(c);
-	if (strstr(c->args.pos[0], "://") && !bs_lun_url_is(c->args.pos[0]))
+	if (strstr(c->args.pos[0], "://") && !mg_far_is(c->args.pos[0]))
 		return cli_usage(c,
-				 "%s: only a file, a block device, an iscsi:// LUN or - can be "
-				 "imported",
+				 "%s: only a file, a block device, an iscsi:// LUN, an nfs:// file "
+				 "or - can be imported",
 				 c->args.pos[0]);
 	if (cli_args_has(&c->args, "size"))
 		return cli_usage(c, "--size is for a stream; a file says its size itself");

@@ -4,6 +4,7 @@
 #include "blockstore/check.h"
 #include "blockstore/device.h"
 #include "blockstore/lun_url.h"
+#include "blockstore/nfs_url.h"
 #include "blockstore/store.h"
 #include "common/bytes.h"
 #include "common/loop.h"
@@ -47,15 +48,20 @@ static void close_devices(struct devices *d)
 
 static void unmake(const struct cli *c, const struct devices *d)
 {
+	struct vs_error err;
+
 	for (unsigned i = 0; i < d->n; i++)
-		if (d->made[i])
-			(void)unlink(c->args.pos[i]);
+		if (d->made[i] && bs_device_unmake(c->args.pos[i], &err) != 0)
+			(void)cli_fail("%s", err.text);
 }
 
-static bool exists(const char *path)
+/* Whether it has to be there already. Of an NFS server's file only --size says that it has not. */
+static bool exists(const struct cli *c, const char *path)
 {
 	struct stat st;
 
+	if (bs_nfs_url_is(path))
+		return !cli_args_has(&c->args, "size");
 	return bs_lun_url_is(path) || stat(path, &st) == 0 || errno != ENOENT;
 }
 
@@ -88,7 +94,7 @@ static int format_devices(struct cli *c, struct devices *d, struct vs_error *err
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < c->args.npos; i++) {
-		d->made[i] = !exists(c->args.pos[i]);
+		d->made[i] = !exists(c, c->args.pos[i]);
 		rc = open_device(c, c->args.pos[i], d->made[i] ? BS_DEVICE_CREATE : 0,
 				 cli_args_u64(&c->args, "size", 0), &d->dev[i], err);
 		d->n += rc == 0;
@@ -105,7 +111,7 @@ static int init_usage(struct cli *c)
 	if (cli_args_has(&c->args, "mirror") && c->args.npos < 2)
 		return cli_usage(c, "--mirror needs two devices or more");
 	for (size_t i = 0; i < c->args.npos; i++) {
-		bool is_new = !exists(c->args.pos[i]);
+		bool is_new = !exists(c, c->args.pos[i]);
 
 		if (is_new && !size)
 			return cli_usage(c, "%s does not exist: --size SIZE creates a file",

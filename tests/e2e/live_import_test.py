@@ -323,7 +323,7 @@ def test_what_cannot_be_imported_leaves_nothing():
             (path.url(lun=7), "no such LUN"),
             (f"iscsi://{closed.address}/{vs.IQN}/0", "Connection refused"),
             (path.url(), "raw", "--format", "qcow2"),
-            (file, "--live"), ("-", "--live"), ("nfs://host/path", "--live")):
+            (file, "--live"), ("-", "--live"), ("nbd://host/path", "--live")):
         said = node.refused("volume", "import", source, "none", "--live", *options)
         assert words in said and SECRET not in said, said
     closed.close()

@@ -1,8 +1,7 @@
-#include "mgmt/luncopy.h"
+#include "mgmt/farcopy.h"
 
 #include "blockstore/io.h"
 #include "common/bytes.h"
-#include "mgmt/copy.h"
 
 #include <stdlib.h>
 
@@ -10,7 +9,6 @@
 #define PIECE (UINT64_C(1) << 20)
 #define WINDOWS 8
 #define RUNS 64u
-#define KEEP (UINT64_C(16) << 20) /* of unflushed writes */
 
 _Static_assert(WINDOW / BS_BLOCK <= BS_STATUS_MAX, "a window is one STATUS request");
 
@@ -34,7 +32,7 @@ struct window {
 };
 
 struct copy {
-	struct mg_luncopy *c;
+	struct mg_farcopy *c;
 	struct bs_port *port;
 	struct window window[WINDOWS];
 	struct bs_far_req flush;
@@ -73,7 +71,7 @@ static void far_request(struct window *w, enum bs_far_op op, uint64_t length,
 				     .done = done,
 				     .arg = w};
 	w->away = true;
-	bs_lun_submit(w->copy->c->lun, &w->far);
+	bs_far_submit(w->copy->c->far, &w->far);
 }
 
 static void near_request(struct window *w, enum bs_op op, uint64_t length,
@@ -108,7 +106,7 @@ static void piece_written(struct window *w)
 	go_on(w);
 }
 
-/* ---- from the LUN ---------------------------------------------------------------------------- */
+/* ---- from there ----------------------------------------------------------------------------- */
 
 static void in_written(struct bs_req *req)
 {
@@ -138,7 +136,7 @@ static void in_looked(struct bs_far_req *req)
 		go_on(w);
 }
 
-/* ---- to the LUN ------------------------------------------------------------------------------ */
+/* ---- to there ------------------------------------------------------------------------------- */
 
 static void out_written(struct bs_far_req *req)
 {
@@ -203,7 +201,7 @@ static void go_on(struct window *w)
 {
 	bool out = w->copy->out;
 
-	while (!out && w->next < w->runs && !w->run[w->next].mapped)
+	while ((!out || w->copy->c->blank) && w->next < w->runs && !w->run[w->next].mapped)
 		pass(w, w->run[w->next].length);
 	if (w->at == w->end) {
 		w->busy = false;
@@ -226,11 +224,11 @@ static void go_on(struct window *w)
 
 static int blame(const struct copy *p, struct vs_error *err)
 {
-	const char *why = p->status == VS_E_NOSPC && p->far_failed ? "the array has no space left"
+	const char *why = p->status == VS_E_NOSPC && p->far_failed ? "it has no space left"
 								   : vs_err_text(p->status);
 
 	return vs_fail(err, p->status, "%s: %s",
-		       p->far_failed ? bs_lun_name(p->c->lun) : "the volume failed", why);
+		       p->far_failed ? bs_far_name(p->c->far) : "the volume failed", why);
 }
 
 static int check(struct copy *p, struct vs_error *err)
@@ -292,7 +290,7 @@ static int flush(struct copy *p, struct vs_error *err)
 	bool done = false;
 
 	p->flush = (struct bs_far_req){.op = BS_FAR_FLUSH, .done = flushed, .arg = &done};
-	bs_lun_submit(p->c->lun, &p->flush);
+	bs_far_submit(p->c->far, &p->flush);
 	while (!done) {
 		vs_loop_turn(p->c->loop, 200);
 		if (mg_task_cancelled(p->c->task))
@@ -301,20 +299,20 @@ static int flush(struct copy *p, struct vs_error *err)
 	return p->flush.status == 0
 		   ? 0
 		   : vs_fail(err, p->flush.status, "%s: cannot flush what was written: %s",
-			     bs_lun_name(p->c->lun), vs_err_text(p->flush.status));
+			     bs_far_name(p->c->far), vs_err_text(p->flush.status));
 }
 
-/* Nobody waits for an array that may be away: what it was asked is dropped with its session. */
+/* Nobody waits for one that may be away: what it was asked is dropped with its connection. */
 static void give_up(struct copy *p)
 {
-	bs_lun_close(p->c->lun);
-	p->c->lun = NULL;
+	bs_far_close(p->c->far);
+	p->c->far = NULL;
 	for (unsigned i = 0; i < WINDOWS; i++)
 		if (p->window[i].away)
 			p->window[i].busy = false;
 }
 
-static int copy(struct mg_luncopy *c, bool out, struct vs_error *err)
+static int copy(struct mg_farcopy *c, bool out, struct vs_error *err)
 {
 	struct copy *p = calloc(1, sizeof(*p));
 	int rc = 0;
@@ -348,46 +346,12 @@ static int copy(struct mg_luncopy *c, bool out, struct vs_error *err)
 	return rc;
 }
 
-int mg_luncopy_in(struct mg_luncopy *c, struct vs_error *err)
+int mg_farcopy_in(struct mg_farcopy *c, struct vs_error *err)
 {
 	return copy(c, false, err);
 }
 
-int mg_luncopy_out(struct mg_luncopy *c, struct vs_error *err)
+int mg_farcopy_out(struct mg_farcopy *c, struct vs_error *err)
 {
 	return copy(c, true, err);
-}
-
-int mg_lun_access(struct mg_lun_access *a, const char *url, const char *user, const char *secret,
-		  struct vs_error *err)
-{
-	int rc = bs_lun_url_parse(url, &a->url, err);
-
-	if (rc != 0)
-		return rc;
-	if (!user && a->url.user[0])
-		user = a->url.user;
-	if (!user != !secret)
-		return vs_fail(err, VS_E_INVAL, "a CHAP user and a secret go together");
-	if (!user)
-		return 0;
-	if (strlen(user) >= sizeof(a->user) || strlen(secret) >= sizeof(a->secret))
-		return vs_fail(err, VS_E_TOOBIG,
-			       "a CHAP user has at most %zu bytes, a secret at most %zu",
-			       sizeof(a->user) - 1, sizeof(a->secret) - 1);
-	mg_copy(a->user, sizeof(a->user), user);
-	mg_copy(a->secret, sizeof(a->secret), secret);
-	return 0;
-}
-
-int mg_lun_open(const struct mg_lun_access *a, struct vs_loop *loop, bool writable,
-		const atomic_bool *cancel, struct bs_lun **out, struct vs_error *err)
-{
-	struct bs_lun_spec spec = {
-	    .url = a->url,
-	    .login = {.user = a->user[0] ? a->user : NULL, .secret = a->user[0] ? a->secret : NULL},
-	    .keep = writable ? KEEP : 0,
-	    .cancel = cancel};
-
-	return bs_lun_open(loop, &spec, out, err);
 }

@@ -1,49 +1,49 @@
-/* A LUN of another array as a source. */
+/* A LUN of another array or a file of an NFS server as a source. */
 #include "mgmt/source.h"
 
 #include "common/bytes.h"
 #include "common/secret.h"
-#include "mgmt/luncopy.h"
+#include "mgmt/far.h"
 
 #include <stdlib.h>
 
-struct lun_source;
+struct far_source;
 
 struct call {
-	struct lun_source *source;
+	struct far_source *source;
 	struct mg_source_req *req; /* NULL: free */
-	struct bs_far_req lun;
+	struct bs_far_req far;
 	struct bs_far_run runs[MG_SOURCE_RUNS];
 };
 
-struct lun_source {
+struct far_source {
 	struct mg_source base;
-	struct bs_lun *lun;
+	struct bs_far *far;
 	struct call calls[MG_SOURCE_DEPTH];
 };
 
-static int open_lun(const json_t *doc, struct vs_loop *loop, const atomic_bool *cancel,
+static int open_far(const json_t *doc, struct vs_loop *loop, const atomic_bool *cancel,
 		    struct mg_source **out, struct vs_error *err)
 {
-	struct lun_source *s = calloc(1, sizeof(*s));
+	struct far_source *s = calloc(1, sizeof(*s));
 	const char *url = json_string_value(json_object_get(doc, "url"));
-	struct mg_lun_access access = {0};
-	struct bs_lun_info info;
+	struct mg_far_access access = {0};
+	struct bs_far_info info;
 	int rc;
 
 	if (!s)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
-	rc = mg_lun_access(&access, url ? url : "", json_string_value(json_object_get(doc, "user")),
+	rc = mg_far_access(&access, url ? url : "", json_string_value(json_object_get(doc, "user")),
 			   json_string_value(json_object_get(doc, "secret")), err);
 	if (rc == 0)
-		rc = mg_lun_open(&access, loop, false, cancel, &s->lun, err);
-	vs_secret_wipe(&access, sizeof(access));
+		rc = mg_far_open(&access, loop, false, cancel, &s->far, err);
+	vs_secret_wipe(access.secret, sizeof(access.secret));
 	if (rc != 0) {
 		free(s);
 		return rc;
 	}
-	info = bs_lun_info(s->lun);
-	s->base = (struct mg_source){.kind = &mg_source_lun,
+	info = bs_far_info(s->far);
+	s->base = (struct mg_source){.kind = access.nfs ? &mg_source_nfs : &mg_source_lun,
 				     .size = info.size,
 				     .identity = info.identity,
 				     .sector = info.sector};
@@ -53,15 +53,15 @@ static int open_lun(const json_t *doc, struct vs_loop *loop, const atomic_bool *
 	return 0;
 }
 
-static void done(struct bs_far_req *lun)
+static void done(struct bs_far_req *far)
 {
-	struct call *c = lun->arg;
+	struct call *c = far->arg;
 	struct mg_source_req *req = c->req;
 
 	c->req = NULL;
-	req->status = lun->status;
+	req->status = far->status;
 	if (!req->buf)
-		req->nruns = lun->status == 0 ? lun->nruns : 0;
+		req->nruns = far->status == 0 ? far->nruns : 0;
 	for (unsigned i = 0; !req->buf && i < req->nruns; i++)
 		req->runs[i] = (struct mg_source_run){c->runs[i].length, c->runs[i].mapped};
 	req->done(req);
@@ -69,7 +69,7 @@ static void done(struct bs_far_req *lun)
 
 static void submit(struct mg_source *source, struct mg_source_req *req)
 {
-	struct lun_source *s = (struct lun_source *)source;
+	struct far_source *s = (struct far_source *)source;
 	struct call *c = s->calls;
 
 	while (c->req) {
@@ -77,7 +77,7 @@ static void submit(struct mg_source *source, struct mg_source_req *req)
 		VS_ASSERT(c < s->calls + MG_SOURCE_DEPTH);
 	}
 	c->req = req;
-	c->lun = (struct bs_far_req){.op = req->buf ? BS_FAR_READ : BS_FAR_STATUS,
+	c->far = (struct bs_far_req){.op = req->buf ? BS_FAR_READ : BS_FAR_STATUS,
 				     .offset = req->offset,
 				     .length = req->length,
 				     .iov = {{req->buf, req->length}},
@@ -86,7 +86,7 @@ static void submit(struct mg_source *source, struct mg_source_req *req)
 				     .max_runs = MG_SOURCE_RUNS,
 				     .done = done,
 				     .arg = c};
-	bs_lun_submit(s->lun, &c->lun);
+	bs_far_submit(s->far, &c->far);
 }
 
 void mg_source_wipe(json_t *doc)
@@ -98,13 +98,15 @@ void mg_source_wipe(json_t *doc)
 			       json_string_length(secret));
 }
 
-static void close_lun(struct mg_source *source)
+static void close_far(struct mg_source *source)
 {
-	struct lun_source *s = (struct lun_source *)source;
+	struct far_source *s = (struct far_source *)source;
 
-	bs_lun_close(s->lun);
+	bs_far_close(s->far);
 	free(s);
 }
 
 const struct mg_source_kind mg_source_lun = {
-    .name = "lun", .open = open_lun, .submit = submit, .close = close_lun};
+    .name = "lun", .open = open_far, .submit = submit, .close = close_far};
+const struct mg_source_kind mg_source_nfs = {
+    .name = "nfs", .open = open_far, .submit = submit, .close = close_far};
