@@ -46,8 +46,8 @@ struct bs_vol *bs_origin_of_page(struct bs_engine *e, const struct bs_mapent *en
 {
 	struct bs_vol *o = bs_origin_of(e, &ent->place);
 
-	return o && ent->level < BS_MAP_LEVELS && ent->place.block % bs_map_span(ent->level) == 0 &&
-		       !ent->base && !ent->xors
+	return o && ent->level < BS_VOLUME_HEIGHT &&
+		       ent->place.block % bs_map_span(ent->level) == 0 && !ent->base && !ent->xors
 		   ? o
 		   : NULL;
 }

@@ -165,8 +165,9 @@ static bool shape_ok(const struct bs_volent *ent)
 	if (ent->flags & BS_VOL_OBJECTS)
 		return ent->height == BS_OBJECTS_HEIGHT && !ent->size &&
 		       !(ent->flags & (BS_VOL_THICK | BS_VOL_TEMPORARY));
-	return ent->height >= 1 && ent->height <= 5 && ent->size <= BS_VOLUME_MAX_SIZE &&
-	       ent->size % BS_BLOCK == 0 && ent->size / BS_BLOCK <= UINT64_C(1) << 9 * ent->height;
+	return ent->height >= 1 && ent->height <= BS_VOLUME_HEIGHT &&
+	       ent->size <= BS_VOLUME_MAX_SIZE && ent->size % BS_BLOCK == 0 &&
+	       ent->size / BS_BLOCK <= UINT64_C(1) << 9 * ent->height;
 }
 
 int bs_volent_get(const uint8_t *p, struct bs_volent *out)

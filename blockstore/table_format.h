@@ -171,6 +171,7 @@ struct bs_volent {
  * The map of a volume of objects: object i has the blocks from i << BS_OBJECT_SHIFT on, and the
  * words of its record are the entries from BS_RECORDS_FROM + i * BS_OBJECT_WORDS on.
  */
+#define BS_VOLUME_HEIGHT 5u /* of other volumes at most */
 #define BS_OBJECTS_HEIGHT 7u
 #define BS_OBJECT_SHIFT 36u
 #define BS_OBJECT_LEVEL 3u /* of the page that covers one object */
