@@ -271,6 +271,7 @@ static int open_file(struct far_device *d, const char *text, unsigned flags, uin
 {
 	struct bs_nfs_spec spec = {.hold_ns = how->hold_ns,
 				   .keep = flags & BS_DEVICE_READ_ONLY ? 0 : KEEP,
+				   .quiet = !(flags & (BS_DEVICE_READ_ONLY | BS_DEVICE_CREATE)),
 				   .create = (flags & BS_DEVICE_CREATE) != 0,
 				   .size = VS_ALIGN_DOWN(size, BS_DEV_ALIGN)};
 	struct bs_nfs_file *file;

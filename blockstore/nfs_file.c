@@ -46,6 +46,7 @@ int bs_nfs_open(struct vs_loop *loop, const struct bs_nfs_spec *spec, struct bs_
 	f->doubt_ns = spec->doubt_ns ? spec->doubt_ns : DOUBT_NS;
 	f->writes = spec->keep != 0;
 	f->create = spec->create;
+	f->quiet = spec->quiet;
 	f->create_size = spec->size;
 	f->cancel = spec->cancel;
 	(void)bs_nfs_url_text(&f->url, f->name);

@@ -28,8 +28,13 @@ struct bs_nfs_spec {
 	uint64_t hold_ns;  /* 0: BS_FAR_HOLD_NS */
 	uint64_t keep;	   /* bytes of unflushed writes that are kept; 0: it is only read */
 	uint64_t doubt_ns; /* how long a write may land late, see nfs_doubt.h; 0: 15 s */
-	bool create;	   /* it is made, mode 0600, and must not be there; keep is not 0 */
-	uint64_t size;	   /* bytes of one that is made */
+	/*
+	 * What an earlier process had asked for may still be done: waits until the file's times
+	 * have stayed as they are for half a second. VS_E_BUSY: they do not.
+	 */
+	bool quiet;
+	bool create;   /* it is made, mode 0600, and must not be there; keep is not 0 */
+	uint64_t size; /* bytes of one that is made */
 	/* Gives up opening when it becomes true; NULL: never. */
 	const atomic_bool *cancel;
 };

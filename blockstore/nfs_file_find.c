@@ -36,6 +36,7 @@ void nf_find_start(struct bs_nfs_file *f)
 	f->asked_ports = f->refused = f->turning = false;
 	f->nfs_port = f->mount_port = f->url.port ? f->url.port : BS_NFS_PORT;
 	f->found = (struct nf_attr){0};
+	f->look_ns = 0;
 	f->export_len = strlen(f->url.path);
 	if (f->path.opened)
 		f->step = f->url.port ? &nf_ask_attributes : &nf_nfs_port;

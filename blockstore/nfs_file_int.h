@@ -68,7 +68,7 @@ struct nf_list {
 };
 
 struct nf_attr {
-	uint64_t size, identity;
+	uint64_t size, identity, changed; /* changed: made of its times */
 };
 
 struct nf_find; /* one step of finding */
@@ -79,7 +79,7 @@ struct bs_nfs_file {
 	struct bs_nfs_url url;
 	char name[BS_NFS_URL_TEXT];
 	bool writes; /* keeps what is not flushed */
-	bool create;
+	bool create, quiet;
 	uint64_t create_size;
 	const atomic_bool *cancel;
 	struct bs_far_addrs addrs;
@@ -111,6 +111,7 @@ struct bs_nfs_file {
 	struct nf_handle dir, file;
 	char leaf[BS_NFS_NAME_MAX]; /* the file's name in dir */
 	struct nf_attr attr, found;
+	uint64_t look_ns; /* its attributes are asked for again then; 0: not */
 	uint32_t read_max, write_max;
 	char verf[NFS3_WRITEVERFSIZE]; /* of the server that has what redo holds */
 	bool cut; /* it was us who broke the connection: the server need not have restarted */
@@ -150,7 +151,8 @@ uint16_t nf_find_port(const struct bs_nfs_file *f); /* where the step at hand ha
 /* The connection for the step at hand is there, or cannot be had. */
 void nf_find_connected(struct bs_nfs_file *f);
 void nf_find_refused(struct bs_nfs_file *f, const char *why);
-void nf_find_ask(struct bs_nfs_file *f); /* size and life, while it is up */
+void nf_find_look(struct bs_nfs_file *f); /* when look_ns is reached */
+void nf_find_ask(struct bs_nfs_file *f);  /* size and life, while it is up */
 nfs_fh3 nf_fh(struct nf_handle *h);
 
 /* nfs_file_call.c */

@@ -199,7 +199,7 @@ static void go_down(struct bs_nfs_file *f)
 {
 	drop(f);
 	nf_call_down(f);
-	if (bs_far_path_broke(&f->path, f->state == NF_UP, vs_now_ns()))
+	if (bs_far_path_broke(&f->path, f->state == NF_UP && !f->silent, vs_now_ns()))
 		vs_warn("%s; reconnecting", f->why.text);
 	else if (f->path.opened)
 		vs_debug("%s", f->why.text);
@@ -260,9 +260,12 @@ static void look_for_life(struct bs_nfs_file *f, uint64_t now)
 		uint64_t since = f->state == NF_REPLAY ? f->alive_ns : f->attempt_ns;
 
 		if (now - since > (f->state == NF_REPLAY ? SILENCE_NS : ATTEMPT_NS))
-			nf_path_fail(f, VS_E_TIMEDOUT, "no answer");
+			nf_path_fail(f, f->look_ns ? VS_E_BUSY : VS_E_TIMEDOUT, "%s",
+				     f->look_ns ? "somebody else writes to the file" : "no answer");
 		else if (ports && now - f->attempt_ns > PORTS_NS)
 			nf_find_refused(f, "no answer");
+		else if (f->look_ns && now >= f->look_ns)
+			nf_find_look(f);
 		return;
 	}
 	if (f->sent && now - nf_call_oldest(f) > STUCK_NS) {

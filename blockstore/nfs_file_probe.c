@@ -4,12 +4,30 @@
 #include <xxhash.h>
 
 #define DEFAULT_IO (32u << 10)
+#define QUIET_NS (NF_SECOND / 2)
 
 static uint64_t identity(const fattr3 *a)
 {
 	uint64_t id[2] = {a->fsid, a->fileid}, hash = XXH3_64bits(id, sizeof(id));
 
 	return hash ? hash : 1;
+}
+
+static uint64_t times(const fattr3 *a)
+{
+	uint32_t t[] = {a->mtime.seconds, a->mtime.nseconds, a->ctime.seconds, a->ctime.nseconds};
+	uint64_t hash = XXH3_64bits(t, sizeof(t));
+
+	return hash ? hash : 1;
+}
+
+/* NFSv3 does not end with a connection what was asked for on it. */
+static bool quiet(struct bs_nfs_file *f, uint64_t before)
+{
+	if (f->path.opened || !f->quiet || f->found.changed == before)
+		return true;
+	f->look_ns = vs_now_ns() + QUIET_NS;
+	return false;
 }
 
 /* A handle that leads to another file than before must not be written to. */
@@ -32,9 +50,11 @@ static void told_attributes(struct rpc_context *rpc, int status, void *data, voi
 {
 	struct bs_nfs_file *f = arg;
 	const GETATTR3res *r = data;
+	uint64_t before = f->found.changed;
 	const fattr3 *a;
 
 	(void)rpc;
+	f->look_ns = 0;
 	if (!nf_find_answer(f, status, data))
 		return;
 	if (r->status != NFS3_OK) {
@@ -49,8 +69,8 @@ static void told_attributes(struct rpc_context *rpc, int status, void *data, voi
 						 : "it is no regular file");
 		return;
 	}
-	f->found = (struct nf_attr){.size = a->size, .identity = identity(a)};
-	if (same_file(f))
+	f->found = (struct nf_attr){.size = a->size, .identity = identity(a), .changed = times(a)};
+	if (same_file(f) && quiet(f, before))
 		nf_go(f, &nf_ask_access);
 }
 
@@ -141,6 +161,12 @@ const struct nf_find nf_ask_attributes = {NF_AT_NFS, send_ask_attributes, "GETAT
 const struct nf_find nf_ask_access = {NF_AT_NFS, send_ask_access, "ACCESS"};
 const struct nf_find nf_ask_limits = {NF_AT_NFS, send_ask_limits, "FSINFO"};
 const struct nf_find nf_commit = {NF_AT_NFS, send_commit, "COMMIT"};
+
+void nf_find_look(struct bs_nfs_file *f)
+{
+	f->look_ns = UINT64_MAX; /* it has been asked for */
+	nf_find_connected(f);
+}
 
 /* ---- while it is up -------------------------------------------------------------------------- */
 

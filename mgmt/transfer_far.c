@@ -90,8 +90,9 @@ static int fill(struct transfer *x, struct mg_farcopy *c, struct vs_error *err)
 	struct bs_volume_info info;
 	int rc;
 
-	if (far.size > BS_VOLUME_MAX_SIZE)
-		return vs_fail(err, VS_E_INVAL, "%s is larger than 128T", x->text);
+	if (far.size == 0 || far.size > BS_VOLUME_MAX_SIZE)
+		return vs_fail(err, VS_E_INVAL, "%s has %llu bytes; 1 byte to 128T can be imported",
+			       x->text, (unsigned long long)far.size);
 	rc = mg_draft_volume(x->node, &spec, &info, err);
 	if (rc != 0)
 		return rc;

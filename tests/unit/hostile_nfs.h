@@ -54,8 +54,8 @@ struct nfs_server {
 	uint64_t verifier;
 	unsigned connections, writes; /* writes of this connection */
 	atomic_uint commits, written; /* COMMITs; WRITEs that were done */
-	unsigned jukebox;
-	uint8_t *cache, *disk; /* what is read; what is left after a restart */
+	unsigned jukebox, changes;    /* of its times, that are yet to be seen */
+	uint8_t *cache, *disk;	      /* what is read; what is left after a restart */
 	uint64_t held_at, held_until;
 	uint32_t held_n;
 	uint8_t held[NFS_ARGS]; /* the write that lands late */
@@ -127,7 +127,7 @@ static inline void nfs_attributes(struct nfs_server *s, uint32_t type)
 	nfs_put64(s, 7); /* fsid */
 	nfs_put64(s, s->mode == EXCHANGED && s->connections > 2 ? 43 : 42);
 	for (int i = 0; i < 3; i++)
-		nfs_put64(s, 0);
+		nfs_put64(s, s->changes ? s->changes-- : 0);
 }
 
 static inline void nfs_look_up(struct nfs_server *s)

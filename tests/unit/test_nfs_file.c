@@ -19,6 +19,7 @@ struct scene {
 	struct bs_nfs_file *file;
 	struct bs_far *far;
 	uint64_t hold_ns, doubt_ns;
+	bool quiet;
 	struct vs_error err;
 };
 
@@ -33,8 +34,11 @@ static struct scene *start(enum nfs_mode mode)
 
 static int open_path(struct scene *s, const char *path, const atomic_bool *cancel)
 {
-	struct bs_nfs_spec spec = {
-	    .keep = 1 << 20, .hold_ns = s->hold_ns, .doubt_ns = s->doubt_ns, .cancel = cancel};
+	struct bs_nfs_spec spec = {.keep = 1 << 20,
+				   .hold_ns = s->hold_ns,
+				   .doubt_ns = s->doubt_ns,
+				   .quiet = s->quiet,
+				   .cancel = cancel};
 	char url[128];
 	int rc;
 
@@ -203,6 +207,21 @@ static void test_paths(void **state)
 		assert_int_equal(open_path(s, wrong[i].path, NULL), wrong[i].code);
 		assert_non_null(strstr(s->err.text, wrong[i].words));
 	}
+	stop(s);
+}
+
+/* What still writes to it is over before it is used. */
+static void test_written_to(void **state)
+{
+	struct scene *s = start(HONEST);
+	uint64_t begun = vs_now_ns();
+
+	(void)state;
+	s->quiet = true;
+	s->server->changes = 6; /* three a time */
+	assert_int_equal(open_path(s, "/export/folder/disk", NULL), 0);
+	assert_int_equal(s->server->changes, 0);
+	assert_true(vs_now_ns() - begun > 1000 * MS);
 	stop(s);
 }
 
@@ -470,6 +489,7 @@ int main(void)
 	    cmocka_unit_test(test_urls),
 	    cmocka_unit_test(test_doubt),
 	    cmocka_unit_test(test_use),
+	    cmocka_unit_test(test_written_to),
 	    cmocka_unit_test(test_halves),
 	    cmocka_unit_test(test_paths),
 	    cmocka_unit_test(test_lost_at_commit),
