@@ -17,7 +17,7 @@
 
 #define BLOCKS 32u     /* of a request */
 #define VOLUMES 24u    /* looked at */
-#define TURNS 200000u  /* without anything getting done: a deadlock */
+#define TURNS 2000000u /* without anything getting done: a deadlock */
 #define CPU_SECONDS 60 /* of one seed: an endless loop */
 
 struct user {
