@@ -158,6 +158,15 @@ static void not_exported(struct bs_nfs_file *f)
 			     server);
 }
 
+/* AUTH_SYS, or nothing said: RFC 1813 section 5.2.1. */
+static bool takes_our_word(const mountres3_ok *ok)
+{
+	for (uint32_t i = 0; i < ok->auth_flavors.auth_flavors_len; i++)
+		if (ok->auth_flavors.auth_flavors_val[i] == AUTH_UNIX)
+			return true;
+	return ok->auth_flavors.auth_flavors_len == 0;
+}
+
 static void mounted(struct rpc_context *rpc, int status, void *data, void *arg)
 {
 	struct bs_nfs_file *f = arg;
@@ -170,7 +179,12 @@ static void mounted(struct rpc_context *rpc, int status, void *data, void *arg)
 		const mountres3_ok *ok = &r->mountres3_u.mountinfo;
 
 		f->at = f->export_len == 1 ? 0 : f->export_len;
-		if (nf_take_handle(&f->file, ok->fhandle.fhandle3_len, ok->fhandle.fhandle3_val))
+		if (!takes_our_word(ok))
+			nf_path_fail(f, VS_E_NOTSUP,
+				     "the export wants Kerberos; only AUTH_SYS is known here, so "
+				     "let this node in with sec=sys");
+		else if (nf_take_handle(&f->file, ok->fhandle.fhandle3_len,
+					ok->fhandle.fhandle3_val))
 			nf_go(f, &nf_look_up);
 		else
 			nf_path_fail(f, VS_E_PROTO, "MOUNT: the answer makes no sense");

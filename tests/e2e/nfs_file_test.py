@@ -237,6 +237,12 @@ def test_a_store_on_a_file():
         load.verify()
         os.truncate(f"{share}/store.img", 3 << 30)
         vs.until(lambda: far.json("store", "grow")["grown_bytes"] > 900 * MIB, "it does not grow")
+        with open(f"{share}/mirror.img", "wb") as f:
+            f.truncate(3 << 30)
+        far.vstore("store", "add", server.url(f"{share}/mirror.img"), "--mirror-of", url)
+        assert [d["state"] for d in far.json("store", "show")["devices"]] == ["in sync"] * 2
+        far.vstore("store", "remove", server.url(f"{share}/mirror.img"))
+        os.unlink(f"{share}/mirror.img")
     vs.run(vs.VSTORE, "check", url)
 
 

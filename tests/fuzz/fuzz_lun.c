@@ -1,6 +1,7 @@
-/* What LUNs of other arrays answer, and their URLs. */
+/* What LUNs of other arrays answer, their URLs and those of NFS files. */
 #include "blockstore/lun_format.h"
 #include "blockstore/lun_url.h"
+#include "blockstore/nfs_url.h"
 #include "common/bytes.h"
 
 #include <stdlib.h>
@@ -53,6 +54,19 @@ static void url(const char *text)
 	(void)!bs_lun_url_parse_portal(text, &u, NULL);
 }
 
+static void file_url(const char *text)
+{
+	struct bs_nfs_url u, again;
+	char buf[BS_NFS_URL_TEXT];
+
+	if (bs_nfs_url_parse(text, &u, NULL) == 0) {
+		VS_ASSERT(bs_nfs_url_parse(bs_nfs_url_text(&u, buf), &again, NULL) == 0);
+		VS_ASSERT(strcmp(u.host, again.host) == 0 && strcmp(u.path, again.path) == 0);
+		VS_ASSERT(u.port == again.port && !strstr(u.path, "/../") && u.path[0] == '/');
+	}
+	(void)!bs_nfs_url_parse_server(text, &u, NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = malloc(size + 1);
@@ -62,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(text, data, size);
 		text[size] = '\0';
 		url(text);
+		file_url(text);
 	}
 	free(text);
 	return 0;

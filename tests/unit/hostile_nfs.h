@@ -43,6 +43,7 @@ enum nfs_mode {
 	UNSYNCED,	/* says UNSTABLE of what was to be FILE_SYNC */
 	REFUSES_COMMIT, /* that of a client */
 	NOISE,		/* no RPC at all in answer to a read */
+	KERBEROS,	/* lets nobody in who only says who it is */
 	EXCHANGED,	/* after its restart another file has the handle */
 };
 
@@ -305,7 +306,9 @@ static inline void nfs_mount(struct nfs_server *s)
 	}
 	nfs_put(s, 0);
 	nfs_put_bytes(s, "root", 4);
-	nfs_put(s, 0);
+	nfs_put(s, s->mode == KERBEROS ? 2 : 0);
+	nfs_put(s, 390003); /* RFC 2623 section 2.2: krb5, krb5i */
+	nfs_put(s, 390004);
 }
 
 static inline void nfs_call(struct nfs_server *s, uint32_t program, uint32_t procedure)

@@ -210,6 +210,16 @@ static void test_paths(void **state)
 	stop(s);
 }
 
+static void test_kerberos(void **state)
+{
+	struct scene *s = start(KERBEROS);
+
+	(void)state;
+	assert_int_equal(open_path(s, "/export/folder/disk", NULL), VS_E_NOTSUP);
+	assert_non_null(strstr(s->err.text, "sec=sys"));
+	stop(s);
+}
+
 /* What still writes to it is over before it is used. */
 static void test_written_to(void **state)
 {
@@ -489,6 +499,7 @@ int main(void)
 	    cmocka_unit_test(test_urls),
 	    cmocka_unit_test(test_doubt),
 	    cmocka_unit_test(test_use),
+	    cmocka_unit_test(test_kerberos),
 	    cmocka_unit_test(test_written_to),
 	    cmocka_unit_test(test_halves),
 	    cmocka_unit_test(test_paths),
