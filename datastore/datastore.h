@@ -199,9 +199,9 @@ int ds_wait(struct ds_client *c, struct ds_req *req) vs_must_check;
 
 /*
  * A file that is open is not taken away when its last name goes (NFSv4 OPEN): each ds_hold is
- * answered by one ds_release. Any thread.
+ * answered by one ds_release. Any thread. VS_E_NOMEM: it is not held.
  */
-void ds_hold(struct ds_store *d, struct ds_handle file);
+int ds_hold(struct ds_store *d, struct ds_handle file) vs_must_check;
 void ds_release(struct ds_store *d, struct ds_handle file);
 
 /* Snapshots: of all files at one instant. name: without the datastore's. They wait. */

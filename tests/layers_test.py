@@ -34,6 +34,9 @@ def test_allowed_includes_pass():
         ("backup/a.c", "blockstore/volume.h"),
         ("targets/iscsi/a.c", "targets/iscsi/pdu.h"),
         ("targets/iscsi/a.c", "blockstore/io.h"),
+        ("targets/nfs/a.c", "datastore/datastore.h"),
+        ("datastore/a.c", "blockstore/object.h"),
+        ("datastore/a.c", "datastore/vfs.h"),
         ("mgmt/a.c", "targets/iscsi/iscsi.h"),
         ("mgmt/cli/a.c", "mgmt/api.h"),
     ):
@@ -54,6 +57,11 @@ def test_each_planted_violation_is_found():
         ("vmm/a.c", "../mgmt/api.h"),
         ("mgmt/a.c", "blockstore/log.h"),
         ("blockstore/io.h", "blockstore/log.h"),
+        ("blockstore/a.c", "datastore/datastore.h"),
+        ("datastore/a.c", "blockstore/map.h"),
+        ("datastore/a.c", "targets/nfs/nfs.h"),
+        ("datastore/datastore.h", "datastore/vfs.h"),
+        ("targets/nfs/a.c", "datastore/vfs.h"),
         ("backup/a.c", "repo.h"),
     ):
         for line in (f'#include "{header}"', f'  #  include "{header}"'):

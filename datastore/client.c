@@ -1,0 +1,322 @@
+#include "datastore/task.h"
+
+#include "common/bytes.h"
+#include "datastore/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const struct {
+	void (*start)(struct ds_task *t);
+	bool changes;
+} ops[] = {
+    [DS_GETATTR] = {ds_do_getattr, false},
+    [DS_LOOKUP] = {ds_do_lookup, false},
+    [DS_SETATTR] = {ds_do_setattr, true},
+    [DS_ACCESS] = {ds_do_access, false},
+    [DS_READ] = {ds_do_read, false},
+    [DS_WRITE] = {ds_do_write, true},
+    [DS_COMMIT] = {ds_do_commit, false},
+    [DS_CREATE] = {ds_do_change, true},
+    [DS_REMOVE] = {ds_do_change, true},
+    [DS_RMDIR] = {ds_do_change, true},
+    [DS_RENAME] = {ds_do_change, true},
+    [DS_LINK] = {ds_do_change, true},
+    [DS_READLINK] = {ds_do_readlink, false},
+    [DS_READDIR] = {ds_do_readdir, false},
+    [DS_STATFS] = {ds_do_statfs, false},
+    [DS_ALLOCATE] = {ds_do_allocate, true},
+    [DS_DEALLOCATE] = {ds_do_deallocate, true},
+    [DS_SEEK] = {ds_do_seek, false},
+    [DS_CLONE] = {ds_do_clone, true},
+};
+
+int64_t ds_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* ---- life of a task ------------------------------------------------------------------------- */
+
+static void begin(struct ds_client *c, struct ds_req *req)
+{
+	struct ds_task *t = c->free;
+
+	c->free = t->next;
+	c->busy++;
+	*t = (struct ds_task){
+	    .c = c, .req = req, .volume = c->d->volume, .other_volume = c->d->volume};
+	req->status = 0;
+	req->why = DS_OK;
+	req->count = 0;
+	req->eof = req->created = false;
+	req->attr.type = req->before.type = req->after.type = DS_NONE;
+	req->before_other.type = req->after_other.type = DS_NONE;
+	if ((unsigned)req->op >= VS_ARRAY_LEN(ops))
+		ds_task_finish_soon(t, VS_E_INVAL);
+	else if (req->file.snapshot || req->other.snapshot)
+		ds_task_finish_soon(t, VS_E_STALE);
+	else if (req->file.object == DS_BASE || req->file.object >= BS_OBJECTS)
+		ds_task_finish_soon(t, VS_E_STALE);
+	else
+		ops[req->op].start(t);
+}
+
+static void begin_waiting(struct ds_client *c)
+{
+	if (c->beginning)
+		return;
+	c->beginning = true;
+	while (c->head && c->free && !c->paused) {
+		struct ds_req *req = c->head;
+
+		c->head = req->state_;
+		begin(c, req);
+	}
+	c->beginning = false;
+}
+
+static void leave(struct ds_task *t)
+{
+	struct ds_nodes *nodes = &t->c->d->nodes;
+
+	if (t->inside)
+		ds_node_leave(nodes, t->node, &t->wait);
+	if (t->other_inside)
+		ds_node_leave(nodes, t->other, &t->other_wait);
+	if (t->node)
+		ds_node_put(nodes, t->node);
+	if (t->other)
+		ds_node_put(nodes, t->other);
+}
+
+void ds_task_finish(struct ds_task *t, int status)
+{
+	struct ds_client *c = t->c;
+	struct ds_req *req = t->req;
+
+	if (c->beginning) {
+		ds_task_finish_soon(t, status);
+		return;
+	}
+	leave(t);
+	free(t->map);
+	req->status = status;
+	t->next = c->free;
+	c->free = t;
+	c->busy--;
+	req->done(req);
+	begin_waiting(c);
+}
+
+static void finish_posted(struct vs_post *p)
+{
+	struct ds_task *t = p->arg;
+
+	ds_task_finish(t, t->status);
+}
+
+void ds_task_finish_soon(struct ds_task *t, int status)
+{
+	t->status = status;
+	t->post = (struct vs_post){.call = finish_posted, .arg = t};
+	vs_loop_post(t->c->loop, &t->post);
+}
+
+void ds_task_why(struct ds_task *t, enum ds_status why)
+{
+	t->req->why = why;
+	ds_task_finish(t, VS_E_INVAL);
+}
+
+/* ---- what tasks wait for -------------------------------------------------------------------- */
+
+static void io_done(struct bs_req *io)
+{
+	struct ds_task *t = io->arg;
+
+	t->status = io->status;
+	t->step(t);
+}
+
+void ds_task_submit(struct ds_task *t, void (*step)(struct ds_task *))
+{
+	t->step = step;
+	t->io.done = io_done;
+	t->io.arg = t;
+	bs_submit(t->c->port, &t->io);
+}
+
+struct bs_object_change *ds_task_change(struct ds_task *t, unsigned i, uint32_t object)
+{
+	struct bs_object_change *c = &t->change[i];
+
+	c->object = object;
+	c->check = c->end = BS_NO_WORD;
+	c->set = c->add = 0;
+	return c;
+}
+
+void ds_task_look(struct ds_task *t, struct bs_volume *v, uint32_t object, uint32_t other,
+		  unsigned n, void (*step)(struct ds_task *))
+{
+	(void)ds_task_change(t, 0, object);
+	(void)ds_task_change(t, 1, other);
+	t->io = (struct bs_req){.op = BS_RECORDS, .volume = v, .changes = t->change, .nchanges = n};
+	ds_task_submit(t, step);
+}
+
+static void back(struct vs_post *p)
+{
+	struct ds_task *t = p->arg;
+
+	t->step(t);
+}
+
+void ds_task_ask(struct ds_task *t, void (*step)(struct ds_task *))
+{
+	struct ds_names *n = &t->c->d->names;
+
+	t->step = step;
+	t->post = (struct vs_post){.call = ds_names_take, .arg = t};
+	vs_loop_post(n->loop, &t->post);
+}
+
+void ds_task_back(struct ds_task *t)
+{
+	t->post = (struct vs_post){.call = back, .arg = t};
+	vs_loop_post(t->c->loop, &t->post);
+}
+
+static void granted(struct ds_wait *w)
+{
+	struct ds_task *t = vs_container_of(w, struct ds_task, wait);
+
+	t->inside = true;
+	t->step(t);
+}
+
+void ds_task_enter(struct ds_task *t, uint32_t object, bool alone, void (*step)(struct ds_task *))
+{
+	struct ds_nodes *nodes = &t->c->d->nodes;
+
+	t->node = ds_node_get(nodes, object);
+	if (!t->node) {
+		ds_task_finish_soon(t, VS_E_NOMEM);
+		return;
+	}
+	t->step = step;
+	t->wait = (struct ds_wait){.loop = t->c->loop, .granted = granted, .alone = alone};
+	if (!ds_node_enter(nodes, t->node, &t->wait))
+		return;
+	t->inside = true;
+	step(t);
+}
+
+/* ---- records -------------------------------------------------------------------------------- */
+
+int ds_task_check(struct ds_task *t, unsigned i, struct ds_handle h, struct ds_perm *out)
+{
+	int rc = t->status ? t->status : ds_record_check(t->change[i].now, h);
+
+	if (rc == 0)
+		*out = ds_record_perm(t->change[i].now);
+	return rc;
+}
+
+void ds_task_attr(const struct ds_task *t, unsigned i, struct ds_handle h, struct ds_attr *before,
+		  struct ds_attr *after)
+{
+	const struct bs_object_change *c = &t->change[i];
+
+	if (before)
+		ds_record_attr(c->was, c->mapped, h, before);
+	if (after)
+		ds_record_attr(c->now, c->mapped, h, after);
+}
+
+/* ---- clients -------------------------------------------------------------------------------- */
+
+int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, struct ds_client **out,
+		   struct vs_error *err)
+{
+	struct ds_client *c;
+	int rc;
+
+	if (depth < 1 || depth > 256)
+		return vs_fail(err, VS_E_INVAL, "1 to 256 requests at once, not %u", depth);
+	c = calloc(1, sizeof(*c));
+	if (c)
+		c->tasks = calloc(depth, sizeof(*c->tasks));
+	if (!c || !c->tasks) {
+		free(c);
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	}
+	c->d = d;
+	c->loop = loop;
+	c->depth = depth;
+	for (unsigned i = 0; i < depth; i++) {
+		c->tasks[i].next = c->free;
+		c->free = &c->tasks[i];
+	}
+	rc = bs_port_open(d->store, loop, depth, &c->port, err);
+	if (rc) {
+		free(c->tasks);
+		free(c);
+		return rc;
+	}
+	pthread_mutex_lock(&d->lock);
+	c->next = d->clients;
+	d->clients = c;
+	pthread_mutex_unlock(&d->lock);
+	*out = c;
+	return 0;
+}
+
+void ds_client_close(struct ds_client *c)
+{
+	struct ds_client **at = &c->d->clients;
+
+	while (c->busy || c->head)
+		vs_loop_turn(c->loop, -1);
+	pthread_mutex_lock(&c->d->lock);
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	pthread_mutex_unlock(&c->d->lock);
+	bs_port_close(c->port);
+	free(c->tasks);
+	free(c);
+}
+
+void ds_submit(struct ds_client *c, struct ds_req *req)
+{
+	req->state_ = NULL;
+	if (c->head)
+		c->tail->state_ = req;
+	else
+		c->head = req;
+	c->tail = req;
+	begin_waiting(c);
+}
+
+static void waited(struct ds_req *req)
+{
+	*(bool *)req->arg = true;
+}
+
+int ds_wait(struct ds_client *c, struct ds_req *req)
+{
+	bool done = false;
+
+	req->done = waited;
+	req->arg = &done;
+	ds_submit(c, req);
+	while (!done)
+		vs_loop_turn(c->loop, -1);
+	return req->status;
+}

@@ -1,0 +1,161 @@
+#include "datastore/task.h"
+
+#define TURN 64u /* tasks before the loop looks at what else there is */
+#define PORT_DEPTH 64u
+
+static int open_database(struct ds_names *n, void *arg, struct vs_error *err)
+{
+	struct ds_store *d = n->d;
+	int rc = bs_port_open(d->store, n->loop, PORT_DEPTH, &n->port, err);
+
+	(void)arg;
+	if (rc)
+		return rc;
+	rc = ds_vfs_open(&n->vfs, n->port, d->volume, false, false, err);
+	if (rc == 0) {
+		n->vfs.scatter_max = d->tune.scatter_max;
+		rc = ds_db_open(&n->db, &n->vfs, d->tune.cache, false, err);
+		if (rc)
+			ds_db_close(&n->db);
+	}
+	if (rc) {
+		ds_vfs_close(&n->vfs);
+		bs_port_close(n->port);
+		return rc;
+	}
+	n->db.hash_bits = d->tune.hash_bits;
+	n->next_id = (uint32_t)n->vfs.base[DS_B_NEXT];
+	n->opened = true;
+	return 0;
+}
+
+static void run_calls(struct ds_names *n)
+{
+	while (n->calls) {
+		struct ds_call *c = n->calls;
+
+		n->calls = c->next;
+		c->rc = c->fn(n, c->arg, c->err);
+		sem_post(&c->done);
+	}
+}
+
+static void work(struct ds_names *n)
+{
+	for (unsigned i = 0; i < TURN && n->head; i++) {
+		if (ds_names_changes(n->head))
+			ds_names_change(n);
+		else
+			ds_names_look(n, ds_names_next(n));
+	}
+}
+
+static void *run(void *arg)
+{
+	struct ds_names *n = arg;
+	bool more = false;
+
+	while (!n->stop) {
+		vs_loop_turn(n->loop, more || n->head || n->calls ? 0 : -1);
+		run_calls(n);
+		work(n);
+		more = n->opened && ds_names_apart(n);
+	}
+	return NULL;
+}
+
+void ds_names_take(struct vs_post *p)
+{
+	struct ds_task *t = p->arg;
+	struct ds_names *n = &t->c->d->names;
+
+	t->next = NULL;
+	*(n->head ? &n->tail->next : &n->head) = t;
+	n->tail = t;
+}
+
+struct ds_task *ds_names_next(struct ds_names *n)
+{
+	struct ds_task *t = n->head;
+
+	n->head = t->next;
+	return t;
+}
+
+static void call_comes(struct vs_post *p)
+{
+	struct ds_call *c = p->arg, **at = &c->names->calls;
+
+	while (*at)
+		at = &(*at)->next;
+	*at = c;
+}
+
+int ds_names_call(struct ds_names *n, int (*fn)(struct ds_names *, void *, struct vs_error *),
+		  void *arg, struct vs_error *err)
+{
+	struct ds_call c = {.fn = fn, .arg = arg, .err = err, .names = n};
+
+	sem_init(&c.done, 0, 0);
+	c.post = (struct vs_post){.call = call_comes, .arg = &c};
+	vs_loop_post(n->loop, &c.post);
+	while (sem_wait(&c.done))
+		;
+	sem_destroy(&c.done);
+	return c.rc;
+}
+
+static void orphans_come(struct vs_post *p)
+{
+	struct ds_names *n = p->arg;
+
+	atomic_store(&n->orphan_posted, false);
+}
+
+void ds_names_orphans(struct ds_names *n)
+{
+	if (!atomic_exchange(&n->orphan_posted, true))
+		vs_loop_post(n->loop, &n->orphan_post);
+}
+
+static int end(struct ds_names *n, void *arg, struct vs_error *err)
+{
+	(void)arg;
+	(void)err;
+	n->stop = true;
+	if (!n->opened)
+		return 0;
+	n->opened = false;
+	while (n->napart > n->nemptied) /* the rest is done at the next opening */
+		vs_loop_turn(n->loop, -1);
+	ds_db_close(&n->db);
+	ds_vfs_close(&n->vfs);
+	bs_port_close(n->port);
+	return 0;
+}
+
+void ds_names_stop(struct ds_names *n)
+{
+	(void)!ds_names_call(n, end, NULL, NULL);
+	pthread_join(n->thread, NULL);
+	vs_loop_free(n->loop);
+}
+
+int ds_names_start(struct ds_names *n, struct ds_store *d, struct vs_error *err)
+{
+	int rc;
+
+	*n = (struct ds_names){.d = d};
+	n->orphan_post = (struct vs_post){.call = orphans_come, .arg = n};
+	rc = vs_loop_new(&n->loop, err);
+	if (rc)
+		return rc;
+	if (pthread_create(&n->thread, NULL, run, n)) {
+		vs_loop_free(n->loop);
+		return vs_fail(err, VS_E_NOMEM, "cannot start a thread");
+	}
+	rc = ds_names_call(n, open_database, NULL, err);
+	if (rc)
+		ds_names_stop(n);
+	return rc;
+}
