@@ -77,7 +77,7 @@ static int commit(struct ds_names *n, const struct group *g)
 		ds_txn_rollback(&n->txn);
 		return 0;
 	}
-	n->txn.flags = g->spare ? BS_SPARE : 0;
+	n->txn.flags |= g->spare ? BS_SPARE : 0;
 	return ds_txn_commit(&n->txn);
 }
 

@@ -38,6 +38,7 @@ static int fill(struct bs_port *port, struct bs_volume *v, struct vs_error *err)
 	root_record(&c[1]);
 	vfs.change = c;
 	vfs.nchanges = 2;
+	vfs.flags = BS_FUA;
 	if (rc == 0) {
 		rc = ds_db_open(&db, &vfs, ds_tune_default.cache, true, err);
 		ds_db_close(&db);

@@ -60,7 +60,7 @@ int ds_vfs_write(struct ds_vfs *v, unsigned first, unsigned n, uint64_t at, bool
 			     .length = (uint64_t)n * BS_BLOCK,
 			     .iov = iov,
 			     .iovcnt = (int)n,
-			     .flags = v->flags};
+			     .flags = changes ? v->flags : v->flags & BS_SPARE};
 
 	VS_ASSERT(n <= DS_SCATTER_MAX && first + n <= v->ndirty);
 	for (unsigned i = 0; i < n; i++)
@@ -70,7 +70,6 @@ int ds_vfs_write(struct ds_vfs *v, unsigned first, unsigned n, uint64_t at, bool
 		req.blocks = v->where + first;
 	}
 	if (changes) {
-		req.flags |= BS_FUA;
 		req.changes = v->change;
 		req.nchanges = v->nchanges;
 	}
@@ -107,7 +106,7 @@ static int commit(struct ds_vfs *v)
 	else if (v->ndirty)
 		rc = ds_vfs_write(v, 0, v->ndirty, 0, true);
 	else
-		rc = ds_vfs_base(v, BS_FUA);
+		rc = ds_vfs_base(v, v->flags & BS_FUA);
 	return rc;
 }
 

@@ -43,7 +43,7 @@ struct ds_vfs {
 	/* For the next commit: change[0] is of the base record. None: NULL. */
 	struct bs_object_change *change;
 	unsigned nchanges;
-	unsigned flags; /* BS_SPARE */
+	unsigned flags; /* of the requests: BS_SPARE; of the one that counts: BS_FUA */
 	bool committed; /* they were taken along */
 	int status;	/* of the last failure, until the next commit */
 };

@@ -10,7 +10,7 @@ static int list_io(struct ds_vfs *v, enum bs_op op, uint8_t *list)
 {
 	struct iovec iov = {list, DS_COMMIT_MAX * 8u};
 	struct bs_req req = {.op = op,
-			     .flags = op == BS_WRITE ? v->flags : 0,
+			     .flags = op == BS_WRITE ? v->flags & BS_SPARE : 0,
 			     .volume = v->volume,
 			     .object = DS_BASE,
 			     .offset = DS_STAGE_LIST,
