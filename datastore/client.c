@@ -4,7 +4,6 @@
 #include "datastore/batch.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 static const struct {
@@ -42,9 +41,49 @@ int64_t ds_now(void)
 
 /* ---- life of a task ------------------------------------------------------------------------- */
 
+static void in_snapshot(struct ds_task *t)
+{
+	struct ds_req *req = t->req;
+
+	t->opening = false;
+	if (t->status) {
+		ds_task_finish(t, t->status);
+		return;
+	}
+	if (req->file.snapshot)
+		t->volume = t->snap->volume;
+	else
+		t->other_volume = t->snap->volume;
+	ops[req->op].start(t);
+}
+
+/* One of a request's files is in a snapshot; what changes that one is refused. */
+static void find_snapshot(struct ds_task *t)
+{
+	const struct ds_req *req = t->req;
+	uint32_t id = req->file.snapshot ? req->file.snapshot : req->other.snapshot;
+
+	if (req->op == DS_LINK && req->file.snapshot && !req->other.snapshot) {
+		t->req->why = DS_CROSSES;
+		ds_task_finish_soon(t, VS_E_INVAL);
+		return;
+	}
+	if (ops[req->op].changes && (req->file.snapshot || req->op != DS_CLONE)) {
+		ds_task_finish_soon(t, VS_E_ROFS);
+		return;
+	}
+	t->snap = ds_snap_get(t->c->d, id);
+	t->opening = !t->snap;
+	if (t->snap)
+		in_snapshot(t);
+	else
+		ds_task_ask(t, in_snapshot);
+}
+
 static void begin(struct ds_client *c, struct ds_req *req)
 {
 	struct ds_task *t = c->free;
+	bool two = req->op == DS_RENAME || req->op == DS_LINK || req->op == DS_CLONE;
 
 	c->free = t->next;
 	c->busy++;
@@ -56,12 +95,18 @@ static void begin(struct ds_client *c, struct ds_req *req)
 	req->eof = req->created = false;
 	req->attr.type = req->before.type = req->after.type = DS_NONE;
 	req->before_other.type = req->after_other.type = DS_NONE;
+	if (!two)
+		req->other.snapshot = 0;
 	if ((unsigned)req->op >= VS_ARRAY_LEN(ops))
 		ds_task_finish_soon(t, VS_E_INVAL);
-	else if (req->file.snapshot || req->other.snapshot)
-		ds_task_finish_soon(t, VS_E_STALE);
+	else if (c->d->failed)
+		ds_task_finish_soon(t, VS_E_FAILED);
+	else if (ds_is_snaps_dir(req->file))
+		ds_do_snaps(t);
 	else if (req->file.object == DS_BASE || req->file.object >= BS_OBJECTS)
 		ds_task_finish_soon(t, VS_E_STALE);
+	else if (req->file.snapshot || req->other.snapshot)
+		find_snapshot(t);
 	else
 		ops[req->op].start(t);
 }
@@ -80,10 +125,21 @@ static void begin_waiting(struct ds_client *c)
 	c->beginning = false;
 }
 
+/* A paused client has nothing under way. */
+static void tell_idle(struct ds_client *c)
+{
+	if (c->busy || !c->idle)
+		return;
+	sem_post(c->idle);
+	c->idle = NULL;
+}
+
 static void leave(struct ds_task *t)
 {
 	struct ds_nodes *nodes = &t->c->d->nodes;
 
+	if (t->snap)
+		ds_snap_put(t->c->d, t->snap);
 	if (t->inside)
 		ds_node_leave(nodes, t->node, &t->wait);
 	if (t->other_inside)
@@ -111,6 +167,7 @@ void ds_task_finish(struct ds_task *t, int status)
 	c->busy--;
 	req->done(req);
 	begin_waiting(c);
+	tell_idle(c);
 }
 
 static void finish_posted(struct vs_post *p)
@@ -239,7 +296,62 @@ void ds_task_attr(const struct ds_task *t, unsigned i, struct ds_handle h, struc
 		ds_record_attr(c->now, c->mapped, h, after);
 }
 
-/* ---- clients -------------------------------------------------------------------------------- */
+/* ---- clients, and the rollback that has all of them wait ---------------------------------------
+ */
+
+static void pause_comes(struct vs_post *p)
+{
+	struct ds_client *c = p->arg;
+
+	c->paused = true;
+	tell_idle(c);
+}
+
+static void resume_comes(struct vs_post *p)
+{
+	struct ds_client *c = p->arg;
+
+	c->paused = false;
+	pthread_mutex_lock(&c->d->lock);
+	c->pausing = false;
+	pthread_mutex_unlock(&c->d->lock);
+	begin_waiting(c);
+}
+
+void ds_clients_pause(struct ds_store *d)
+{
+	unsigned n = 0;
+	sem_t idle;
+
+	sem_init(&idle, 0, 0);
+	pthread_mutex_lock(&d->lock);
+	d->paused = true;
+	for (struct ds_client *c = d->clients; c; c = c->next) {
+		c->idle = &idle;
+		c->pausing = true;
+		c->pause = (struct vs_post){.call = pause_comes, .arg = c};
+		vs_loop_post(c->loop, &c->pause);
+		n++;
+	}
+	pthread_mutex_unlock(&d->lock);
+	while (n) {
+		if (sem_wait(&idle) == 0)
+			n--;
+	}
+	sem_destroy(&idle);
+}
+
+void ds_clients_resume(struct ds_store *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->paused = false;
+	for (struct ds_client *c = d->clients; c; c = c->next) {
+		c->pausing = true;
+		c->pause = (struct vs_post){.call = resume_comes, .arg = c};
+		vs_loop_post(c->loop, &c->pause);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
 
 int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, struct ds_client **out,
 		   struct vs_error *err)
@@ -258,7 +370,6 @@ int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, str
 	}
 	c->d = d;
 	c->loop = loop;
-	c->depth = depth;
 	for (unsigned i = 0; i < depth; i++) {
 		c->tasks[i].next = c->free;
 		c->free = &c->tasks[i];
@@ -272,22 +383,32 @@ int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, str
 	pthread_mutex_lock(&d->lock);
 	c->next = d->clients;
 	d->clients = c;
+	c->paused = c->pausing = d->paused;
 	pthread_mutex_unlock(&d->lock);
 	*out = c;
 	return 0;
 }
 
-void ds_client_close(struct ds_client *c)
+/* Leaves the store's list, unless a rollback still has something to tell it. */
+static bool leaves(struct ds_client *c)
 {
 	struct ds_client **at = &c->d->clients;
+	bool can;
 
-	while (c->busy || c->head)
-		vs_loop_turn(c->loop, -1);
 	pthread_mutex_lock(&c->d->lock);
-	while (*at != c)
+	can = !c->busy && !c->head && !c->pausing;
+	while (can && *at != c)
 		at = &(*at)->next;
-	*at = c->next;
+	if (can)
+		*at = c->next;
 	pthread_mutex_unlock(&c->d->lock);
+	return can;
+}
+
+void ds_client_close(struct ds_client *c)
+{
+	while (!leaves(c))
+		vs_loop_turn(c->loop, -1);
 	bs_port_close(c->port);
 	free(c->tasks);
 	free(c);

@@ -68,8 +68,21 @@ static void lookup_asked(struct ds_task *t)
 		ds_task_look(t, t->volume, t->req->file.object, t->found.object, 2, lookup_looked);
 }
 
+/* The directory of snapshots, from above or from below. */
+static void lookup_snaps(struct ds_task *t)
+{
+	if (!directory(t, DS_X))
+		return;
+	ds_snaps_attr(t->c->d, &t->req->attr);
+	ds_task_finish(t, 0);
+}
+
 static void lookup_parent(struct ds_task *t)
 {
+	if (t->req->file.snapshot && t->req->file.object == DS_ROOT_OBJECT) {
+		lookup_snaps(t);
+		return;
+	}
 	if (!directory(t, DS_X))
 		return;
 	t->found = ds_record_parent(t->change[0].now, t->req->file.snapshot);
@@ -88,6 +101,8 @@ void ds_do_lookup(struct ds_task *t)
 		ds_task_look(t, t->volume, req->file.object, req->file.object, 2, lookup_looked);
 	} else if (ds_name_check(req->name, req->name_len, &t->req->why)) {
 		ds_task_finish_soon(t, VS_E_INVAL);
+	} else if (ds_is_snaps_name(req->file, req->name, req->name_len)) {
+		ds_task_look(t, t->volume, req->file.object, 0, 1, lookup_snaps);
 	} else {
 		ds_task_ask(t, lookup_asked);
 	}
@@ -131,7 +146,7 @@ static void statfs_looked(struct ds_task *t)
 
 static void statfs_asked(struct ds_task *t)
 {
-	if (t->status)
+	if (t->status || ds_is_snaps_dir(t->req->file))
 		ds_task_finish(t, t->status);
 	else
 		ds_task_look(t, t->volume, t->req->file.object, 0, 1, statfs_looked);
@@ -148,7 +163,11 @@ static void readdir_asked(struct ds_task *t);
 
 static struct ds_handle entry_handle(const struct ds_task *t, const struct ds_name *n)
 {
-	return (struct ds_handle){n->object, n->generation, t->req->file.snapshot};
+	struct ds_handle h = {n->object, n->generation, t->req->file.snapshot};
+
+	if (ds_is_snaps_dir(t->req->file))
+		h.snapshot = (uint32_t)(n->cookie - DS_SNAPS_COOKIE);
+	return h;
 }
 
 /* One entry to the caller. */
@@ -163,7 +182,7 @@ static bool give(struct ds_task *t, unsigned i)
 			     .name = b->names + b->entry[i].at,
 			     .name_len = b->entry[i].len};
 
-	if (req->plus) {
+	if (req->plus && !ds_is_snaps_dir(req->file)) {
 		if (ds_record_check(b->change[i].now, e.handle))
 			return true; /* gone meanwhile */
 		ds_record_attr(b->change[i].now, b->change[i].mapped, e.handle, &attr);
@@ -236,10 +255,21 @@ static void readdir_asked(struct ds_task *t)
 {
 	if (t->status)
 		ds_task_finish(t, t->status);
-	else if (t->req->plus && t->batch->n)
+	else if (t->req->plus && t->batch->n && !ds_is_snaps_dir(t->req->file))
 		readdir_records(t);
 	else
 		readdir_give(t);
+}
+
+static struct ds_handle parent(const struct ds_task *t)
+{
+	struct ds_handle h = t->req->file;
+
+	if (ds_is_snaps_dir(h))
+		return ds_root;
+	if (h.snapshot && h.object == DS_ROOT_OBJECT)
+		return ds_snaps_dir;
+	return ds_record_parent(t->change[0].now, h.snapshot);
 }
 
 /* "." and "..", whose attributes the caller knows or can ask for. */
@@ -251,9 +281,9 @@ static bool give_dots(struct ds_task *t)
 			       .type = DS_DIR,
 			       .name = ".",
 			       .name_len = 1,
-			       .attr = &req->after};
+			       .attr = &req->attr};
 	struct ds_entry dotdot = {.cookie = DS_COOKIE_DOTDOT,
-				  .handle = ds_record_parent(t->change[0].now, req->file.snapshot),
+				  .handle = parent(t),
 				  .type = DS_DIR,
 				  .name = "..",
 				  .name_len = 2};
@@ -267,11 +297,8 @@ static bool give_dots(struct ds_task *t)
 	return true;
 }
 
-static void readdir_looked(struct ds_task *t)
+static void readdir_entries(struct ds_task *t)
 {
-	if (!directory(t, DS_R))
-		return;
-	t->req->attr = t->req->after;
 	if (!give_dots(t)) {
 		ds_task_finish(t, 0);
 		return;
@@ -285,6 +312,14 @@ static void readdir_looked(struct ds_task *t)
 	ds_task_ask(t, readdir_asked);
 }
 
+static void readdir_looked(struct ds_task *t)
+{
+	if (!directory(t, DS_R))
+		return;
+	t->req->attr = t->req->after;
+	readdir_entries(t);
+}
+
 void ds_do_readdir(struct ds_task *t)
 {
 	if (t->req->cookie > INT64_MAX) { /* never given out */
@@ -292,5 +327,8 @@ void ds_do_readdir(struct ds_task *t)
 		t->req->why = DS_BAD_COOKIE;
 		return;
 	}
-	ds_task_look(t, t->volume, t->req->file.object, 0, 1, readdir_looked);
+	if (ds_is_snaps_dir(t->req->file)) /* its attributes are there already */
+		readdir_entries(t);
+	else
+		ds_task_look(t, t->volume, t->req->file.object, 0, 1, readdir_looked);
 }

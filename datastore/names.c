@@ -3,30 +3,54 @@
 #define TURN 64u /* tasks before the loop looks at what else there is */
 #define PORT_DEPTH 64u
 
-static int open_database(struct ds_names *n, void *arg, struct vs_error *err)
+static void close_database(struct ds_names *n)
+{
+	ds_db_close(&n->db);
+	ds_vfs_close(&n->vfs);
+	n->opened = false;
+}
+
+static int open_database(struct ds_names *n, struct vs_error *err)
 {
 	struct ds_store *d = n->d;
-	int rc = bs_port_open(d->store, n->loop, PORT_DEPTH, &n->port, err);
+	int rc = ds_vfs_open(&n->vfs, n->port, d->volume, false, false, err);
 
-	(void)arg;
-	if (rc)
-		return rc;
-	rc = ds_vfs_open(&n->vfs, n->port, d->volume, false, false, err);
+	n->opened = true;
 	if (rc == 0) {
 		n->vfs.scatter_max = d->tune.scatter_max;
 		rc = ds_db_open(&n->db, &n->vfs, d->tune.cache, false, err);
-		if (rc)
-			ds_db_close(&n->db);
 	}
 	if (rc) {
-		ds_vfs_close(&n->vfs);
-		bs_port_close(n->port);
+		close_database(n);
 		return rc;
 	}
 	n->db.hash_bits = d->tune.hash_bits;
 	n->next_id = (uint32_t)n->vfs.base[DS_B_NEXT];
-	n->opened = true;
+	n->nids = 0;
+	n->orphans_known = false;
+	n->last_orphan = 0;
 	return 0;
+}
+
+int ds_names_reopen(struct ds_names *n, struct vs_error *err)
+{
+	return open_database(n, err);
+}
+
+void ds_names_shut(struct ds_names *n)
+{
+	ds_names_apart_stop(n);
+	ds_snap_close_all(n);
+	if (n->opened)
+		close_database(n);
+}
+
+static int begin(struct ds_names *n, void *arg, struct vs_error *err)
+{
+	int rc = bs_port_open(n->d->store, n->loop, PORT_DEPTH, &n->port, err);
+
+	(void)arg;
+	return rc ? rc : open_database(n, err);
 }
 
 static void run_calls(struct ds_names *n)
@@ -123,14 +147,9 @@ static int end(struct ds_names *n, void *arg, struct vs_error *err)
 	(void)arg;
 	(void)err;
 	n->stop = true;
-	if (!n->opened)
-		return 0;
-	n->opened = false;
-	while (n->napart > n->nemptied) /* the rest is done at the next opening */
-		vs_loop_turn(n->loop, -1);
-	ds_db_close(&n->db);
-	ds_vfs_close(&n->vfs);
-	bs_port_close(n->port);
+	ds_names_shut(n);
+	if (n->port)
+		bs_port_close(n->port);
 	return 0;
 }
 
@@ -154,7 +173,7 @@ int ds_names_start(struct ds_names *n, struct ds_store *d, struct vs_error *err)
 		vs_loop_free(n->loop);
 		return vs_fail(err, VS_E_NOMEM, "cannot start a thread");
 	}
-	rc = ds_names_call(n, open_database, NULL, err);
+	rc = ds_names_call(n, begin, NULL, err);
 	if (rc)
 		ds_names_stop(n);
 	return rc;

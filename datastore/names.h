@@ -76,6 +76,9 @@ void ds_names_stop(struct ds_names *n); /* no task is there any more */
 /* Runs fn on the thread, between two tasks; waits. */
 int ds_names_call(struct ds_names *n, int (*fn)(struct ds_names *, void *, struct vs_error *),
 		  void *arg, struct vs_error *err) vs_must_check;
+/* On the thread: closes all handles of the volume; opens the database of it, another one now. */
+void ds_names_shut(struct ds_names *n);
+int ds_names_reopen(struct ds_names *n, struct vs_error *err) vs_must_check;
 void ds_names_take(struct vs_post *p); /* a task comes */
 struct ds_task *
 ds_names_next(struct ds_names *n);	   /* the first of those that wait leaves the line */
@@ -95,5 +98,6 @@ void ds_names_id_free(struct ds_names *n, uint32_t object);
 /* names_apart.c */
 /* Goes on with orphans. Whether there may be more to do at once. */
 bool ds_names_apart(struct ds_names *n);
+void ds_names_apart_stop(struct ds_names *n); /* what is half done is done at the next opening */
 
 #endif

@@ -165,3 +165,13 @@ bool ds_names_apart(struct ds_names *n)
 	}
 	return false;
 }
+
+void ds_names_apart_stop(struct ds_names *n)
+{
+	while (n->napart > n->nemptied)
+		vs_loop_turn(n->loop, -1);
+	for (unsigned i = 0; i < DS_APART_MAX; i++)
+		if (n->apart[i].node)
+			given_up(&n->apart[i]);
+	n->nemptied = 0;
+}

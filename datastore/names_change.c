@@ -23,7 +23,7 @@ static const struct {
 
 bool ds_names_changes(const struct ds_task *t)
 {
-	return t->req->op < VS_ARRAY_LEN(ops) && ops[t->req->op].change;
+	return !t->opening && t->req->op < VS_ARRAY_LEN(ops) && ops[t->req->op].change;
 }
 
 struct group {

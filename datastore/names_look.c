@@ -5,12 +5,34 @@
 
 #include <string.h>
 
+/* Where the names of the request's directory are. */
+static int database(struct ds_names *n, struct ds_task *t, struct ds_db **db)
+{
+	*db = &n->db;
+	return t->req->file.snapshot ? ds_snap_db(n, t->snap, db) : 0;
+}
+
+static int find_snapshot(struct ds_names *n, struct ds_task *t)
+{
+	uint32_t id = 0;
+	int rc = ds_snap_find(n, t->req->name, t->req->name_len, &id);
+
+	t->found = (struct ds_handle){DS_ROOT_OBJECT, DS_ROOT_GENERATION, id};
+	return rc ? rc : ds_snap_open(n, id, &t->snap);
+}
+
 static int find(struct ds_names *n, struct ds_task *t)
 {
 	const struct ds_req *req = t->req;
 	struct ds_name found;
-	int rc = ds_db_find(&n->db, req->file.object, req->name, req->name_len, &found);
+	struct ds_db *db;
+	int rc;
 
+	if (ds_is_snaps_dir(req->file))
+		return find_snapshot(n, t);
+	rc = database(n, t, &db);
+	if (rc == 0)
+		rc = ds_db_find(db, req->file.object, req->name, req->name_len, &found);
 	if (rc == 0)
 		t->found = (struct ds_handle){found.object, found.generation, req->file.snapshot};
 	return rc;
@@ -34,10 +56,17 @@ static bool add_entry(void *arg, const struct ds_name *name, const char *bytes, 
 static int list(struct ds_names *n, struct ds_task *t)
 {
 	struct ds_batch *b = t->batch;
+	struct ds_db *db;
 	int rc;
 
 	b->n = 0;
-	rc = ds_db_list(&n->db, t->req->file.object, t->at, DS_BATCH_MAX, add_entry, b);
+	if (ds_is_snaps_dir(t->req->file)) {
+		rc = ds_snap_list(n, t->at, DS_BATCH_MAX, add_entry, b);
+	} else {
+		rc = database(n, t, &db);
+		if (rc == 0)
+			rc = ds_db_list(db, t->req->file.object, t->at, DS_BATCH_MAX, add_entry, b);
+	}
 	b->last = b->n < DS_BATCH_MAX;
 	return rc;
 }
@@ -46,9 +75,12 @@ static int target(struct ds_names *n, struct ds_task *t)
 {
 	struct ds_req *req = t->req;
 	char bytes[DS_LINK_MAX];
-	size_t len, done = 0;
-	int rc = ds_db_target_get(&n->db, req->file.object, bytes, &len);
+	size_t len = 0, done = 0;
+	struct ds_db *db;
+	int rc = database(n, t, &db);
 
+	if (rc == 0)
+		rc = ds_db_target_get(db, req->file.object, bytes, &len);
 	if (rc)
 		return rc == VS_E_NOENT ? VS_E_STALE : rc;
 	for (int i = 0; i < req->iovcnt && done < len; i++) {
@@ -86,6 +118,13 @@ static int space(struct ds_names *n, struct ds_task *t)
 
 void ds_names_look(struct ds_names *n, struct ds_task *t)
 {
+	if (t->opening) {
+		t->status = ds_snap_open(
+		    n, t->req->file.snapshot ? t->req->file.snapshot : t->req->other.snapshot,
+		    &t->snap);
+		ds_task_back(t);
+		return;
+	}
 	switch (t->req->op) {
 	case DS_READDIR:
 		t->status = list(n, t);

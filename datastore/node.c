@@ -47,17 +47,22 @@ static void unkeep(struct ds_nodes *all, struct ds_node *n)
 
 static void keep(struct ds_nodes *all, struct ds_node *n)
 {
-	struct ds_node *old = all->oldest;
-
 	n->newer = NULL;
 	n->older = all->newest;
 	*(all->newest ? &all->newest->newer : &all->oldest) = n;
 	all->newest = n;
-	if (++all->kept <= DS_NODES_KEPT)
-		return;
-	unkeep(all, old);
-	*place(all, old->object) = old->chain;
-	free(old);
+	all->kept++;
+}
+
+static void trim(struct ds_nodes *all)
+{
+	while (all->kept > DS_NODES_KEPT) {
+		struct ds_node *old = all->oldest;
+
+		unkeep(all, old);
+		*place(all, old->object) = old->chain;
+		free(old);
+	}
 }
 
 static struct ds_node *get(struct ds_nodes *all, uint32_t object)
@@ -96,6 +101,7 @@ void ds_node_put(struct ds_nodes *all, struct ds_node *n)
 	n->users--;
 	if (!used(n))
 		keep(all, n);
+	trim(all);
 	pthread_mutex_unlock(&all->lock);
 }
 
@@ -173,12 +179,23 @@ void ds_node_learn(struct ds_nodes *all, struct ds_node *n, uint32_t generation,
 	pthread_mutex_unlock(&all->lock);
 }
 
+static void forget(struct ds_nodes *all, struct ds_node *n)
+{
+	bool was_used = used(n);
+
+	n->known = n->orphan = n->listed = false;
+	if (was_used && !used(n))
+		keep(all, n);
+}
+
 void ds_nodes_forget(struct ds_nodes *all)
 {
 	pthread_mutex_lock(&all->lock);
+	all->orphans = NULL;
 	for (unsigned i = 0; i < DS_NODE_BUCKETS; i++)
 		for (struct ds_node *n = all->bucket[i]; n; n = n->chain)
-			n->known = false;
+			forget(all, n);
+	trim(all);
 	pthread_mutex_unlock(&all->lock);
 }
 
@@ -217,6 +234,7 @@ bool ds_node_release(struct ds_nodes *all, uint32_t object)
 		can_go(all, n);
 	else if (!used(n))
 		keep(all, n);
+	trim(all);
 	pthread_mutex_unlock(&all->lock);
 	return now;
 }

@@ -69,7 +69,8 @@ int ds_node_perm(struct ds_nodes *all, struct ds_node *n, uint32_t generation,
 		 struct ds_perm *out) vs_must_check;
 void ds_node_learn(struct ds_nodes *all, struct ds_node *n, uint32_t generation,
 		   const struct ds_perm *perm);
-void ds_nodes_forget(struct ds_nodes *all); /* nothing is known any more */
+/* Nothing is known any more, nor which are orphans. Nobody is inside. */
+void ds_nodes_forget(struct ds_nodes *all);
 
 int ds_node_hold(struct ds_nodes *all, uint32_t object) vs_must_check; /* VS_E_NOMEM */
 /* Whether an orphan can be taken apart now. */

@@ -1,7 +1,6 @@
 #include "datastore/task.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 const struct ds_tune ds_tune_default = {
     .cache = UINT64_C(8) << 20, .scatter_max = DS_SCATTER_MAX, .hash_bits = 62};
@@ -75,6 +74,16 @@ int ds_create(struct bs_store *s, const char *name, struct vs_error *err)
 
 /* ---- opening it ----------------------------------------------------------------------------- */
 
+static void release(struct ds_store *d)
+{
+	if (d->volume)
+		bs_volume_close(d->volume);
+	ds_nodes_destroy(&d->nodes);
+	pthread_mutex_destroy(&d->rollback);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
 int ds_open_tuned(struct bs_store *s, const char *name, const struct ds_tune *tune,
 		  struct ds_store **out, struct vs_error *err)
 {
@@ -91,7 +100,8 @@ int ds_open_tuned(struct bs_store *s, const char *name, const struct ds_tune *tu
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	d->store = s;
 	d->tune = *tune;
-	memcpy(d->volume_name, info.name, sizeof(d->volume_name));
+	atomic_store(&d->snaps_changed, ds_now());
+	d->uuid = info.uuid;
 	rc = bs_volume_open(s, name, &d->volume, err);
 	if (rc) {
 		free(d);
@@ -99,16 +109,13 @@ int ds_open_tuned(struct bs_store *s, const char *name, const struct ds_tune *tu
 	}
 	ds_nodes_init(&d->nodes);
 	pthread_mutex_init(&d->lock, NULL);
+	pthread_mutex_init(&d->rollback, NULL);
 	rc = ds_names_start(&d->names, d, err);
-	if (rc) {
-		bs_volume_close(d->volume);
-		ds_nodes_destroy(&d->nodes);
-		pthread_mutex_destroy(&d->lock);
-		free(d);
-		return rc;
-	}
-	*out = d;
-	return 0;
+	if (rc)
+		release(d);
+	else
+		*out = d;
+	return rc;
 }
 
 int ds_open(struct bs_store *s, const char *name, struct ds_store **out, struct vs_error *err)
@@ -119,21 +126,19 @@ int ds_open(struct bs_store *s, const char *name, struct ds_store **out, struct 
 void ds_close(struct ds_store *d)
 {
 	ds_names_stop(&d->names);
-	bs_volume_close(d->volume);
-	ds_nodes_destroy(&d->nodes);
-	pthread_mutex_destroy(&d->lock);
-	free(d);
+	release(d);
 }
 
 void ds_set_quota(struct ds_store *d, uint64_t bytes)
 {
 	atomic_store(&d->quota, bytes);
-	bs_objects_limit(d->volume, bytes / BS_BLOCK);
+	if (d->volume)
+		bs_objects_limit(d->volume, bytes / BS_BLOCK);
 }
 
 const struct vs_uuid *ds_uuid(const struct ds_store *d)
 {
-	return bs_volume_uuid(d->volume);
+	return &d->uuid;
 }
 
 /* ---- files that are held -------------------------------------------------------------------- */

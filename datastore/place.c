@@ -20,6 +20,10 @@ int ds_place_find(struct ds_change *c, struct ds_handle dir, const char *name, s
 	int rc = ds_name_check(name, len, &c->req->why);
 
 	*p = (struct ds_place){.dir = dir, .name = name, .len = len};
+	if (rc == 0 && ds_is_snaps_dir(dir))
+		return VS_E_ROFS;
+	if (rc == 0 && ds_is_snaps_name(dir, name, len))
+		return c->req->op == DS_CREATE ? VS_E_EXIST : VS_E_ROFS;
 	if (rc == 0)
 		rc = ds_txn_file(c->txn, dir, &p->at);
 	if (rc)

@@ -7,6 +7,7 @@
 
 #include "datastore/names.h"
 #include "datastore/node.h"
+#include "datastore/snap.h"
 
 struct ds_tune {
 	uint64_t cache;	      /* bytes that the database may keep in memory */
@@ -17,14 +18,20 @@ extern const struct ds_tune ds_tune_default;
 
 struct ds_store {
 	struct bs_store *store;
-	char volume_name[BS_NAME_MAX];
-	struct bs_volume *volume;
+	struct bs_volume *volume; /* another one after a rollback, during which all wait */
+	struct vs_uuid uuid;
 	struct ds_tune tune;
 	struct ds_nodes nodes;
 	struct ds_names names;
-	_Atomic uint64_t quota; /* bytes; 0: none */
-	pthread_mutex_t lock;	/* of what follows */
+	_Atomic uint64_t quota;	       /* bytes; 0: none */
+	pthread_mutex_t rollback;      /* one at a time */
+	bool failed;		       /* the volume could not be opened after one */
+	_Atomic int64_t snaps_changed; /* grows with each snapshot that comes or goes */
+	pthread_mutex_t lock;	       /* of what follows */
 	struct ds_client *clients;
+	bool paused; /* by a rollback: clients begin nothing */
+	struct ds_snap snap[DS_SNAPS_MAX];
+	uint64_t snaps_used;
 };
 
 /* For tests: with other figures. */

@@ -14,11 +14,13 @@ struct ds_client {
 	struct vs_loop *loop;
 	struct bs_port *port;
 	struct ds_task *tasks, *free;
-	unsigned depth, busy;
+	unsigned busy;
 	struct ds_req *head, *tail; /* no task for them yet; req->state_ is the next one */
 	bool beginning;		    /* what is done already is told by the loop */
 	bool paused;		    /* by a rollback: all wait */
-	struct vs_post pause;	    /* the store's, while it does that */
+	struct vs_post pause;	    /* the rollback's */
+	bool pausing;		    /* with the store's lock: it is on its way */
+	sem_t *idle;		    /* posted when nothing is under way */
 	struct ds_client *next;	    /* the store's */
 };
 
@@ -31,6 +33,8 @@ struct ds_task {
 	void (*step)(struct ds_task *t);
 	int status;				 /* what came */
 	struct bs_volume *volume, *other_volume; /* that of file, of other */
+	struct ds_snap *snap;			 /* in use: that of file, or of other */
+	bool opening;				 /* it is asked for */
 	struct ds_node *node, *other;
 	struct ds_wait wait, other_wait;
 	bool inside, other_inside;
@@ -72,6 +76,9 @@ void ds_task_attr(const struct ds_task *t, unsigned i, struct ds_handle h, struc
 int ds_task_check(struct ds_task *t, unsigned i, struct ds_handle h,
 		  struct ds_perm *out) vs_must_check;
 int64_t ds_now(void);
+/* Any thread but a client's: nothing is under way, and nothing begins, until they resume. */
+void ds_clients_pause(struct ds_store *d);
+void ds_clients_resume(struct ds_store *d);
 static inline bool ds_same(struct ds_handle a, struct ds_handle b)
 {
 	return a.object == b.object && a.generation == b.generation && a.snapshot == b.snapshot;
