@@ -148,13 +148,13 @@ static bool will_map(const struct bs_iop *op, const struct bs_op_plan *p, unsign
 	return op->stage == BS_OP_WRITE ? op->to[i].kind != BS_BLOCK_ZERO : p->cid[i] != 0;
 }
 
-/* A volume of objects may have a limit. */
+/* A volume of objects may have a limit, which does not keep anybody from deleting. */
 static int within_limit(struct bs_engine *e, const struct bs_iop *op, const struct bs_op_plan *p)
 {
 	uint64_t limit = atomic_load_explicit(&op->vol->limit, memory_order_relaxed), more = 0;
 	int rc = 0;
 
-	if (!limit)
+	if (!limit || op->req->flags & BS_SPARE)
 		return 0;
 	for (unsigned i = 0; i < op->count; i++)
 		more += !p->old[i] && will_map(op, p, i);
