@@ -64,8 +64,9 @@ struct ds_names {
 	/* orphans */
 	struct ds_apart apart[DS_APART_MAX];
 	unsigned napart, nemptied;
-	bool orphans_known; /* what an earlier run left */
+	bool orphans_known; /* what an earlier run, or a failure, left */
 	uint32_t last_orphan;
+	struct vs_timer again;
 	struct vs_post orphan_post;
 	atomic_bool orphan_posted;
 };

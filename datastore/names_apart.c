@@ -8,8 +8,25 @@
 #include "common/bytes.h"
 
 #define LISTED 64u
+#define AGAIN_NS UINT64_C(1000000000)
 
-static void given_up(struct ds_apart *a)
+static void again(struct vs_timer *timer)
+{
+	struct ds_names *n = timer->arg;
+
+	n->last_orphan = 0;
+	n->orphans_known = false;
+}
+
+/* Its row is there still: it is looked for once more after a while, or at the next opening. */
+static void failed(struct ds_names *n)
+{
+	n->again.fired = again;
+	n->again.arg = n;
+	(void)!vs_loop_timer(n->loop, &n->again, AGAIN_NS);
+}
+
+static void leave(struct ds_apart *a)
 {
 	struct ds_nodes *nodes = &a->names->d->nodes;
 
@@ -25,7 +42,8 @@ static void emptied(struct bs_req *io)
 	struct ds_apart *a = io->arg;
 
 	if (io->status) {
-		given_up(a); /* until the next opening */
+		failed(a->names);
+		leave(a);
 		return;
 	}
 	a->emptied = true;
@@ -38,7 +56,8 @@ static void marked(struct bs_req *io)
 	struct ds_perm nobody = {0};
 
 	if (io->status) {
-		given_up(a);
+		failed(a->names);
+		leave(a);
 		return;
 	}
 	ds_node_learn(&a->names->d->nodes, a->node, 0, &nobody);
@@ -86,13 +105,16 @@ static void list_more(struct ds_names *n)
 	unsigned found;
 	bool now;
 
+	n->orphans_known = true;
 	if (ds_db_orphans(&n->db, n->last_orphan, object, LISTED, &found)) {
-		n->orphans_known = true;
+		failed(n);
 		return;
 	}
 	for (unsigned i = 0; i < found; i++) {
-		if (ds_node_orphan(&n->d->nodes, object[i], &now))
+		if (ds_node_orphan(&n->d->nodes, object[i], &now)) {
+			failed(n);
 			return;
+		}
 		n->last_orphan = object[i];
 	}
 	n->orphans_known = found < LISTED;
@@ -130,6 +152,8 @@ static void bury_all(struct ds_names *n)
 	bool done[DS_APART_MAX] = {0};
 	int rc = bury(n, done);
 
+	if (rc)
+		failed(n);
 	for (unsigned i = 0; i < DS_APART_MAX; i++) {
 		uint32_t object;
 
@@ -137,7 +161,7 @@ static void bury_all(struct ds_names *n)
 			continue;
 		object = n->apart[i].node->object;
 		n->nemptied--;
-		given_up(&n->apart[i]);
+		leave(&n->apart[i]);
 		if (rc == 0)
 			ds_names_id_free(n, object);
 	}
@@ -172,6 +196,7 @@ void ds_names_apart_stop(struct ds_names *n)
 		vs_loop_turn(n->loop, -1);
 	for (unsigned i = 0; i < DS_APART_MAX; i++)
 		if (n->apart[i].node)
-			given_up(&n->apart[i]);
+			leave(&n->apart[i]);
 	n->nemptied = 0;
+	vs_loop_cancel(n->loop, &n->again);
 }

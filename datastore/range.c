@@ -207,11 +207,39 @@ static void clone_piece(struct ds_task *t)
 	ds_task_submit(t, clone_piece);
 }
 
-static void clone_whole(struct ds_task *t, uint64_t size)
+static void clone_whole(struct ds_task *t);
+
+static void clone_emptied(struct ds_task *t)
+{
+	if (t->status)
+		ds_task_finish(t, t->status);
+	else
+		clone_whole(t);
+}
+
+/* Only an object of which nothing is mapped takes all of another at once. One whose blocks have
+ * gone may still have empty pages of its map. */
+static void clone_done(struct ds_task *t)
+{
+	if (t->status != VS_E_EXIST) {
+		changed(t);
+		return;
+	}
+	if (t->req->after.used || t->tries++) {
+		t->status = 0;
+		clone_piece(t);
+		return;
+	}
+	t->io = (struct bs_req){
+	    .op = BS_TRIM, .volume = t->volume, .object = t->found.object, .length = BS_OBJECT_MAX};
+	ds_task_submit(t, clone_emptied);
+}
+
+static void clone_whole(struct ds_task *t)
 {
 	written(t);
 	t->change[0].set |= DS_BIT(DS_W_SIZE);
-	t->change[0].word[DS_W_SIZE] = size;
+	t->change[0].word[DS_W_SIZE] = t->end;
 	t->io = (struct bs_req){.op = BS_CLONE,
 				.flags = BS_FUA,
 				.volume = t->volume,
@@ -220,7 +248,7 @@ static void clone_whole(struct ds_task *t, uint64_t size)
 				.source_object = t->req->other.object,
 				.changes = t->change,
 				.nchanges = 1};
-	ds_task_submit(t, changed);
+	ds_task_submit(t, clone_done);
 }
 
 static bool overlap(const struct ds_req *req, uint64_t length)
@@ -244,13 +272,15 @@ static void clone_source_looked(struct ds_task *t)
 		ds_task_finish(t, VS_E_INVAL);
 	} else if (!vs_range_ok(req->offset, length, DS_FILE_MAX)) {
 		ds_task_finish(t, VS_E_TOOBIG);
-	} else if (!req->offset && length == size && t->end <= size &&
-		   !ds_same(req->file, req->other)) {
-		clone_whole(t, size);
 	} else {
+		bool whole = !req->offset && length == size && t->end <= size;
+
 		t->at = req->offset;
 		t->end = req->offset + length;
-		clone_piece(t);
+		if (whole && !ds_same(req->file, req->other))
+			clone_whole(t);
+		else
+			clone_piece(t);
 	}
 }
 

@@ -332,6 +332,17 @@ static void test_ranges(void **state)
 	assert_int_equal(scene_run(x), 0);
 	assert_int_equal(x->req.attr.size, (1 << 20) + sizeof(buf));
 	assert_int_equal(x->req.attr.used, 16384);
+	/* once more: over what is there, and where everything has been taken away */
+	for (unsigned i = 0; i < 2; i++) {
+		x->req = (struct ds_req){.op = DS_CLONE, .file = g, .other = f};
+		assert_int_equal(scene_run(x), 0);
+		assert_int_equal(x->req.attr.used, 16384);
+		assert_int_equal(do_read(x, g, 1 << 20, back, sizeof(back)), 0);
+		assert_memory_equal(buf, back, sizeof(buf));
+		assert_int_equal(do_truncate(x, g, 0), 0);
+	}
+	x->req = (struct ds_req){.op = DS_CLONE, .file = g, .other = f};
+	assert_int_equal(scene_run(x), 0);
 	x->req = (struct ds_req){.op = DS_CLONE,
 				 .file = g,
 				 .offset = 4096,

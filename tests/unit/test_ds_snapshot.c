@@ -203,8 +203,8 @@ static void *write_on(void *arg)
 	struct ds_client *c;
 	struct iovec iov = {(void *)(uintptr_t) "busy", 4};
 
-	assert_int_equal(vs_loop_new(&loop, NULL), 0);
-	assert_int_equal(ds_client_open(b->x->d, loop, 4, &c, NULL), 0);
+	VS_ASSERT(vs_loop_new(&loop, NULL) == 0);
+	VS_ASSERT(ds_client_open(b->x->d, loop, 4, &c, NULL) == 0);
 	while (!atomic_load(&b->stop)) {
 		struct ds_req req = {.op = DS_WRITE,
 				     .file = b->f,
@@ -214,7 +214,7 @@ static void *write_on(void *arg)
 				     .iovcnt = 1};
 		int rc = ds_wait(c, &req);
 
-		assert_true(rc == 0 || rc == VS_E_STALE);
+		VS_ASSERT(rc == 0 || rc == VS_E_STALE);
 		b->done++;
 	}
 	ds_client_close(c);
