@@ -102,11 +102,12 @@ static uint64_t span(const struct bs_iop *op)
 							 : op->count;
 }
 
+/* What holds blocks is with its port, which may change its stage, and is neither of those. */
 bool bs_op_conflicts(const struct bs_engine *e, const struct bs_iop *op)
 {
 	for (const struct bs_iop *l = e->locks; l; l = l->lock_next)
 		if (!bs_planted(NO_LOCKS) && l != op && l->vol == op->vol &&
-		    l->block < op->block + span(op) && op->block < l->block + span(l))
+		    l->block < op->block + span(op) && op->block < l->block + l->count)
 			return true;
 	return false;
 }
