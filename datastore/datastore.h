@@ -11,6 +11,10 @@
  * belongs to the thread of its loop: requests are submitted and answered there. Names are worked on
  * by a thread of the datastore; no loop ever waits.
  * Errors: 0 or VS_E_*; enum ds_status says more exactly what files and directories can refuse.
+ * VS_E_STALE: the handle's file is gone. VS_E_TOOBIG: behind DS_FILE_MAX, more than 1 MiB at once,
+ * or a link's target that has no room. VS_E_RANGE: a SEEK from the end on. VS_E_LIMIT: there are as
+ * many files as there can be. VS_E_AGAIN: more snapshots are looked into than can be at once.
+ * VS_E_FAILED: a rollback could not open the datastore again; or the store has failed.
  *
  * Times are Unix time in nanoseconds. Names are 1 to 255 bytes without '/' and NUL, and not "." or
  * ".." where one is made or removed.
@@ -35,7 +39,8 @@ struct ds_handle {
 	uint32_t generation; /* tells apart files that had the same object one after the other */
 	uint32_t snapshot;   /* id of the snapshot that it is seen in; 0: of the datastore itself */
 };
-/* The root directory, and the directory ".snapshots" in it, whose entries are snapshots' roots. */
+/* The root directory. In it LOOKUP finds, but READDIR does not list, the directory ".snapshots",
+ * whose entries are the roots of snapshots; all below it is read-only. */
 extern const struct ds_handle ds_root;
 
 enum ds_type { DS_NONE, DS_REG, DS_DIR, DS_LNK, DS_FIFO, DS_SOCK, DS_CHR, DS_BLK };
@@ -46,7 +51,7 @@ struct ds_attr {
 	uint32_t mode; /* permission bits, 07777 */
 	uint32_t links, uid, gid;
 	uint32_t major, minor; /* DS_CHR, DS_BLK */
-	uint64_t size, used;   /* bytes */
+	uint64_t size, used;   /* bytes; size of a directory: its entries */
 	int64_t atime, mtime, ctime, btime;
 	uint64_t change; /* grows with each change of bytes, attributes or entries */
 };
@@ -82,7 +87,7 @@ enum ds_op {
 	DS_WRITE,   /* stable: durable when answered */
 	DS_COMMIT,  /* what was written is durable */
 	DS_CREATE,  /* type REG, DIR, LNK (target in iov), FIFO, SOCK, CHR, BLK; durable */
-	DS_REMOVE,  /* anything but a directory; durable, as are all changes of names */
+	DS_REMOVE,  /* anything but a directory; durable, as are all changes of names and SETATTR */
 	DS_RMDIR,
 	DS_RENAME, /* file, name -> other, other_name */
 	DS_LINK,   /* file becomes other, name */

@@ -66,12 +66,18 @@ static void run_calls(struct ds_names *n)
 
 static void work(struct ds_names *n)
 {
-	for (unsigned i = 0; i < TURN && n->head; i++) {
-		if (ds_names_changes(n->head))
-			ds_names_change(n);
-		else
-			ds_names_look(n, ds_names_next(n));
-	}
+	struct ds_task *t;
+
+	for (unsigned i = 0; i < TURN && (t = ds_line_take(&n->looks)); i++)
+		ds_names_look(n, t);
+	if (n->changes.head)
+		ds_names_change(n);
+	ds_names_flush(n);
+}
+
+static bool waits(const struct ds_names *n)
+{
+	return n->looks.head || n->changes.head || n->calls;
 }
 
 static void *run(void *arg)
@@ -80,7 +86,7 @@ static void *run(void *arg)
 	bool more = false;
 
 	while (!n->stop) {
-		vs_loop_turn(n->loop, more || n->head || n->calls ? 0 : -1);
+		vs_loop_turn(n->loop, more || waits(n) ? 0 : -1);
 		run_calls(n);
 		work(n);
 		more = n->opened && ds_names_apart(n);
@@ -88,22 +94,51 @@ static void *run(void *arg)
 	return NULL;
 }
 
+void ds_line_put(struct ds_line *l, struct ds_task *t)
+{
+	t->next = NULL;
+	*(l->head ? &l->tail->next : &l->head) = t;
+	l->tail = t;
+}
+
+struct ds_task *ds_line_take(struct ds_line *l)
+{
+	struct ds_task *t = l->head;
+
+	if (t)
+		l->head = t->next;
+	return t;
+}
+
 void ds_names_take(struct vs_post *p)
 {
 	struct ds_task *t = p->arg;
 	struct ds_names *n = &t->c->d->names;
 
-	t->next = NULL;
-	*(n->head ? &n->tail->next : &n->head) = t;
-	n->tail = t;
+	ds_line_put(ds_names_changes(t) ? &n->changes : &n->looks, t);
 }
 
-struct ds_task *ds_names_next(struct ds_names *n)
+static void flushed(struct bs_req *req)
 {
-	struct ds_task *t = n->head;
+	struct ds_names *n = req->arg;
+	struct ds_task *t;
 
-	n->head = t->next;
-	return t;
+	while ((t = ds_line_take(&n->flushing))) {
+		if (req->status)
+			t->status = req->status;
+		ds_task_back(t);
+	}
+}
+
+void ds_names_flush(struct ds_names *n)
+{
+	if (n->flushing.head || !n->committed.head)
+		return;
+	n->flushing = n->committed;
+	n->committed.head = NULL;
+	n->flush =
+	    (struct bs_req){.op = BS_FLUSH, .volume = n->vfs.volume, .done = flushed, .arg = n};
+	bs_submit(n->port, &n->flush);
 }
 
 static void call_comes(struct vs_post *p)

@@ -1,6 +1,7 @@
 /*
- * The thread of a datastore that has its database: what is asked of names is done here, in the
- * order in which it comes; changes that wait together are committed together.
+ * The thread of a datastore that has its database: what is asked of names is done here. Changes
+ * that wait together are committed together; while what was committed becomes durable, and before
+ * it is answered, the thread goes on.
  *
  * Threads: tasks come by a post to its loop and go back by a post to theirs. Bounds: as many as all
  * clients have tasks.
@@ -22,6 +23,12 @@
 struct ds_task;
 struct ds_store;
 struct ds_names;
+
+struct ds_line {
+	struct ds_task *head, *tail;
+};
+void ds_line_put(struct ds_line *l, struct ds_task *t);
+struct ds_task *ds_line_take(struct ds_line *l); /* NULL: nobody */
 
 /* A call of another thread, which waits for it. */
 struct ds_call {
@@ -54,7 +61,10 @@ struct ds_names {
 	struct ds_db db;
 	struct ds_txn txn;
 	bool opened;
-	struct ds_task *head, *tail; /* waiting */
+	struct ds_line looks, changes; /* waiting */
+	struct ds_line committed;      /* they are to be made durable */
+	struct ds_line flushing;       /* by this request */
+	struct bs_req flush;
 	struct ds_call *calls;
 	bool stop;
 	/* objects that are free, and where to look for more */
@@ -87,6 +97,8 @@ void ds_names_orphans(struct ds_names *n); /* any thread: some can be taken apar
 
 /* names_look.c */
 void ds_names_look(struct ds_names *n, struct ds_task *t);
+
+void ds_names_flush(struct ds_names *n); /* answers what is committed when it is durable */
 
 /* names_change.c: the first of those that wait, and as many behind it as fit. */
 void ds_names_change(struct ds_names *n);

@@ -125,7 +125,7 @@ static int bury(struct ds_names *n, bool done[DS_APART_MAX])
 	struct ds_txn *txn = &n->txn;
 	int rc = ds_txn_begin(txn, &n->db);
 
-	txn->flags = BS_SPARE; /* what is lost is done again */
+	txn->flags = BS_SPARE;
 	for (unsigned i = 0; rc == 0 && i < DS_APART_MAX; i++) {
 		struct ds_apart *a = &n->apart[i];
 		unsigned at;

@@ -51,8 +51,7 @@ static int apply(struct ds_names *n, struct group *g, struct ds_task *t)
 
 static bool fits(const struct ds_names *n, const struct group *g, const struct ds_task *t)
 {
-	return ds_names_changes(t) && g->n < GROUP_MAX &&
-	       n->txn.n + ops[t->req->op].needs <= BS_CHANGES_MAX;
+	return g->n < GROUP_MAX && n->txn.n + ops[t->req->op].needs <= BS_CHANGES_MAX;
 }
 
 /* What a commit has brought about beside it. */
@@ -81,6 +80,15 @@ static int commit(struct ds_names *n, const struct group *g)
 	return ds_txn_commit(&n->txn);
 }
 
+/* What was done, or had been done already, is told when it is durable. */
+static void answer(struct ds_names *n, struct ds_task *t)
+{
+	if (t->status)
+		ds_task_back(t);
+	else
+		ds_line_put(&n->committed, t);
+}
+
 static void alone(struct ds_names *n, struct ds_task *t)
 {
 	struct group g = {.spare = true};
@@ -96,7 +104,7 @@ static void alone(struct ds_names *n, struct ds_task *t)
 	settle(n, t, rc == 0);
 	if (rc)
 		t->status = rc;
-	ds_task_back(t);
+	answer(n, t);
 }
 
 void ds_names_change(struct ds_names *n)
@@ -105,12 +113,12 @@ void ds_names_change(struct ds_names *n)
 	int rc = ds_txn_begin(&n->txn, &n->db);
 
 	do {
-		struct ds_task *t = ds_names_next(n);
+		struct ds_task *t = ds_line_take(&n->changes);
 
 		g.task[g.n++] = t;
 		if (rc == 0)
 			rc = apply(n, &g, t);
-	} while (rc == 0 && n->head && fits(n, &g, n->head));
+	} while (rc == 0 && n->changes.head && fits(n, &g, n->changes.head));
 	if (rc)
 		ds_txn_rollback(&n->txn);
 	else
@@ -118,7 +126,7 @@ void ds_names_change(struct ds_names *n)
 	for (unsigned i = 0; i < g.n; i++) {
 		settle(n, g.task[i], rc == 0);
 		if (rc == 0)
-			ds_task_back(g.task[i]);
+			answer(n, g.task[i]);
 	}
 	for (unsigned i = 0; rc && i < g.n; i++)
 		alone(n, g.task[i]);

@@ -6,7 +6,7 @@ int ds_txn_begin(struct ds_txn *t, struct ds_db *db)
 {
 	t->db = db;
 	t->n = 1;
-	t->flags = BS_FUA;
+	t->flags = 0;
 	t->change[0] =
 	    (struct bs_object_change){.object = DS_BASE, .check = BS_NO_WORD, .end = BS_NO_WORD};
 	memcpy(t->view[0], db->vfs->base, sizeof(t->view[0]));

@@ -14,7 +14,7 @@ struct ds_txn {
 	unsigned n;
 	struct bs_object_change change[BS_CHANGES_MAX]; /* [0]: base */
 	uint64_t view[BS_CHANGES_MAX][BS_OBJECT_WORDS];
-	unsigned flags; /* of the commit: BS_FUA, unless that is taken away, and BS_SPARE */
+	unsigned flags; /* of the commit's request: BS_SPARE */
 };
 
 int ds_txn_begin(struct ds_txn *t, struct ds_db *db) vs_must_check;

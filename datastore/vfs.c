@@ -184,16 +184,12 @@ static int x_read(sqlite3_file *f, void *buf, int n, sqlite3_int64 at)
 	return SQLITE_OK;
 }
 
-static int x_write(sqlite3_file *f, const void *buf, int n, sqlite3_int64 at)
+static int keep_page(struct ds_vfs *v, const void *buf, int n, uint64_t at)
 {
-	struct ds_vfs *v = of(f);
-	uint64_t no = (uint64_t)at / BS_BLOCK;
+	uint64_t no = at / BS_BLOCK;
 	uint8_t *page;
 
-	if (v->ignoring)
-		return SQLITE_OK;
-	if (v->read_only || n != (int)BS_BLOCK || (uint64_t)at % BS_BLOCK ||
-	    no >= DS_STAGE_LIST / BS_BLOCK)
+	if (v->read_only || n != (int)BS_BLOCK || at % BS_BLOCK || no >= DS_STAGE_LIST / BS_BLOCK)
 		return SQLITE_IOERR_WRITE;
 	if (v->staged && ds_vfs_settle(v))
 		return SQLITE_IOERR_WRITE;
@@ -205,6 +201,17 @@ static int x_write(sqlite3_file *f, const void *buf, int n, sqlite3_int64 at)
 	memcpy(page, buf, BS_BLOCK);
 	v->pages = VS_MAX(v->pages, no + 1);
 	return SQLITE_OK;
+}
+
+/* SQLite answers a failure by writing back what was there, and a sync: that must not be taken for
+ * the commit. */
+static int x_write(sqlite3_file *f, const void *buf, int n, sqlite3_int64 at)
+{
+	struct ds_vfs *v = of(f);
+	int rc = v->ignoring ? SQLITE_OK : keep_page(v, buf, n, (uint64_t)at);
+
+	v->ignoring |= rc != SQLITE_OK;
+	return rc;
 }
 
 static int x_truncate(sqlite3_file *f, sqlite3_int64 size)
