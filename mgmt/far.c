@@ -89,7 +89,7 @@ static void looked(struct bs_far_req *req)
 }
 
 int mg_far_check_raw(const struct mg_far_access *a, struct bs_far *far, struct vs_loop *loop,
-		     const char *format, struct vs_error *err)
+		     const char *format, const atomic_bool *cancel, struct vs_error *err)
 {
 	uint8_t head[512];
 	bool done = false;
@@ -103,8 +103,11 @@ int mg_far_check_raw(const struct mg_far_access *a, struct bs_far *far, struct v
 	if (req.length == 0)
 		return 0; /* whoever has use for its size says that */
 	bs_far_submit(far, &req);
-	while (!done)
+	while (!done) {
+		if (atomic_load(cancel))
+			return vs_fail(err, VS_E_CANCELED, "%s: canceled", bs_far_name(far));
 		vs_loop_turn(loop, 200);
+	}
 	if (req.status != 0)
 		return vs_fail(err, req.status, "%s: %s", bs_far_name(far),
 			       vs_err_text(req.status));

@@ -38,9 +38,11 @@ int mg_far_open(const struct mg_far_access *a, struct vs_loop *loop, bool writab
 		const atomic_bool *cancel, struct bs_far **out, struct vs_error *err) vs_must_check;
 /*
  * Whether it can be taken for a raw disk: of a LUN always; a file that begins like an image of
- * another format is refused, unless format says that it is to be taken so.
+ * another format is refused, unless format says that it is to be taken so. After VS_E_CANCELED far
+ * has a request of ours: close it before the loop turns.
  */
 int mg_far_check_raw(const struct mg_far_access *a, struct bs_far *far, struct vs_loop *loop,
-		     const char *format, struct vs_error *err) vs_must_check;
+		     const char *format, const atomic_bool *cancel,
+		     struct vs_error *err) vs_must_check;
 
 #endif

@@ -34,7 +34,7 @@ static int look(struct mg_node *n, const struct mg_far_access *a, const char *fo
 	rc = mg_far_open(a, loop, false, mg_origins_stopping(n->origins), &far, err);
 	if (rc == 0) {
 		info = bs_far_info(far);
-		rc = mg_far_check_raw(a, far, loop, format, err);
+		rc = mg_far_check_raw(a, far, loop, format, mg_origins_stopping(n->origins), err);
 		bs_far_close(far);
 	}
 	vs_loop_free(loop);

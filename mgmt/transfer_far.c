@@ -121,7 +121,7 @@ static int run_import(struct mg_task *t, void *arg, json_t **result, struct vs_e
 		rc = mg_far_open(&x->access, c.loop, false, mg_task_cancel_flag(t), &c.far, err);
 	if (rc == 0)
 		rc = mg_far_check_raw(&x->access, c.far, c.loop, x->format[0] ? x->format : NULL,
-				      err);
+				      mg_task_cancel_flag(t), err);
 	if (rc == 0)
 		rc = fill(x, &c, err);
 	end(&c);
