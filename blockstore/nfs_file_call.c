@@ -181,12 +181,12 @@ void nf_call_down(struct bs_nfs_file *f)
 	for (unsigned i = 0; i < VS_ARRAY_LEN(f->call); i++) {
 		struct nf_call *c = &f->call[i];
 
+		c->done = 0; /* also of those that wait: what is done may be lost with the server */
 		if (!c->sent)
 			continue;
 		if (c->kind == NF_WRITE)
 			bs_nfs_doubt_add(&f->doubt, c->offset, c->length);
 		c->sent = false;
-		c->done = 0;
 		if (c->given_up || replays(c)) {
 			nf_unreserve(c);
 			nf_call_free(c);

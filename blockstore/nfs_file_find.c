@@ -12,10 +12,10 @@ void nf_go(struct bs_nfs_file *f, const struct nf_find *step)
 	bool same = f->step && f->step->where == step->where && f->rpc && !f->turning;
 
 	f->step = step;
-	if (!same)
+	if (same)
+		nf_find_connected(f);
+	else
 		f->turning = true;
-	else if (step->send(f) != 0)
-		nf_path_fail(f, VS_E_IO, "%s cannot be sent: %s", step->what, nf_cause(f->rpc));
 }
 
 void nf_find_connected(struct bs_nfs_file *f)
@@ -193,8 +193,8 @@ static void mounted(struct rpc_context *rpc, int status, void *data, void *arg)
 	f->refused |= r->fhs_status == MNT3ERR_ACCES || r->fhs_status == MNT3ERR_PERM;
 	if (!shorter(f))
 		not_exported(f);
-	else if (nf_mount_export.send(f) != 0)
-		nf_path_fail(f, VS_E_IO, "MOUNT cannot be sent: %s", nf_cause(f->rpc));
+	else
+		nf_go(f, &nf_mount_export);
 }
 
 static int send_mount(struct bs_nfs_file *f)

@@ -257,11 +257,12 @@ static void look_for_life(struct bs_nfs_file *f, uint64_t now)
 {
 	if (f->state < NF_UP) {
 		bool ports = f->state == NF_FIND && nf_find_port(f) == NF_PORTMAPPER;
+		bool waits = f->look_ns && f->look_ns != UINT64_MAX;
 		uint64_t since = f->state == NF_REPLAY ? f->alive_ns : f->attempt_ns;
 
 		if (now - since > (f->state == NF_REPLAY ? SILENCE_NS : ATTEMPT_NS))
-			nf_path_fail(f, f->look_ns ? VS_E_BUSY : VS_E_TIMEDOUT, "%s",
-				     f->look_ns ? "somebody else writes to the file" : "no answer");
+			nf_path_fail(f, waits ? VS_E_BUSY : VS_E_TIMEDOUT, "%s",
+				     waits ? "somebody else writes to the file" : "no answer");
 		else if (ports && now - f->attempt_ns > PORTS_NS)
 			nf_find_refused(f, "no answer");
 		else if (f->look_ns && now >= f->look_ns)

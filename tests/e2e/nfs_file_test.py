@@ -173,10 +173,10 @@ class FarNode(vs.Node):
 
 def test_a_live_import_outlives_its_server():
     """Killed while blocks are fetched; what is read meanwhile waits, and all of it arrives."""
-    size, chance = 1536 * MIB, random.Random(2)
+    size, chance = 768 * MIB, random.Random(2)
     with open(f"{share}/big.raw", "wb") as f:
         f.truncate(size)
-        for at in range(0, size, 128 * MIB):
+        for at in range(0, size, 64 * MIB):
             f.seek(at)
             f.write(chance.randbytes(MIB))
         f.seek(size - 4096)

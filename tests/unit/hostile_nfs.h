@@ -35,6 +35,7 @@ enum nfs_mode {
 	CUTS,		 /* the connection at the third write, which it has done; it lives on */
 	LATE,		 /* the same, but that write is done NFS_LATE_NS later */
 	HALVES,		 /* reads and writes half of what it is asked for */
+	HALF_AND_GONE,	 /* does half of the first write, says so, and restarts */
 	LONG,		 /* reads more than it was asked for */
 	NOTHING,	 /* reads and writes nothing, and calls it success */
 	STALE,		 /* does not know the file any more */
@@ -64,6 +65,7 @@ struct nfs_server {
 	uint8_t call[NFS_ARGS + 4096], reply[NFS_ARGS + 4096];
 	size_t len, at, out;
 	bool gone; /* the connection is to be closed */
+	bool last; /* the same, but behind this answer, and what is not stable goes */
 };
 
 static inline uint32_t nfs_get(struct nfs_server *s)
@@ -245,8 +247,9 @@ static inline void nfs_write_file(struct nfs_server *s)
 		return;
 	}
 	s->gone = nfs_write_breaks(s, at, n, p, mode);
-	if (mode == HALVES && n > 512)
+	if ((mode == HALVES || (mode == HALF_AND_GONE && s->connections == 2)) && n > 512)
 		n /= 2;
+	s->last = mode == HALF_AND_GONE && s->connections == 2;
 	if (mode != LATE || !s->gone)
 		memcpy(s->cache + at, p, n);
 	if (mode == UNSYNCED)
@@ -361,6 +364,18 @@ static inline bool nfs_receive(struct nfs_server *s, void *p, size_t n)
 	return true;
 }
 
+/* The answer and the end of the connection arrive together. */
+static inline void nfs_end_behind(struct nfs_server *s)
+{
+	int on = 1;
+
+	nfs_restart(s);
+	(void)usleep(20000);
+	while (recv(s->fd, s->call, sizeof(s->call), MSG_DONTWAIT) > 0)
+		;
+	setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
 static inline bool nfs_one(struct nfs_server *s)
 {
 	uint32_t xid, program, procedure, n;
@@ -372,7 +387,7 @@ static inline bool nfs_one(struct nfs_server *s)
 	if (s->len > sizeof(s->call) || !nfs_receive(s, s->call, s->len))
 		return false;
 	s->at = s->out = 0;
-	s->gone = false;
+	s->gone = s->last = false;
 	xid = nfs_get(s);
 	s->at += 8; /* CALL, RPC version */
 	program = nfs_get(s);
@@ -397,7 +412,9 @@ static inline bool nfs_one(struct nfs_server *s)
 	} else {
 		vs_put_be32(s->reply, 0x80000000 | (uint32_t)(s->out - 4));
 	}
-	return send(s->fd, s->reply, s->out, MSG_NOSIGNAL) == (ssize_t)s->out;
+	if (s->last)
+		nfs_end_behind(s);
+	return send(s->fd, s->reply, s->out, MSG_NOSIGNAL) == (ssize_t)s->out && !s->last;
 }
 
 static inline void *nfs_serve(void *arg)

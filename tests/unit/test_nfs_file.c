@@ -276,6 +276,33 @@ static void test_cut(void **state)
 	survive(CUTS);
 }
 
+/* A write that is half done when its server restarts begins anew. */
+static void test_half_lost(void **state)
+{
+	struct scene *s = begin_with(HALF_AND_GONE, 0, 100 * MS);
+	uint8_t buf[2 * BLOCK];
+	struct bs_far_req req[2];
+	unsigned ended = 0;
+
+	(void)state;
+	memset(buf, 6, sizeof(buf));
+	for (unsigned i = 0; i < 2; i++) {
+		req[i] = (struct bs_far_req){.op = BS_FAR_WRITE,
+					     .offset = i * BLOCK,
+					     .length = BLOCK,
+					     .iov = {{buf + i * BLOCK, BLOCK}},
+					     .iovcnt = 1,
+					     .done = done,
+					     .arg = &ended};
+		bs_far_submit(s->far, &req[i]);
+	}
+	wait_for(s, &ended, 2);
+	assert_true(req[0].status == 0 && req[1].status == 0);
+	expect_block(s, 0, 6);
+	expect_block(s, 1, 6);
+	stop(s);
+}
+
 /* With the verifier that it had, what it acknowledged is not sent again. */
 static void test_same_verifier(void **state)
 {
@@ -508,6 +535,7 @@ int main(void)
 	    cmocka_unit_test(test_forgotten),
 	    cmocka_unit_test(test_cut),
 	    cmocka_unit_test(test_same_verifier),
+	    cmocka_unit_test(test_half_lost),
 	    cmocka_unit_test(test_durable),
 	    cmocka_unit_test(test_durable_and_unsynced),
 	    cmocka_unit_test(test_late),
