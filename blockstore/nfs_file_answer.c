@@ -158,11 +158,12 @@ void nf_read_answered(struct rpc_context *rpc, int status, void *data, void *arg
 {
 	struct nf_call *c = arg;
 	const READ3res *r = data;
-	const READ3resok *ok = &r->READ3res_u.resok;
+	const READ3resok *ok;
 
 	(void)rpc;
 	if (!answer(c, status, data))
 		return;
+	ok = &r->READ3res_u.resok;
 	if (r->status != NFS3_OK) {
 		outcome(c, r->status);
 	} else if (ok->data.data_len > c->asked || ok->data.data_len == 0) {
@@ -179,11 +180,12 @@ void nf_write_answered(struct rpc_context *rpc, int status, void *data, void *ar
 {
 	struct nf_call *c = arg;
 	const WRITE3res *r = data;
-	const WRITE3resok *ok = &r->WRITE3res_u.resok;
+	const WRITE3resok *ok;
 
 	(void)rpc;
 	if (!answer(c, status, data))
 		return;
+	ok = &r->WRITE3res_u.resok;
 	if (r->status != NFS3_OK) {
 		outcome(c, r->status);
 	} else if (ok->count > c->asked || ok->count == 0) {

@@ -113,7 +113,8 @@ struct bs_nfs_file {
 	struct nf_attr attr, found;
 	uint64_t look_ns; /* its attributes are asked for again then; 0: not */
 	uint32_t read_max, write_max;
-	char verf[NFS3_WRITEVERFSIZE]; /* of the server that has what redo holds */
+	char verf[NFS3_WRITEVERFSIZE];	    /* of the server at hand */
+	char kept_verf[NFS3_WRITEVERFSIZE]; /* of the one that has all that redo holds */
 	bool cut; /* it was us who broke the connection: the server need not have restarted */
 
 	/* work */

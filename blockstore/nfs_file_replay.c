@@ -2,14 +2,18 @@
 
 #include "common/log.h"
 
-/* The same verifier: the same server, which has what it acknowledged and has just committed it. */
+/*
+ * The verifier of the server that has all that is kept: the COMMIT that brought it has made that
+ * stable. That of the last connection, which may have been in the middle of a replay: it is the
+ * same server, which may still do what it was asked for.
+ */
 void nf_replay_start(struct bs_nfs_file *f, const char verf[NFS3_WRITEVERFSIZE])
 {
-	bool same = f->path.opened && memcmp(verf, f->verf, sizeof(f->verf)) == 0;
+	bool restarted = memcmp(verf, f->verf, sizeof(f->verf)) != 0;
 
-	if (same)
+	if (f->path.opened && memcmp(verf, f->kept_verf, sizeof(f->kept_verf)) == 0)
 		bs_redo_forget(&f->redo, f->redo.tail);
-	else if (!f->cut)
+	if (restarted && !f->cut)
 		f->doubt.n = 0; /* what the one before was asked for went with it */
 	memcpy(f->verf, verf, sizeof(f->verf));
 	f->attr = f->found;
@@ -58,6 +62,7 @@ static void up(struct bs_nfs_file *f)
 			(unsigned long long)(down / 1000000));
 	f->doubt_end = now + f->doubt_ns;
 	f->asked_ns = f->alive_ns = now;
+	memcpy(f->kept_verf, f->verf, sizeof(f->verf)); /* only now: a replay may be cut off */
 	f->cut = false;
 	f->state = NF_UP;
 	nf_io_pump(f);

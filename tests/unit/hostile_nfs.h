@@ -45,6 +45,7 @@ enum nfs_mode {
 	REFUSES_COMMIT, /* that of a client */
 	NOISE,		/* no RPC at all in answer to a read */
 	KERBEROS,	/* lets nobody in who only says who it is */
+	CHANCE,		/* any of these restarts and cuts, by its seed */
 	EXCHANGED,	/* after its restart another file has the handle */
 };
 
@@ -64,8 +65,10 @@ struct nfs_server {
 	pthread_t thread;
 	uint8_t call[NFS_ARGS + 4096], reply[NFS_ARGS + 4096];
 	size_t len, at, out;
-	bool gone; /* the connection is to be closed */
-	bool last; /* the same, but behind this answer, and what is not stable goes */
+	uint64_t seed;
+	atomic_uint breaks; /* of CHANCE, that are left */
+	bool gone;	    /* the connection is to be closed */
+	bool last;	    /* the same, but behind this answer, and what is not stable goes */
 };
 
 static inline uint32_t nfs_get(struct nfs_server *s)
@@ -364,6 +367,30 @@ static inline bool nfs_receive(struct nfs_server *s, void *p, size_t n)
 	return true;
 }
 
+/* A restart or a cut, before or behind what is asked for. True: before. */
+static inline bool nfs_chance(struct nfs_server *s, uint32_t program, uint32_t procedure,
+			      bool *restart, bool *unanswered)
+{
+	unsigned what;
+
+	*restart = *unanswered = false;
+	if (s->mode != CHANCE || program != 100003 || !s->breaks ||
+	    (procedure != 6 && procedure != 7 && procedure != 21))
+		return false;
+	s->seed = s->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	what = (unsigned)(s->seed >> 33) % 64;
+	if (what > 5)
+		return false;
+	s->breaks--;
+	*restart = what & 1;
+	*unanswered = what == 2 || what == 3;
+	/* a server that forgets and keeps its connection shows that in what it answers */
+	if (what == 5 && procedure != 6)
+		nfs_restart(s);
+	*restart = *restart && what != 5;
+	return what < 2;
+}
+
 /* The answer and the end of the connection arrive together. */
 static inline void nfs_end_behind(struct nfs_server *s)
 {
@@ -380,6 +407,7 @@ static inline bool nfs_one(struct nfs_server *s)
 {
 	uint32_t xid, program, procedure, n;
 	uint8_t mark[4];
+	bool restart, unanswered;
 
 	if (!nfs_receive(s, mark, 4))
 		return false;
@@ -387,7 +415,7 @@ static inline bool nfs_one(struct nfs_server *s)
 	if (s->len > sizeof(s->call) || !nfs_receive(s, s->call, s->len))
 		return false;
 	s->at = s->out = 0;
-	s->gone = s->last = false;
+	s->last = false;
 	xid = nfs_get(s);
 	s->at += 8; /* CALL, RPC version */
 	program = nfs_get(s);
@@ -403,8 +431,12 @@ static inline bool nfs_one(struct nfs_server *s)
 	for (int i = 0; i < 4; i++)
 		nfs_put(s, 0);
 	nfs_land(s);
-	nfs_call(s, program, procedure);
-	if (s->gone)
+	s->gone = nfs_chance(s, program, procedure, &restart, &unanswered);
+	if (!s->gone)
+		nfs_call(s, program, procedure);
+	if (restart)
+		nfs_restart(s);
+	if (s->gone || unanswered)
 		return false;
 	if (s->out == 0) { /* noise */
 		memset(s->reply, 0x5a, 64);
