@@ -27,6 +27,7 @@ struct vs_loop {
 	atomic_bool stop;
 	atomic_bool sleeping; /* a post must wake it; else it looks at the posts before it sleeps */
 	_Atomic(struct vs_post *) posts; /* LIFO, reversed when taken */
+	atomic_uint posting;		 /* threads inside vs_loop_post */
 	struct vs_idle *idles;
 	struct vs_idle *next_idle; /* while they run: who is next */
 	struct vs_timer **heap;	   /* heap[1] is due first */
@@ -77,6 +78,9 @@ void vs_loop_free(struct vs_loop *loop)
 {
 	if (!loop)
 		return;
+	/* What was posted may have led here before its poster has seen to the wake. */
+	while (atomic_load(&loop->posting))
+		(void)sched_yield();
 	if (loop->epfd >= 0)
 		close(loop->epfd);
 	if (loop->wakefd >= 0)
@@ -211,11 +215,13 @@ void vs_loop_post(struct vs_loop *loop, struct vs_post *p)
 {
 	struct vs_post *head = atomic_load(&loop->posts);
 
+	atomic_fetch_add(&loop->posting, 1);
 	do {
 		p->next = head;
 	} while (!atomic_compare_exchange_weak(&loop->posts, &head, p));
 	if (atomic_exchange(&loop->sleeping, false))
 		wake(loop);
+	atomic_fetch_sub(&loop->posting, 1);
 }
 
 void vs_loop_stop(struct vs_loop *loop)

@@ -3,6 +3,7 @@
 #include "common/loop.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -305,6 +306,51 @@ static void test_a_loop_that_looks_on_misses_nothing_and_rests(void **state)
 		vs_loop_free(p[i].loop);
 }
 
+#define LAST_POSTS 2000
+
+static _Atomic(struct vs_loop *) last_loop; /* to post to; NULL: it was taken */
+static bool last_done;
+
+static void last_comes(struct vs_post *p)
+{
+	(void)p;
+	last_done = true;
+}
+
+static void *post_last(void *arg)
+{
+	for (unsigned i = 0; i < LAST_POSTS;) {
+		struct vs_loop *loop = atomic_exchange(&last_loop, NULL);
+
+		if (!loop)
+			continue;
+		vs_loop_post(loop, arg);
+		i++;
+	}
+	return NULL;
+}
+
+/* The sanitizers see it when the poster still touches the loop. */
+static void test_a_loop_may_be_freed_for_what_was_posted(void **state)
+{
+	struct vs_post post = {.call = last_comes};
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, post_last, &post), 0);
+	for (unsigned i = 0; i < LAST_POSTS; i++) {
+		struct vs_loop *loop;
+
+		assert_int_equal(vs_loop_new(&loop, NULL), 0);
+		last_done = false;
+		atomic_store(&last_loop, loop);
+		while (!last_done)
+			vs_loop_turn(loop, 1000);
+		vs_loop_free(loop);
+	}
+	pthread_join(thread, NULL);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -314,6 +360,7 @@ int main(void)
 	    cmocka_unit_test(test_a_removed_watch_is_not_called),
 	    cmocka_unit_test(test_idle_calls_run_each_turn),
 	    cmocka_unit_test(test_an_idle_call_may_remove_the_next),
+	    cmocka_unit_test(test_a_loop_may_be_freed_for_what_was_posted),
 	    cmocka_unit_test(test_a_loop_that_looks_on_misses_nothing_and_rests),
 	};
 
