@@ -242,7 +242,7 @@ static void reap(struct nbd_conn *c)
 		w->conns = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-	nbd_arena_destroy(&c->arena);
+	vs_arena_destroy(&c->arena);
 	free(c);
 	w->closed(w);
 }
@@ -302,7 +302,7 @@ static void set_options(int fd)
 int nbd_conn_open(struct nbd_worker *w, int fd)
 {
 	struct nbd_conn *c = calloc(1, sizeof(*c));
-	int status = c ? nbd_arena_init(&c->arena, NBD_OWN_UNITS) : VS_E_NOMEM;
+	int status = c ? vs_arena_init(&c->arena, NBD_OWN_UNITS) : VS_E_NOMEM;
 
 	if (status)
 		goto fail;
@@ -324,7 +324,7 @@ int nbd_conn_open(struct nbd_worker *w, int fd)
 	return 0;
 fail:
 	if (c)
-		nbd_arena_destroy(&c->arena);
+		vs_arena_destroy(&c->arena);
 	free(c);
 	(void)close(fd);
 	return status;

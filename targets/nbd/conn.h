@@ -15,8 +15,8 @@
 #define NBD_CONN_H
 
 #include "blockstore/io.h"
+#include "common/arena.h"
 #include "common/loop.h"
-#include "targets/nbd/arena.h"
 #include "targets/nbd/export.h"
 #include "targets/nbd/nbd_format.h"
 #include "targets/nbd/opener.h"
@@ -33,7 +33,7 @@
 #define NBD_STAGE_BYTES 512	     /* headers received ahead */
 
 #define NBD_OWN_UNITS 256u /* of memory for data, each connection */
-#define NBD_OWN_BYTES (NBD_OWN_UNITS * NBD_ARENA_UNIT)
+#define NBD_OWN_BYTES (NBD_OWN_UNITS * VS_ARENA_UNIT)
 #define NBD_SHARED_UNITS 2048u /* the same, each worker */
 
 #define NBD_HANDSHAKE_NS (UINT64_C(30) * 1000000000)
@@ -49,7 +49,7 @@ struct nbd_worker {
 	struct nbd_conn *conns;
 	struct nbd_conn *dirty; /* have something to send, to resume or to be freed */
 	struct vs_idle idle;
-	struct nbd_arena shared;   /* for connections whose own is used up */
+	struct vs_arena shared;	   /* for connections whose own is used up */
 	uint8_t scratch[64 << 10]; /* received here what is thrown away */
 	/* Called when a connection is freed. */
 	void (*closed)(struct nbd_worker *w);
@@ -86,7 +86,7 @@ struct nbd_piece {
 	struct nbd_conn *conn;
 	struct nbd_request *request;
 	struct nbd_piece *next_free;
-	struct nbd_arena *arena; /* that mem is from */
+	struct vs_arena *arena; /* that mem is from */
 	uint8_t *mem;
 	size_t mem_len;
 	/* BLOCK_STATUS; mem: one unit of mapped[], one of extents */
@@ -152,7 +152,7 @@ struct nbd_conn {
 	unsigned inflight;
 	struct nbd_request *free_requests;
 	struct nbd_piece *free_pieces;
-	struct nbd_arena arena;
+	struct vs_arena arena;
 	struct nbd_request requests[NBD_REQUESTS];
 	struct nbd_piece pieces[NBD_PIECES];
 };

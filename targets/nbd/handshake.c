@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RX_BYTES (3 * NBD_ARENA_UNIT) /* option data up to this is looked at */
-#define SKIP_MAX (1u << 20)	      /* and up to this is thrown away; beyond, so is the client */
-#define REPLY_BYTES NBD_ARENA_UNIT
+#define RX_BYTES (3 * VS_ARENA_UNIT) /* option data up to this is looked at */
+#define SKIP_MAX (1u << 20)	     /* and up to this is thrown away; beyond, so is the client */
+#define REPLY_BYTES VS_ARENA_UNIT
 #define LIST_BYTES (NBD_OWN_BYTES - RX_BYTES)
 #define OPTIONS_MAX 4096
 
@@ -16,7 +16,7 @@ enum state { ST_FLAGS, ST_OPTION, ST_DATA };
 
 static uint8_t *reply_begin(struct nbd_conn *c, size_t room)
 {
-	uint8_t *buf = nbd_arena_take(&c->arena, room);
+	uint8_t *buf = vs_arena_take(&c->arena, room);
 
 	/* Options are read only while no reply is under way: all of the arena but the input is
 	 * free. */
@@ -30,7 +30,7 @@ static void reply_sent(struct nbd_out *out)
 {
 	struct nbd_conn *c = out->owner;
 
-	nbd_arena_give(&c->arena, (void *)(uintptr_t)out->data, c->hs.reply_room);
+	vs_arena_give(&c->arena, (void *)(uintptr_t)out->data, c->hs.reply_room);
 }
 
 static void reply_end(struct nbd_conn *c, size_t n)
@@ -64,7 +64,7 @@ static void expect(struct nbd_conn *c, enum state state, uint32_t need)
 
 static void begin_transmission(struct nbd_conn *c)
 {
-	nbd_arena_give(&c->arena, c->hs.in, RX_BYTES);
+	vs_arena_give(&c->arena, c->hs.in, RX_BYTES);
 	c->hs.in = NULL;
 	nbd_transmit_start(c);
 }
@@ -367,7 +367,7 @@ static bool fill(struct nbd_conn *c)
 
 void nbd_handshake_start(struct nbd_conn *c)
 {
-	c->hs.in = nbd_arena_take(&c->arena, RX_BYTES);
+	c->hs.in = vs_arena_take(&c->arena, RX_BYTES);
 	VS_ASSERT(c->hs.in);
 	expect(c, ST_FLAGS, NBD_CLIENT_FLAGS_BYTES);
 	reply_end(c, nbd_hello_encode(reply_begin(c, REPLY_BYTES)));

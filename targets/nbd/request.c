@@ -7,8 +7,8 @@
 #define STATUS_EXTENTS 500u /* most of one BLOCK_STATUS reply; they fit an arena unit */
 #define STATUS_CALLS 64u    /* questions to the engine for one BLOCK_STATUS */
 
-_Static_assert(STATUS_EXTENTS *NBD_EXTENT_BYTES <= NBD_ARENA_UNIT, "extents fit their unit");
-_Static_assert(BS_STATUS_MAX <= NBD_ARENA_UNIT, "mapped[] fits its unit");
+_Static_assert(STATUS_EXTENTS *NBD_EXTENT_BYTES <= VS_ARENA_UNIT, "extents fit their unit");
+_Static_assert(BS_STATUS_MAX <= VS_ARENA_UNIT, "mapped[] fits its unit");
 _Static_assert(sizeof(((struct nbd_out *)0)->head) >= NBD_DATA_CHUNK_BYTES, "heads fit");
 
 struct nbd_request *nbd_request_take(struct nbd_conn *c)
@@ -35,11 +35,11 @@ void nbd_request_give(struct nbd_request *r)
 static bool take_memory(struct nbd_conn *c, struct nbd_piece *p, size_t len)
 {
 	p->arena = &c->arena;
-	p->mem = nbd_arena_take(p->arena, len);
+	p->mem = vs_arena_take(p->arena, len);
 	if (p->mem)
 		return true;
 	p->arena = &c->worker->shared;
-	p->mem = nbd_arena_take(p->arena, len);
+	p->mem = vs_arena_take(p->arena, len);
 	return p->mem;
 }
 
@@ -64,7 +64,7 @@ void nbd_piece_give(struct nbd_piece *p)
 	struct nbd_conn *c = p->conn;
 
 	if (p->mem)
-		nbd_arena_give(p->arena, p->mem, p->mem_len);
+		vs_arena_give(p->arena, p->mem, p->mem_len);
 	p->next_free = c->free_pieces;
 	c->free_pieces = p;
 }
@@ -191,7 +191,7 @@ static void stream_done(struct nbd_piece *p)
 
 static void status_flush(struct nbd_piece *p)
 {
-	uint8_t *to = p->mem + NBD_ARENA_UNIT + (size_t)p->extents * NBD_EXTENT_BYTES;
+	uint8_t *to = p->mem + VS_ARENA_UNIT + (size_t)p->extents * NBD_EXTENT_BYTES;
 
 	if (p->run == 0)
 		return;
@@ -256,7 +256,7 @@ static void status_done(struct nbd_piece *p)
 	}
 	status_flush(p);
 	p->out.head_len = (uint32_t)nbd_status_encode(p->out.head, r->h.cookie, p->extents);
-	send_data(p, p->mem + NBD_ARENA_UNIT, p->extents * NBD_EXTENT_BYTES);
+	send_data(p, p->mem + VS_ARENA_UNIT, p->extents * NBD_EXTENT_BYTES);
 	nbd_request_give(r);
 }
 

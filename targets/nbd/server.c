@@ -1,6 +1,7 @@
 #include "targets/nbd/server.h"
 
 #include "common/bytes.h"
+#include "common/listen.h"
 #include "common/log.h"
 #include "targets/nbd/conn.h"
 #include "targets/nbd/listen.h"
@@ -245,7 +246,7 @@ static int worker_start(struct nbd_server *srv, bool last, struct vs_error *err)
 	k->inbox = calloc(srv->max_connections, sizeof(*k->inbox));
 	if (!k->inbox)
 		return vs_fail(err, VS_E_NOMEM, "cannot start the NBD server: out of memory");
-	if (nbd_arena_init(&k->w.shared, NBD_SHARED_UNITS))
+	if (vs_arena_init(&k->w.shared, NBD_SHARED_UNITS))
 		return vs_fail(err, VS_E_NOMEM, "cannot start the NBD server: out of memory");
 	status = vs_loop_new(&k->w.loop, err);
 	if (status)
@@ -274,7 +275,7 @@ static void worker_free(struct worker *k)
 	while (k->ninbox)
 		(void)close(k->inbox[--k->ninbox]);
 	vs_loop_free(k->w.loop);
-	nbd_arena_destroy(&k->w.shared);
+	vs_arena_destroy(&k->w.shared);
 	free(k->inbox);
 	free(k);
 }
@@ -298,7 +299,7 @@ static int listen_all(struct nbd_server *srv, const struct nbd_server_options *o
 		return vs_fail(err, VS_E_LIMIT, "NBD listens on at most %d addresses and sockets",
 			       NBD_LISTEN_MAX);
 	for (size_t i = 0; i < opts->nlisten; i++) {
-		status = nbd_listen_tcp(opts->listen[i], &fd, err);
+		status = vs_listen_tcp("NBD", opts->listen[i], &fd, err);
 		if (status)
 			return status;
 		listener_init(srv, fd, NULL);
@@ -406,5 +407,5 @@ int nbd_server_address(struct nbd_server *srv, size_t i, char text[NBD_ADDRESS_M
 {
 	if (i >= srv->ntcp)
 		return VS_E_NOENT;
-	return nbd_listen_name(srv->listeners[i].watch.fd, text, NBD_ADDRESS_MAX);
+	return vs_listen_name(srv->listeners[i].watch.fd, text, NBD_ADDRESS_MAX);
 }

@@ -129,7 +129,7 @@ static enum outcome rx_issue(struct nbd_conn *c)
 	size_t mem = 0;
 
 	if (r->h.type == NBD_CMD_BLOCK_STATUS)
-		mem = 2 * NBD_ARENA_UNIT; /* mapped[], extents */
+		mem = 2 * VS_ARENA_UNIT; /* mapped[], extents */
 	if (r->h.type == NBD_CMD_READ)
 		mem = len = r->h.length <= NBD_WHOLE_BYTES ? len : VS_MIN(len, NBD_PIECE_BYTES);
 	p = nbd_piece_take(c, r, mem);

@@ -1,6 +1,6 @@
 /* The codec of NBD against bytes written down from the protocol, and its refusal of bad input. */
+#include "common/arena.h"
 #include "common/bytes.h"
-#include "targets/nbd/arena.h"
 #include "targets/nbd/nbd_format.h"
 
 #include <setjmp.h>
@@ -258,32 +258,32 @@ static void replies(void **state)
 static void arena(void **state)
 {
 	enum { UNITS = 256 };
-	struct nbd_arena a;
+	struct vs_arena a;
 	uint8_t *p[UNITS], *big;
 
 	(void)state;
-	assert_int_equal(nbd_arena_init(&a, UNITS), 0);
+	assert_int_equal(vs_arena_init(&a, UNITS), 0);
 	for (unsigned i = 0; i < UNITS; i++) {
-		p[i] = nbd_arena_take(&a, 1);
-		assert_ptr_equal(p[i], a.base + (size_t)i * NBD_ARENA_UNIT);
+		p[i] = vs_arena_take(&a, 1);
+		assert_ptr_equal(p[i], a.base + (size_t)i * VS_ARENA_UNIT);
 	}
-	assert_null(nbd_arena_take(&a, 1));
+	assert_null(vs_arena_take(&a, 1));
 	for (unsigned i = 0; i < UNITS; i += 2)
-		nbd_arena_give(&a, p[i], 1);
-	assert_null(nbd_arena_take(&a, NBD_ARENA_UNIT + 1)); /* half is free, no two neighbours */
-	nbd_arena_give(&a, p[65], NBD_ARENA_UNIT);
-	big = nbd_arena_take(&a, 3 * NBD_ARENA_UNIT);
+		vs_arena_give(&a, p[i], 1);
+	assert_null(vs_arena_take(&a, VS_ARENA_UNIT + 1)); /* half is free, no two neighbours */
+	vs_arena_give(&a, p[65], VS_ARENA_UNIT);
+	big = vs_arena_take(&a, 3 * VS_ARENA_UNIT);
 	assert_ptr_equal(big, p[64]);
-	nbd_arena_give(&a, big, 3 * NBD_ARENA_UNIT);
+	vs_arena_give(&a, big, 3 * VS_ARENA_UNIT);
 	p[65] = NULL;
 	for (unsigned i = 1; i < UNITS; i += 2)
 		if (p[i])
-			nbd_arena_give(&a, p[i], NBD_ARENA_UNIT);
-	big = nbd_arena_take(&a, UNITS * NBD_ARENA_UNIT);
+			vs_arena_give(&a, p[i], VS_ARENA_UNIT);
+	big = vs_arena_take(&a, UNITS * VS_ARENA_UNIT);
 	assert_ptr_equal(big, a.base);
-	memset(big, 1, UNITS * NBD_ARENA_UNIT);
-	nbd_arena_give(&a, big, UNITS * NBD_ARENA_UNIT);
-	nbd_arena_destroy(&a);
+	memset(big, 1, UNITS * VS_ARENA_UNIT);
+	vs_arena_give(&a, big, UNITS * VS_ARENA_UNIT);
+	vs_arena_destroy(&a);
 }
 
 int main(void)

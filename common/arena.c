@@ -1,4 +1,4 @@
-#include "targets/nbd/arena.h"
+#include "common/arena.h"
 
 #include "common/bytes.h"
 
@@ -6,12 +6,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-int nbd_arena_init(struct nbd_arena *a, unsigned units)
+int vs_arena_init(struct vs_arena *a, unsigned units)
 {
-	void *p = mmap(NULL, (size_t)units * NBD_ARENA_UNIT, PROT_READ | PROT_WRITE,
+	void *p = mmap(NULL, (size_t)units * VS_ARENA_UNIT, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	VS_ASSERT(units <= NBD_ARENA_UNITS && units % 64 == 0);
+	VS_ASSERT(units <= VS_ARENA_UNITS && units % 64 == 0);
 	memset(a, 0, sizeof(*a));
 	if (p == MAP_FAILED)
 		return VS_E_NOMEM;
@@ -20,19 +20,19 @@ int nbd_arena_init(struct nbd_arena *a, unsigned units)
 	return 0;
 }
 
-void nbd_arena_destroy(struct nbd_arena *a)
+void vs_arena_destroy(struct vs_arena *a)
 {
 	if (a->base)
-		(void)munmap(a->base, (size_t)a->units * NBD_ARENA_UNIT);
+		(void)munmap(a->base, (size_t)a->units * VS_ARENA_UNIT);
 	a->base = NULL;
 }
 
-static bool used(const struct nbd_arena *a, unsigned unit)
+static bool used(const struct vs_arena *a, unsigned unit)
 {
 	return a->used[unit / 64] >> unit % 64 & 1;
 }
 
-static void set(struct nbd_arena *a, unsigned unit, unsigned n, bool on)
+static void set(struct vs_arena *a, unsigned unit, unsigned n, bool on)
 {
 	for (; n; n--, unit++) {
 		VS_ASSERT(used(a, unit) != on);
@@ -40,9 +40,9 @@ static void set(struct nbd_arena *a, unsigned unit, unsigned n, bool on)
 	}
 }
 
-void *nbd_arena_take(struct nbd_arena *a, size_t len)
+void *vs_arena_take(struct vs_arena *a, size_t len)
 {
-	unsigned n = (unsigned)VS_DIV_UP(len, NBD_ARENA_UNIT), run = 0;
+	unsigned n = (unsigned)VS_DIV_UP(len, VS_ARENA_UNIT), run = 0;
 
 	VS_ASSERT(n >= 1 && n <= a->units);
 	/* The lowest run that fits: an idle connection touches few pages, and those stay warm. */
@@ -55,15 +55,15 @@ void *nbd_arena_take(struct nbd_arena *a, size_t len)
 		run = used(a, i) ? 0 : run + 1;
 		if (run == n) {
 			set(a, i + 1 - n, n, true);
-			return a->base + (size_t)(i + 1 - n) * NBD_ARENA_UNIT;
+			return a->base + (size_t)(i + 1 - n) * VS_ARENA_UNIT;
 		}
 	}
 	return NULL;
 }
 
-void nbd_arena_give(struct nbd_arena *a, void *p, size_t len)
+void vs_arena_give(struct vs_arena *a, void *p, size_t len)
 {
-	size_t unit = (size_t)((uint8_t *)p - a->base) / NBD_ARENA_UNIT;
+	size_t unit = (size_t)((uint8_t *)p - a->base) / VS_ARENA_UNIT;
 
-	set(a, (unsigned)unit, (unsigned)VS_DIV_UP(len, NBD_ARENA_UNIT), false);
+	set(a, (unsigned)unit, (unsigned)VS_DIV_UP(len, VS_ARENA_UNIT), false);
 }
