@@ -11,8 +11,8 @@
 #   V=1                     shows the commands
 #   SEEDS=N                 how many seeds `make soak` simulates
 #   TESTS=PATTERN           what `make check` runs: shell patterns against the names it prints
-MODULES  := common dedup blockstore datastore backup nbd iscsi vhost vmm mgmt
-DIRS     := common dedup blockstore datastore backup targets/nbd targets/iscsi targets/vhost vmm mgmt mgmt/cli \
+MODULES  := common dedup blockstore datastore backup nfs nbd iscsi vhost vmm mgmt
+DIRS     := common dedup blockstore datastore backup targets/nfs targets/nbd targets/iscsi targets/vhost vmm mgmt mgmt/cli \
             tests/sim tests/load tests/conformance tests/e2e tests/bench tests/fuzz
 WERROR   ?= 1
 SAN      ?=
@@ -75,7 +75,7 @@ LIBS      = $(foreach m,$(1),$(B)/lib$(m).a)
 
 # Every archive and what it needs below it, in link order.
 CORE_LIBS  = -liscsi -lnfs -lcrypto -lxxhash -llz4 -lzstd -laio $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
-ALL_ARCH   = $(call LIBS,mgmt vmm vhost iscsi nbd backup datastore blockstore dedup common)
+ALL_ARCH   = $(call LIBS,mgmt vmm vhost iscsi nbd nfs backup datastore blockstore dedup common)
 ALL_LDLIBS = $(CORE_LIBS) -lsqlite3 -ljansson -lmicrohttpd -lcurl -linih
 
 define archive

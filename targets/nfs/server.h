@@ -1,0 +1,102 @@
+/*
+ * An NFS server: version 3 with MOUNT version 3 on the same port, over datastores.
+ *
+ * Only datastores that nfs_server_share named are served, and each only to the clients on its list,
+ * which is looked at for every request. Clients mount HOST:/NAME.
+ *
+ * Ownership: nfs_server_start gives a server that nfs_server_stop takes back. A datastore that is
+ * shared must stay open until it is unshared or the server stopped. Strings and arrays are copied.
+ * Threads: any but the engine's, a datastore's and the server's own; the functions wait. Calls that
+ * change what is shared are made one after the other by the caller. Errors: VS_E_*, with one line
+ * for people in err.
+ */
+#ifndef NFS_SERVER_H
+#define NFS_SERVER_H
+
+#include "datastore/datastore.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct nfs_server;
+
+#define NFS_LISTEN_MAX 16
+#define NFS_SHARES_MAX 256
+#define NFS_RULES_MAX 64   /* of a share */
+#define NFS_ADDRESS_MAX 64 /* with NUL */
+#define NFS_SHARE_NAME_MAX 64
+#define NFS_ANONYMOUS 65534u
+
+struct nfs_server_options {
+	const char *const *listen; /* "127.0.0.1:2049", "[::1]:2049"; numeric; port 0: any */
+	size_t nlisten;
+	/*
+	 * 1 to 4096, each up to 1.6 MiB of memory; 0: 256. When all are in use, the one that has
+	 * been silent longest makes room: clients connect again when they have something to say.
+	 */
+	unsigned max_connections;
+	unsigned threads; /* 1 to 16, each up to 8 MiB of memory; 0: 2 */
+	/*
+	 * 16 to 32 random bytes that file handles are sealed with: as long as they stay the same,
+	 * clients go on over a restart. NULL: made for this start.
+	 */
+	const uint8_t *key;
+	size_t key_len;
+};
+
+/* Whose calls are made as the anonymous user. */
+enum nfs_squash { NFS_SQUASH_ROOT, NFS_SQUASH_NONE, NFS_SQUASH_ALL };
+
+/* Of several that hold a client's address the one with the longest prefix rules. */
+struct nfs_rule {
+	const char *clients; /* "192.0.2.0/24", "2001:db8::/32", or one address */
+	bool read_only;
+	enum nfs_squash squash;
+	uint32_t anonymous_uid, anonymous_gid; /* NFS_ANONYMOUS is usual */
+};
+
+/*
+ * Listens when it returns, but accepts nobody before nfs_server_serve: a client that was there
+ * before a restart must not hear that its datastore is gone because it is not shared again yet.
+ * VS_E_INVAL (address, key), VS_E_EXIST (address in use), VS_E_ACCESS, VS_E_NOMEM.
+ */
+int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **out,
+		     struct vs_error *err) vs_must_check;
+/* Accepts clients from now on. */
+void nfs_server_serve(struct nfs_server *srv);
+/* Answers what is being worked on (up to 5 s for clients that do not read), then disconnects. */
+void nfs_server_stop(struct nfs_server *srv);
+
+/*
+ * Shares the datastore as /name, or gives a share of that name and datastore another list: on
+ * return no request is judged by the old one. VS_E_INVAL (a rule), VS_E_EXIST (name is another
+ * datastore's), VS_E_LIMIT.
+ */
+int nfs_server_share(struct nfs_server *srv, const char *name, struct ds_store *store,
+		     const struct nfs_rule *rules, size_t nrules,
+		     struct vs_error *err) vs_must_check;
+/* On return nothing of the server uses the datastore. VS_E_NOENT. */
+int nfs_server_unshare(struct nfs_server *srv, const char *name,
+		       struct vs_error *err) vs_must_check;
+
+struct nfs_server_share_info {
+	char name[NFS_SHARE_NAME_MAX];
+	unsigned rules;
+};
+
+/* Fills up to max entries in the order of their sharing; returns how many shares there are. */
+size_t nfs_server_list(struct nfs_server *srv, struct nfs_server_share_info *out, size_t max);
+
+struct nfs_server_client_info {
+	char address[NFS_ADDRESS_MAX];	/* "192.0.2.7:1023", "[2001:db8::7]:700" */
+	int64_t since;			/* Unix time, ns */
+	uint64_t calls, received, sent; /* calls and bytes up to now */
+};
+
+/* Fills up to max entries; returns how many clients are connected. */
+size_t nfs_server_clients(struct nfs_server *srv, struct nfs_server_client_info *out, size_t max);
+/* The i-th address with the port in use, as a client names it. VS_E_NOENT beyond the last. */
+int nfs_server_address(struct nfs_server *srv, size_t i, char text[NFS_ADDRESS_MAX]) vs_must_check;
+
+#endif
