@@ -1,2 +1,3 @@
-nfs_SRCS := $(addprefix targets/nfs/, drc.c handle_format.c mount_format.c mounts.c nfs3_format.c rpc_format.c rule.c)
-nfs_TESTS := $(addprefix tests/unit/,test_nfs_drc.c test_nfs_format.c test_nfs_handle.c test_nfs_result.c test_nfs_rule.c)
+nfs_SRCS := $(addprefix targets/nfs/, accept.c call.c conn.c drc.c handle_format.c mount.c mount_format.c mounts.c nfs3.c nfs3_dir.c nfs3_file.c \
+	nfs3_format.c receive.c rpc_format.c rule.c server.c worker.c)
+nfs_TESTS := $(addprefix tests/unit/,test_nfs_drc.c test_nfs_format.c test_nfs_handle.c test_nfs_proc.c test_nfs_result.c test_nfs_rule.c test_nfs_server.c test_nfs_share.c)

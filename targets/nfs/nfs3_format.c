@@ -266,7 +266,8 @@ static void encode_time(struct nfs_enc *e, int64_t ns)
 
 uint64_t nfs3_fileid(struct ds_handle h)
 {
-	return (uint64_t)h.snapshot << 32 | h.object;
+	/* readdir(3) of clients leaves out what has the number 0. */
+	return (uint64_t)h.snapshot << 32 | (h.object ? h.object : UINT32_MAX);
 }
 
 void nfs3_attr_encode(struct nfs_enc *e, const struct ds_attr *a, uint64_t fsid)

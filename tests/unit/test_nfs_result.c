@@ -95,6 +95,19 @@ static void result_attributes(void **state)
 	}
 }
 
+/* A file, what snapshots have of it, and the directory of snapshots are told apart; none is 0. */
+static void file_ids(void **state)
+{
+	static const struct ds_handle h[] = {{1, 1, 0}, {1, 1, 5}, {0, 1, 0}, {2, 1, 0}, {0, 1, 5}};
+
+	(void)state;
+	for (size_t i = 0; i < VS_ARRAY_LEN(h); i++) {
+		assert_int_not_equal(nfs3_fileid(h[i]), 0);
+		for (size_t j = 0; j < i; j++)
+			assert_int_not_equal(nfs3_fileid(h[i]), nfs3_fileid(h[j]));
+	}
+}
+
 static void result_wcc(void **state)
 {
 	static const struct ds_attr unknown;
@@ -264,9 +277,10 @@ static void status_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(result_attributes),  cmocka_unit_test(result_wcc),
-	    cmocka_unit_test(result_file_system), cmocka_unit_test(result_entries),
-	    cmocka_unit_test(result_mount),	  cmocka_unit_test(status_table),
+	    cmocka_unit_test(result_attributes), cmocka_unit_test(result_wcc),
+	    cmocka_unit_test(file_ids),		 cmocka_unit_test(result_file_system),
+	    cmocka_unit_test(result_entries),	 cmocka_unit_test(result_mount),
+	    cmocka_unit_test(status_table),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

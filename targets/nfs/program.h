@@ -1,0 +1,32 @@
+/*
+ * The RPC programs that are served: a table of programs, their versions, their procedures.
+ */
+#ifndef NFS_PROGRAM_H
+#define NFS_PROGRAM_H
+
+#include "targets/nfs/conn.h"
+
+struct nfs_procedure {
+	/* NULL: there is no such procedure. Whether the arguments were all there. */
+	bool (*decode)(struct nfs_call *call, struct nfs_dec *d);
+	/* As nfs_call_start; answers now or when the datastore has. */
+	bool (*start)(struct nfs_call *call);
+	bool once; /* repeating it is not the same as doing it once */
+};
+
+struct nfs_version {
+	uint32_t version;
+	uint32_t nprocedures;
+	const struct nfs_procedure *procedures;
+};
+
+struct nfs_program {
+	uint32_t number;
+	uint32_t nversions; /* from the lowest to the highest */
+	const struct nfs_version *versions;
+};
+
+extern const struct nfs_version nfs3_version;	    /* nfs3.c */
+extern const struct nfs_version nfs_mount3_version; /* mount.c */
+
+#endif
