@@ -8,6 +8,7 @@ void nf_call_init(struct bs_nfs_file *f)
 	f->finished_last = &f->finished;
 	f->again.last = &f->again.first;
 	f->replay_again.last = &f->replay_again.first;
+	f->parked.last = &f->parked.first;
 	for (unsigned i = 0; i < VS_ARRAY_LEN(f->call); i++) {
 		f->call[i].f = f;
 		f->call[i].own = i >= BS_NFS_DEPTH;
@@ -145,15 +146,18 @@ static bool replays(const struct nf_call *c)
 	return c->own && c->kind == NF_WRITE;
 }
 
+static void push(struct nf_list *list, struct nf_call *c)
+{
+	c->next = NULL;
+	*list->last = c;
+	list->last = &c->next;
+}
+
 void nf_call_again(struct nf_call *c, uint64_t delay_ns)
 {
-	struct nf_list *a = replays(c) ? &c->f->replay_again : &c->f->again;
-
 	c->waits = replays(c);
 	c->due_ns = vs_now_ns() + delay_ns;
-	c->next = NULL;
-	*a->last = c;
-	a->last = &c->next;
+	push(replays(c) ? &c->f->replay_again : &c->f->again, c);
 }
 
 static struct nf_call *pop(struct nf_list *list)
@@ -167,13 +171,32 @@ static struct nf_call *pop(struct nf_list *list)
 	return c;
 }
 
+/* What was sent again before, and may land now, is older than what requests write. */
+static bool undone_later(const struct nf_call *c)
+{
+	return c->kind == NF_WRITE && !c->own &&
+	       bs_nfs_doubt_hits(&c->f->doubt_redo, c->offset, c->length);
+}
+
 bool nf_call_send_again(struct bs_nfs_file *f, struct nf_list *list)
 {
 	uint64_t now = vs_now_ns();
 
-	while (!f->broken && list->first && list->first->due_ns <= now)
-		(void)nf_call_send(pop(list));
+	while (!f->broken && list->first && list->first->due_ns <= now) {
+		struct nf_call *c = pop(list);
+
+		if (undone_later(c))
+			push(&f->parked, c);
+		else
+			(void)nf_call_send(c);
+	}
 	return !f->broken;
+}
+
+void nf_call_unpark(struct bs_nfs_file *f)
+{
+	while (f->parked.first)
+		push(&f->again, pop(&f->parked));
 }
 
 void nf_call_down(struct bs_nfs_file *f)
@@ -185,7 +208,8 @@ void nf_call_down(struct bs_nfs_file *f)
 		if (!c->sent)
 			continue;
 		if (c->kind == NF_WRITE)
-			bs_nfs_doubt_add(&f->doubt, c->offset, c->length);
+			bs_nfs_doubt_add(replays(c) ? &f->doubt_redo : &f->doubt, c->offset,
+					 c->length);
 		c->sent = false;
 		if (c->given_up || replays(c)) {
 			nf_unreserve(c);

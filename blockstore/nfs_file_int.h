@@ -13,7 +13,8 @@
  * A call is idle (on `idle`), waits to be sent again (on `again`), or is `sent`. When the path goes
  * down all that are sent go to `again`. Those of a replay wait on `replay_again` instead, which is
  * empty before anything else is sent, and end with the path. Requests that would write where an
- * older write may still land (nfs_doubt.h) are `held` while others pass them.
+ * older write may still land (nfs_doubt.h) are `held` while others pass them. A call that is to be
+ * sent again is `parked` where what may land is an older write out of redo: its own is the same.
  */
 #ifndef BS_NFS_FILE_INT_H
 #define BS_NFS_FILE_INT_H
@@ -122,14 +123,14 @@ struct bs_nfs_file {
 	struct bs_far_req *finished, **finished_last;
 	struct nf_call call[BS_NFS_DEPTH + NF_OWN];
 	struct nf_call *idle, *idle_own;
-	struct nf_list again, replay_again;
+	struct nf_list again, replay_again, parked;
 	unsigned sent;
 	bool cleaning; /* a flush of its own is under way */
 	bool lost;     /* acknowledged writes are gone, or a flush failed: none succeeds any more */
 	struct bs_redo redo;
 	uint64_t replay, replay_end; /* next entry to send again; the last one's successor */
 	struct bs_far_req *held;
-	struct bs_nfs_doubt doubt;
+	struct bs_nfs_doubt doubt, doubt_redo; /* of requests; of what was sent again */
 	uint64_t doubt_ns, doubt_end; /* how long it lasts; when it is over, if the path stays up */
 	char gather[NF_PIECE];
 };
@@ -164,6 +165,7 @@ void nf_call_free(struct nf_call *c);		     /* back to idle */
 bool nf_call_send(struct nf_call *c);
 void nf_call_again(struct nf_call *c, uint64_t delay_ns);
 bool nf_call_send_again(struct bs_nfs_file *f, struct nf_list *list); /* those that are due */
+void nf_call_unpark(struct bs_nfs_file *f);
 void nf_call_down(struct bs_nfs_file *f);	      /* what was sent is to be sent again */
 uint64_t nf_call_oldest(const struct bs_nfs_file *f); /* when the one that waits longest was sent */
 enum bs_redo_kind nf_redo_kind(const struct nf_call *c);

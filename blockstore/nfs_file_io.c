@@ -120,8 +120,9 @@ static void clean(struct bs_nfs_file *f)
 /* Its turn comes when no older write can land there any more. */
 static bool hold(struct bs_nfs_file *f, struct bs_far_req *req)
 {
-	if (f->doubt.n == 0 || req->issued || (req->op != BS_FAR_WRITE && req->op != BS_FAR_ZERO) ||
-	    !bs_nfs_doubt_hits(&f->doubt, req->offset, req->length))
+	if (req->issued || (req->op != BS_FAR_WRITE && req->op != BS_FAR_ZERO) ||
+	    (!bs_nfs_doubt_hits(&f->doubt, req->offset, req->length) &&
+	     !bs_nfs_doubt_hits(&f->doubt_redo, req->offset, req->length)))
 		return false;
 	pop(f);
 	req->next = f->held;
@@ -131,6 +132,7 @@ static bool hold(struct bs_nfs_file *f, struct bs_far_req *req)
 
 static void let_go(struct bs_nfs_file *f)
 {
+	nf_call_unpark(f);
 	while (f->held) {
 		struct bs_far_req *req = f->held;
 
@@ -141,9 +143,9 @@ static void let_go(struct bs_nfs_file *f)
 
 static void end_doubt(struct bs_nfs_file *f)
 {
-	if (f->doubt.n && vs_now_ns() >= f->doubt_end)
-		f->doubt.n = 0;
-	if (f->doubt.n == 0)
+	if ((f->doubt.n || f->doubt_redo.n) && vs_now_ns() >= f->doubt_end)
+		f->doubt.n = f->doubt_redo.n = 0;
+	if (f->doubt.n == 0 && f->doubt_redo.n == 0)
 		let_go(f);
 }
 

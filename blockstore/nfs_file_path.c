@@ -258,7 +258,7 @@ static void look_for_life(struct bs_nfs_file *f, uint64_t now)
 	if (f->state < NF_UP) {
 		bool ports = f->state == NF_FIND && nf_find_port(f) == NF_PORTMAPPER;
 		bool waits = f->look_ns && f->look_ns != UINT64_MAX;
-		uint64_t since = f->state == NF_REPLAY ? f->alive_ns : f->attempt_ns;
+		uint64_t since = f->state == NF_FIND ? f->attempt_ns : f->sent ? f->alive_ns : now;
 
 		if (now - since > (f->state == NF_REPLAY ? SILENCE_NS : ATTEMPT_NS))
 			nf_path_fail(f, waits ? VS_E_BUSY : VS_E_TIMEDOUT, "%s",

@@ -14,8 +14,10 @@ void nf_replay_start(struct bs_nfs_file *f, const char verf[NFS3_WRITEVERFSIZE])
 	if (f->path.opened && memcmp(verf, f->kept_verf, sizeof(f->kept_verf)) == 0)
 		bs_redo_forget(&f->redo, f->redo.tail);
 	if (restarted && !f->cut)
-		f->doubt.n = 0; /* what the one before was asked for went with it */
+		f->doubt.n = f->doubt_redo.n =
+		    0; /* what the one before was asked for went with it */
 	memcpy(f->verf, verf, sizeof(f->verf));
+	f->doubt_end = vs_now_ns() + f->doubt_ns;
 	f->attr = f->found;
 	f->replay = f->redo.head;
 	f->replay_end = f->redo.tail;
@@ -34,6 +36,21 @@ static bool under_way(const struct bs_nfs_file *f, const struct bs_redo_entry *e
 
 		if ((c->sent || c->waits) && c->offset < e->offset + e->length &&
 		    e->offset < c->offset + c->length)
+			return true;
+	}
+	return false;
+}
+
+/* Whether an older entry that may still land would undo this one. */
+static bool undone_later(const struct bs_nfs_file *f, const struct bs_redo_entry *e)
+{
+	if (!bs_nfs_doubt_hits(&f->doubt_redo, e->offset, e->length) || vs_now_ns() >= f->doubt_end)
+		return false;
+	for (uint64_t n = f->redo.head; n < f->replay; n++) {
+		const struct bs_redo_entry *older = bs_redo_at(&f->redo, n);
+
+		if (older->offset < e->offset + e->length &&
+		    e->offset < older->offset + older->length)
 			return true;
 	}
 	return false;
@@ -60,7 +77,6 @@ static void up(struct bs_nfs_file *f)
 	if (down)
 		vs_info("%s: the path is back after %llu ms", f->name,
 			(unsigned long long)(down / 1000000));
-	f->doubt_end = now + f->doubt_ns;
 	f->asked_ns = f->alive_ns = now;
 	memcpy(f->kept_verf, f->verf, sizeof(f->verf)); /* only now: a replay may be cut off */
 	f->cut = false;
@@ -75,7 +91,7 @@ void nf_replay_pump(struct bs_nfs_file *f)
 	while (f->replay < f->replay_end) {
 		const struct bs_redo_entry *e = bs_redo_at(&f->redo, f->replay);
 
-		if (f->broken || under_way(f, e) || !send_entry(f, e))
+		if (f->broken || under_way(f, e) || undone_later(f, e) || !send_entry(f, e))
 			return;
 		f->replay++;
 	}

@@ -33,6 +33,7 @@ enum nfs_mode {
 	LOSES_AT_WRITE,	 /* restarts at the third write of the first connection */
 	FORGETS,	 /* loses its cache in between, and only another verifier says so */
 	CUTS,		 /* the connection at the third write, which it has done; it lives on */
+	RELAPSES,	 /* restarts at the third write, and the first that it then gets is late */
 	LATE,		 /* the same, but that write is done NFS_LATE_NS later */
 	HALVES,		 /* reads and writes half of what it is asked for */
 	HALF_AND_GONE,	 /* does half of the first write, says so, and restarts */
@@ -60,6 +61,7 @@ struct nfs_server {
 	unsigned jukebox, changes;    /* of its times, that are yet to be seen */
 	uint8_t *cache, *disk;	      /* what is read; what is left after a restart */
 	uint64_t held_at, held_until;
+	bool late; /* this write does */
 	uint32_t held_n;
 	uint8_t held[NFS_ARGS]; /* the write that lands late */
 	pthread_t thread;
@@ -119,6 +121,7 @@ static inline void nfs_restart(struct nfs_server *s)
 {
 	memcpy(s->cache, s->disk, NFS_SIZE);
 	s->verifier++;
+	s->held_n = 0;
 }
 
 static inline void nfs_attributes(struct nfs_server *s, uint32_t type)
@@ -219,17 +222,21 @@ static inline void nfs_land(struct nfs_server *s)
 static inline bool nfs_write_breaks(struct nfs_server *s, uint64_t at, uint32_t n, const uint8_t *p,
 				    unsigned mode)
 {
-	if (s->connections != 2 || s->writes != 3)
+	bool relapse = mode == RELAPSES && s->connections == 3 && s->writes == 1;
+	bool late = s->late || mode == LATE || relapse;
+
+	if (!s->late && !relapse && (s->connections != 2 || s->writes != 3))
 		return false;
-	if (mode == LOSES_AT_WRITE || mode == EXCHANGED)
+	if (mode == LOSES_AT_WRITE || mode == EXCHANGED || (mode == RELAPSES && !relapse))
 		nfs_restart(s);
-	if (mode == LATE) {
+	if (late) {
 		s->held_at = at;
 		s->held_n = n;
 		s->held_until = vs_now_ns() + NFS_LATE_NS;
 		memcpy(s->held, p, n);
 	}
-	return mode == LOSES_AT_WRITE || mode == EXCHANGED || mode == LATE || mode == CUTS;
+	return mode == LOSES_AT_WRITE || mode == EXCHANGED || late || mode == CUTS ||
+	       mode == RELAPSES;
 }
 
 static inline void nfs_write_file(struct nfs_server *s)
@@ -253,7 +260,7 @@ static inline void nfs_write_file(struct nfs_server *s)
 	if ((mode == HALVES || (mode == HALF_AND_GONE && s->connections == 2)) && n > 512)
 		n /= 2;
 	s->last = mode == HALF_AND_GONE && s->connections == 2;
-	if (mode != LATE || !s->gone)
+	if (!s->gone || !s->held_n)
 		memcpy(s->cache + at, p, n);
 	if (mode == UNSYNCED)
 		stable = 0;
@@ -373,15 +380,16 @@ static inline bool nfs_chance(struct nfs_server *s, uint32_t program, uint32_t p
 {
 	unsigned what;
 
-	*restart = *unanswered = false;
+	*restart = *unanswered = s->late = false;
 	if (s->mode != CHANCE || program != 100003 || !s->breaks ||
 	    (procedure != 6 && procedure != 7 && procedure != 21))
 		return false;
 	s->seed = s->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	what = (unsigned)(s->seed >> 33) % 64;
-	if (what > 5)
+	if (what > 6)
 		return false;
 	s->breaks--;
+	s->late = what == 6 && procedure == 7 && !s->held_n;
 	*restart = what & 1;
 	*unanswered = what == 2 || what == 3;
 	/* a server that forgets and keeps its connection shows that in what it answers */
