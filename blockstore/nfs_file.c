@@ -4,6 +4,7 @@
 
 #define OPEN_NS (30 * NF_SECOND)
 #define DOUBT_NS (15 * NF_SECOND)
+#define SILENCE_NS (15 * NF_SECOND)
 
 static const struct bs_far_ops far_ops;
 
@@ -44,6 +45,7 @@ int bs_nfs_open(struct vs_loop *loop, const struct bs_nfs_spec *spec, struct bs_
 	f->url = spec->url;
 	f->path.hold_ns = spec->hold_ns ? spec->hold_ns : BS_FAR_HOLD_NS;
 	f->doubt_ns = spec->doubt_ns ? spec->doubt_ns : DOUBT_NS;
+	f->silence_ns = spec->silence_ns ? spec->silence_ns : SILENCE_NS;
 	f->writes = spec->keep != 0;
 	f->create = spec->create;
 	f->quiet = spec->quiet;

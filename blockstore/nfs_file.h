@@ -25,9 +25,10 @@ struct bs_nfs_file;
 
 struct bs_nfs_spec {
 	struct bs_nfs_url url;
-	uint64_t hold_ns;  /* 0: BS_FAR_HOLD_NS */
-	uint64_t keep;	   /* bytes of unflushed writes that are kept; 0: it is only read */
-	uint64_t doubt_ns; /* how long a write may land late, see nfs_doubt.h; 0: 15 s */
+	uint64_t hold_ns;    /* 0: BS_FAR_HOLD_NS */
+	uint64_t keep;	     /* bytes of unflushed writes that are kept; 0: it is only read */
+	uint64_t doubt_ns;   /* how long a write may land late, see nfs_doubt.h; 0: 15 s */
+	uint64_t silence_ns; /* without any answer, after which requests are held; 0: 15 s */
 	/*
 	 * What an earlier process had asked for may still be done: waits until the file's times
 	 * have stayed as they are for half a second. VS_E_BUSY: they do not.

@@ -108,6 +108,7 @@ static void released(struct nf_call *c)
 {
 	c->sent = false;
 	c->f->sent--;
+	c->f->given_up -= c->given_up;
 }
 
 /* What the server said of it, but for a part that is done. */

@@ -220,5 +220,5 @@ void nf_call_down(struct bs_nfs_file *f)
 	}
 	while (f->replay_again.first)
 		nf_call_free(pop(&f->replay_again));
-	f->sent = 0;
+	f->sent = f->given_up = 0;
 }

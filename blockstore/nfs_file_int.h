@@ -125,12 +125,14 @@ struct bs_nfs_file {
 	struct nf_call *idle, *idle_own;
 	struct nf_list again, replay_again, parked;
 	unsigned sent;
-	bool cleaning; /* a flush of its own is under way */
-	bool lost;     /* acknowledged writes are gone, or a flush failed: none succeeds any more */
+	unsigned given_up; /* of those that are sent */
+	bool cleaning;	   /* a flush of its own is under way */
+	bool lost; /* acknowledged writes are gone, or a flush failed: none succeeds any more */
 	struct bs_redo redo;
 	uint64_t replay, replay_end; /* next entry to send again; the last one's successor */
 	struct bs_far_req *held;
 	struct bs_nfs_doubt doubt, doubt_redo; /* of requests; of what was sent again */
+	uint64_t silence_ns;
 	uint64_t doubt_ns, doubt_end; /* how long it lasts; when it is over, if the path stays up */
 	char gather[NF_PIECE];
 };

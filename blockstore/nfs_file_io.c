@@ -117,12 +117,26 @@ static void clean(struct bs_nfs_file *f)
 	(void)nf_call_send(c);
 }
 
+/* A write whose request has failed for want of an answer may be done all the same. */
+static bool meets_given_up(const struct bs_nfs_file *f, const struct bs_far_req *req)
+{
+	for (unsigned i = 0; f->given_up && i < VS_ARRAY_LEN(f->call); i++) {
+		const struct nf_call *c = &f->call[i];
+
+		if (c->sent && c->given_up && c->kind == NF_WRITE &&
+		    c->offset < req->offset + req->length && req->offset < c->offset + c->length)
+			return true;
+	}
+	return false;
+}
+
 /* Its turn comes when no older write can land there any more. */
 static bool hold(struct bs_nfs_file *f, struct bs_far_req *req)
 {
 	if (req->issued || (req->op != BS_FAR_WRITE && req->op != BS_FAR_ZERO) ||
 	    (!bs_nfs_doubt_hits(&f->doubt, req->offset, req->length) &&
-	     !bs_nfs_doubt_hits(&f->doubt_redo, req->offset, req->length)))
+	     !bs_nfs_doubt_hits(&f->doubt_redo, req->offset, req->length) &&
+	     !meets_given_up(f, req)))
 		return false;
 	pop(f);
 	req->next = f->held;
@@ -224,15 +238,17 @@ void nf_io_pump(struct bs_nfs_file *f)
 /* The request of a call that is under way fails; the call itself waits for its answer. */
 static void give_up(struct nf_call *c)
 {
+	struct bs_nfs_file *f = c->f;
 	struct bs_far_req *req = c->req;
 
 	c->given_up = true;
+	f->given_up++;
 	c->req = NULL;
 	req->out--;
 	if (req->status == 0)
 		req->status = VS_E_IO;
 	if (req->out == 0 && req->issued >= length_of(req))
-		complete(c->f, req);
+		complete(f, req);
 }
 
 static void end_waiting(struct bs_nfs_file *f, struct nf_call *c)

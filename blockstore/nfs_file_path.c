@@ -12,7 +12,7 @@
 
 #define ATTEMPT_NS (10 * NF_SECOND) /* to connect and find */
 #define PORTS_NS (3 * NF_SECOND)    /* for the portmapper to answer: it may be behind a wall */
-#define SILENCE_NS (15 * NF_SECOND) /* with nothing answered the time for holding runs */
+#define GONE_NS (15 * NF_SECOND)    /* without a sign of its machine, TCP ends the connection */
 #define STUCK_NS (60 * NF_SECOND)   /* of one call */
 #define ASK_NS (5 * NF_SECOND)	    /* between looks at the size, which also show life */
 #define TICK_NS (NF_SECOND / 4)
@@ -146,7 +146,7 @@ static void set_options(int fd)
 		int level, name, value;
 	} options[] = {
 	    {IPPROTO_TCP, TCP_NODELAY, 1},
-	    {IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(SILENCE_NS / 1000000)},
+	    {IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(GONE_NS / 1000000)},
 	    {SOL_SOCKET, SO_KEEPALIVE, 1},
 	    {IPPROTO_TCP, TCP_KEEPIDLE, 5},
 	    {IPPROTO_TCP, TCP_KEEPINTVL, 5},
@@ -260,7 +260,7 @@ static void look_for_life(struct bs_nfs_file *f, uint64_t now)
 		bool waits = f->look_ns && f->look_ns != UINT64_MAX;
 		uint64_t since = f->state == NF_FIND ? f->attempt_ns : f->sent ? f->alive_ns : now;
 
-		if (now - since > (f->state == NF_REPLAY ? SILENCE_NS : ATTEMPT_NS))
+		if (now - since > (f->state == NF_REPLAY ? f->silence_ns : ATTEMPT_NS))
 			nf_path_fail(f, waits ? VS_E_BUSY : VS_E_TIMEDOUT, "%s",
 				     waits ? "somebody else writes to the file" : "no answer");
 		else if (ports && now - f->attempt_ns > PORTS_NS)
@@ -273,11 +273,11 @@ static void look_for_life(struct bs_nfs_file *f, uint64_t now)
 		f->cut = true;
 		nf_path_fail(f, VS_E_TIMEDOUT, "a call was not answered within %llu s",
 			     (unsigned long long)(STUCK_NS / NF_SECOND));
-	} else if (!f->silent && now - f->alive_ns > SILENCE_NS) {
+	} else if (!f->silent && (f->sent || f->asking) && now - f->alive_ns > f->silence_ns) {
 		f->silent = true;
 		f->path.down_ns = now;
 		vs_warn("%s: no answer for %llu s; requests wait", f->name,
-			(unsigned long long)(SILENCE_NS / NF_SECOND));
+			(unsigned long long)(f->silence_ns / NF_SECOND));
 	} else if (!f->asking && now - f->asked_ns > ASK_NS) {
 		nf_find_ask(f);
 	}

@@ -33,6 +33,7 @@ enum nfs_mode {
 	LOSES_AT_WRITE,	 /* restarts at the third write of the first connection */
 	FORGETS,	 /* loses its cache in between, and only another verifier says so */
 	CUTS,		 /* the connection at the third write, which it has done; it lives on */
+	HANGS,		 /* at the third write, until it is told to go on */
 	RELAPSES,	 /* restarts at the third write, and the first that it then gets is late */
 	LATE,		 /* the same, but that write is done NFS_LATE_NS later */
 	HALVES,		 /* reads and writes half of what it is asked for */
@@ -68,6 +69,7 @@ struct nfs_server {
 	uint8_t call[NFS_ARGS + 4096], reply[NFS_ARGS + 4096];
 	size_t len, at, out;
 	uint64_t seed;
+	atomic_bool go_on;
 	atomic_uint breaks; /* of CHANCE, that are left */
 	bool gone;	    /* the connection is to be closed */
 	bool last;	    /* the same, but behind this answer, and what is not stable goes */
@@ -256,6 +258,8 @@ static inline void nfs_write_file(struct nfs_server *s)
 		nfs_fail(s, mode == FULL ? 28 : 70, true);
 		return;
 	}
+	while (mode == HANGS && s->writes == 3 && !atomic_load(&s->go_on))
+		(void)usleep(1000);
 	s->gone = nfs_write_breaks(s, at, n, p, mode);
 	if ((mode == HALVES || (mode == HALF_AND_GONE && s->connections == 2)) && n > 512)
 		n /= 2;

@@ -19,7 +19,7 @@ struct scene {
 	struct vs_loop *loop;
 	struct bs_nfs_file *file;
 	struct bs_far *far;
-	uint64_t hold_ns, doubt_ns;
+	uint64_t hold_ns, doubt_ns, silence_ns;
 	bool quiet;
 	struct vs_error err;
 };
@@ -38,6 +38,7 @@ static inline int open_path(struct scene *s, const char *path, const atomic_bool
 	struct bs_nfs_spec spec = {.keep = 1 << 20,
 				   .hold_ns = s->hold_ns,
 				   .doubt_ns = s->doubt_ns,
+				   .silence_ns = s->silence_ns,
 				   .quiet = s->quiet,
 				   .cancel = cancel};
 	char url[128];

@@ -199,6 +199,32 @@ static void test_away_and_back(void **state)
 	stop(s);
 }
 
+/* A server that is there and does not answer: requests fail in time, and work when it does. */
+static void test_silence(void **state)
+{
+	struct scene *s = start(HANGS);
+	uint8_t buf[BLOCK];
+
+	(void)state;
+	s->hold_ns = s->silence_ns = 200 * MS;
+	assert_int_equal(open_path(s, "/export/folder/disk", NULL), 0);
+	write_block(s, 0, 1);
+	write_block(s, 1, 1);
+	memset(buf, 2, sizeof(buf));
+	assert_int_equal(run(s, BS_FAR_WRITE, 0, buf, BLOCK), VS_E_IO);
+	assert_int_equal(run(s, BS_FAR_WRITE, 0, buf, BLOCK), VS_E_IO); /* at once */
+	atomic_store(&s->server->go_on, true);
+	memset(buf, 3, sizeof(buf));
+	for (int i = 0; i < 1000 && run(s, BS_FAR_WRITE, 0, buf, BLOCK) != 0; i++)
+		vs_loop_turn(s->loop, 20);
+	assert_int_equal(s->server->connections, 2); /* the same that it was */
+	expect_block(s, 0, 3);
+	expect_block(s, 1, 1);
+	assert_int_equal(flush(s), 0);
+	assert_int_equal(s->server->disk[0], 3);
+	stop(s);
+}
+
 static void test_cancel(void **state)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -267,6 +293,7 @@ int main(void)
 	    cmocka_unit_test(test_exchanged),
 	    cmocka_unit_test(test_away_and_back),
 	    cmocka_unit_test(test_cancel),
+	    cmocka_unit_test(test_silence),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
