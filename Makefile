@@ -67,7 +67,7 @@ include $(foreach d,$(DIRS),$(wildcard $(d)/module.mk))
 obj       = $(patsubst %.c,$(B)/obj/%.o,$(1))
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 ALL_SRCS := $(foreach m,$(MODULES),$($(m)_SRCS)) $(vstored_SRCS) $(vstore_SRCS) $(sim_SRCS) \
-            $(load_SRCS) $(engine_SRCS) $(guest_SRCS) $(benches_SRCS) $(tools_SRCS)
+            $(load_SRCS) $(engine_SRCS) $(guest_SRCS) $(file_SRCS) $(benches_SRCS) $(tools_SRCS)
 TESTS_C  := $(foreach m,$(MODULES),$($(m)_TESTS))
 TESTBINS := $(patsubst %.c,$(B)/%,$(TESTS_C))
 FUZZBINS := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ_SRCS))
@@ -90,7 +90,7 @@ PROGRAMS := $(if $(vstored_SRCS),$(B)/vstored) $(if $(vstore_SRCS),$(B)/vstore)
 SIM      := $(if $(sim_SRCS),$(B)/tests/sim/sim)
 TOOLS    := $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)) $(if $(load_SRCS),$(B)/tests/load/load) \
             $(if $(engine_SRCS),$(B)/tests/load/engine) \
-            $(if $(guest_SRCS),$(B)/tests/e2e/guest_load)
+            $(if $(guest_SRCS),$(B)/tests/e2e/guest_load $(B)/tests/e2e/file_load)
 
 programs: $(PROGRAMS)
 
@@ -110,13 +110,17 @@ $(SIM): $(call obj,$(sim_SRCS)) $(ALL_ARCH)
 
 $(B)/tests/load/load: $(call obj,$(load_SRCS)) $(call LIBS,common)
 	@mkdir -p $(@D)
-	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ -liscsi -lcrypto
+	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ -liscsi -lnfs -lcrypto
 
 $(B)/tests/load/engine: $(call obj,$(engine_SRCS)) $(call LIBS,blockstore dedup common)
 	@mkdir -p $(@D)
 	$(call Q,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
 $(B)/tests/e2e/guest_load: $(call obj,$(guest_SRCS))
+	@mkdir -p $(@D)
+	$(call Q,LINK)$(CC) $(LDFLAGS) -static -o $@ $^
+
+$(B)/tests/e2e/file_load: $(call obj,$(file_SRCS))
 	@mkdir -p $(@D)
 	$(call Q,LINK)$(CC) $(LDFLAGS) -static -o $@ $^
 

@@ -1,6 +1,6 @@
 /*
- * A connection to a disk served by somebody, for load generators: iSCSI (libiscsi) or NBD (simple
- * replies, TCP or Unix socket). Independent of the node's own code.
+ * A connection to a disk served by somebody, for load generators: iSCSI (libiscsi), NBD
+ * (simple replies, TCP or Unix socket) or a file on an NFS server (libnfs). Independent of the node's own code.
  *
  * One thread. The caller owns a request and its data from link_submit until done is called; done
  * runs inside link_turn. When the connection dies, what is outstanding is never completed: nobody
@@ -48,10 +48,14 @@ struct link {
 struct link *link_iscsi_open(const char *url);
 /* nbd://HOST:PORT/EXPORT or nbd+unix:///EXPORT?socket=PATH; the same. */
 struct link *link_nbd_open(const char *url);
+/* nfs://HOST/EXPORT/FILE?nfsport=PORT&mountport=PORT; the same. */
+struct link *link_nfs_open(const char *url);
 
 static inline struct link *link_open(const char *url)
 {
-	return strncmp(url, "nbd", 3) == 0 ? link_nbd_open(url) : link_iscsi_open(url);
+	if (strncmp(url, "nbd", 3) == 0)
+		return link_nbd_open(url);
+	return strncmp(url, "nfs", 3) == 0 ? link_nfs_open(url) : link_iscsi_open(url);
 }
 static inline void link_submit(struct link *l, struct link_req *req)
 {

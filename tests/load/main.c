@@ -18,7 +18,8 @@ static int usage(void)
 	      "  --span SIZE  --block SIZE  --depth N  --seconds N  --count N  --seed N  "
 	      "--sequential\n"
 	      "URL: iscsi://HOST:PORT/IQN/LUN  nbd://HOST:PORT/EXPORT  "
-	      "nbd+unix:///EXPORT?socket=PATH\n",
+	      "nbd+unix:///EXPORT?socket=PATH\n"
+	      "     nfs://HOST/EXPORT/FILE?nfsport=PORT&mountport=PORT\n",
 	      stderr);
 	return 2;
 }
