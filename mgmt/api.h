@@ -6,7 +6,8 @@
 
 extern const struct mg_route mg_api_node[], mg_api_devices[], mg_api_volume[], mg_api_snapshot[],
     mg_api_transfer[], mg_api_repo[], mg_api_backup[], mg_api_target[], mg_api_nbd[], mg_api_vm[],
-    mg_api_task[], mg_api_event[], mg_api_scrub[], mg_api_dedup[], mg_api_discover[];
+    mg_api_task[], mg_api_event[], mg_api_scrub[], mg_api_dedup[], mg_api_discover[],
+    mg_api_datastore[];
 extern const struct mg_route *const mg_api[]; /* all of them, NULL at the end */
 
 #endif

@@ -1,5 +1,6 @@
 #include "common/loop.h"
 #include "mgmt/api.h"
+#include "mgmt/datastore.h"
 #include "mgmt/devices.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/nbd.h"
@@ -13,10 +14,10 @@
 #include <unistd.h>
 
 const struct mg_route *const mg_api[] = {
-    mg_api_node,     mg_api_devices, mg_api_volume,   mg_api_snapshot,
-    mg_api_transfer, mg_api_repo,    mg_api_backup,   mg_api_target,
-    mg_api_nbd,	     mg_api_vm,	     mg_api_task,     mg_api_event,
-    mg_api_scrub,    mg_api_dedup,   mg_api_discover, NULL,
+    mg_api_node,      mg_api_devices, mg_api_volume, mg_api_snapshot, mg_api_transfer,
+    mg_api_repo,      mg_api_backup,  mg_api_target, mg_api_nbd,      mg_api_vm,
+    mg_api_task,      mg_api_event,   mg_api_scrub,  mg_api_dedup,    mg_api_discover,
+    mg_api_datastore, NULL,
 };
 
 /* Of this process, proc(5) statm; 0 when it cannot be read. */
@@ -46,6 +47,7 @@ static int status(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	(void)req;
 	bs_store_info(n->store, &info);
 	mg_iscsi_addresses(n, front_ends);
+	mg_datastores_addresses(n->datastores, front_ends);
 	mg_nbd_addresses(n->nbd, front_ends);
 	mg_vms_count(n, &total, &running);
 	return mg_reply_json(

@@ -141,8 +141,12 @@ static int set(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 {
 	const char *compression = NULL;
 	int dedup = -1, thick = -1, coding;
+	struct bs_volume_info info;
 	int rc = mg_body(req, err, "{s?s, s?b, s?b}", "compression", &compression, "dedup", &dedup,
 			 "thick", &thick);
+
+	if (rc == 0)
+		rc = mg_draft_find(n, req->param[0], &info, err);
 
 	if (rc == 0 && compression)
 		rc = mg_coding_parse(compression, &coding, err);
@@ -197,8 +201,11 @@ static int clone_snapshot(struct mg_node *n, const struct mg_request *req, struc
 			  struct vs_error *err)
 {
 	const char *to;
+	struct bs_volume_info info;
 	int rc = mg_body(req, err, "{s:s}", "name", &to);
 
+	if (rc == 0)
+		rc = mg_draft_find(n, req->param[0], &info, err);
 	if (rc != 0)
 		return rc;
 	if (!strchr(req->param[0], '@'))

@@ -33,6 +33,8 @@ enum mg_kind {
 	MG_SCRUB,
 	MG_UNIT,
 	MG_ORIGIN,
+	MG_DATASTORE,
+	MG_NFS,
 	MG_KINDS
 };
 extern const char *const mg_kind_name[MG_KINDS];

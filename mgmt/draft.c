@@ -22,6 +22,9 @@ int mg_draft_find(struct mg_node *n, const char *full, struct bs_volume_info *ou
 	json_t *doc = NULL;
 	int rc = bs_volume_find(n->store, full, out, err);
 
+	if (rc == 0 && out->objects)
+		rc = vs_fail(err, VS_E_NOTSUP,
+			     "%s is a datastore; use the commands of \"vstore datastore\"", full);
 	if (rc != 0)
 		return rc;
 	vs_uuid_format(&out->uuid, name);

@@ -6,6 +6,7 @@
 #include "mgmt/api.h"
 #include "mgmt/attach.h"
 #include "mgmt/copy.h"
+#include "mgmt/datastore.h"
 #include "mgmt/devices.h"
 #include "mgmt/draft.h"
 #include "mgmt/dedup.h"
@@ -168,6 +169,11 @@ static int open_nbd(struct mg_node *n, struct vs_error *err)
 	return mg_nbd_open(n, &n->nbd, err);
 }
 
+static int open_datastores(struct mg_node *n, struct vs_error *err)
+{
+	return mg_datastores_open(n, &n->datastores, err);
+}
+
 static int open_space(struct mg_node *n, struct vs_error *err)
 {
 	return mg_space_open(n, &n->space, err);
@@ -194,9 +200,10 @@ static int open_http(struct mg_node *n, struct vs_error *err)
 int mg_node_open(const struct mg_options *o, struct mg_node **out, struct vs_error *err)
 {
 	static int (*const steps[])(struct mg_node * n, struct vs_error * err) = {
-	    take_state,	      make_run,	    open_catalogue, open_events, open_store,
-	    open_tasks,	      open_origins, open_scrub,	    open_dedup,	 open_vms,
-	    open_attachments, open_iscsi,   open_nbd,	    open_space,	 open_http,
+	    take_state, make_run,   open_catalogue,  open_events,
+	    open_store, open_tasks, open_origins,    open_scrub,
+	    open_dedup, open_vms,   open_datastores, open_attachments,
+	    open_iscsi, open_nbd,   open_space,	     open_http,
 	};
 	struct mg_node *n = calloc(1, sizeof(*n));
 	int rc = 0;
@@ -235,6 +242,7 @@ void mg_node_close(struct mg_node *n)
 	mg_nbd_close(n->nbd);
 	mg_iscsi_close(n->iscsi);
 	mg_attachments_close(n->attachments);
+	mg_datastores_close(n->datastores);
 	mg_vms_close(n->vms);
 	mg_origins_close(n->origins);
 	mg_tasks_close(n->tasks);

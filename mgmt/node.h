@@ -18,6 +18,7 @@
 struct mg_attachments;
 struct mg_iscsi;
 struct mg_nbd;
+struct mg_datastores;
 struct mg_scrub;
 struct mg_dedup;
 struct mg_space;
@@ -38,6 +39,7 @@ struct mg_node {
 	struct bs_store *store;
 	struct mg_iscsi *iscsi;
 	struct mg_nbd *nbd;
+	struct mg_datastores *datastores;
 	struct mg_attachments *attachments;
 	struct mg_origins *origins;
 	struct mg_vms *vms;

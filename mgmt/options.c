@@ -30,6 +30,7 @@ const char mg_options_help[] =
     "      --memory SIZE           limit for caches, tables and index [25% of RAM]\n"
     "      --iscsi [TAG@]ADDR:PORT listen for iSCSI, \"off\" for none [127.0.0.1:3260]\n"
     "      --isns ADDR:PORT        register iSCSI targets with this iSNS server [off]\n"
+    "      --nfs ADDR:PORT         listen for NFS, \"off\" for none [127.0.0.1:2049]\n"
     "      --nbd ADDR:PORT         listen for NBD, \"off\" for none [off]\n"
     "      --discard on|off        give what is free back to the devices [on]\n"
     "      --log-level LEVEL       error, warning, info or debug [info]\n"
@@ -38,7 +39,7 @@ const char mg_options_help[] =
     "\n"
     "Each option is also a key of the configuration file (\"memory = 2G\"); the command line "
     "wins.\n"
-    "--store, --iscsi and --nbd may be given several times.\n";
+    "--store, --iscsi, --nfs and --nbd may be given several times.\n";
 
 int mg_options_listen(const char *text, bool tagged, struct mg_listen *out, struct vs_error *err)
 {
@@ -173,6 +174,8 @@ int mg_options_set(struct mg_options *o, const char *key, const char *value, str
 		return set_listen(&o->iscsi, key, value, err);
 	if (strcmp(key, "isns") == 0)
 		return set_listen(&o->isns, key, value, err);
+	if (strcmp(key, "nfs") == 0)
+		return set_listen(&o->nfs, key, value, err);
 	if (strcmp(key, "nbd") == 0)
 		return set_listen(&o->nbd, key, value, err);
 	if (strcmp(key, "discard") == 0) {
@@ -249,9 +252,9 @@ static int defaults(struct mg_options *o, struct vs_error *err)
 
 		o->memory = VS_MAX(VS_ALIGN_DOWN(ram / 4, UINT64_C(1) << 20), MEMORY_MIN);
 	}
-	if (!o->iscsi.given)
-		return set_listen(&o->iscsi, "iscsi", "127.0.0.1:3260", err);
-	return 0;
+	if (!o->iscsi.given && set_listen(&o->iscsi, "iscsi", "127.0.0.1:3260", err) != 0)
+		return VS_E_INVAL;
+	return o->nfs.given ? 0 : set_listen(&o->nfs, "nfs", "127.0.0.1:2049", err);
 }
 
 /* Values of the command line, kept until the file was read; an option's listens replace the file's.
@@ -272,6 +275,8 @@ static void merge(struct mg_options *o, const struct mg_options *cli)
 		o->iscsi = cli->iscsi;
 	if (cli->isns.given)
 		o->isns = cli->isns;
+	if (cli->nfs.given)
+		o->nfs = cli->nfs;
 	if (cli->nbd.given)
 		o->nbd = cli->nbd;
 	if (cli->discard)
@@ -289,6 +294,7 @@ static const struct option longopts[] = {
     {"memory", required_argument, NULL, 'o'},
     {"iscsi", required_argument, NULL, 'o'},
     {"isns", required_argument, NULL, 'o'},
+    {"nfs", required_argument, NULL, 'o'},
     {"nbd", required_argument, NULL, 'o'},
     {"discard", required_argument, NULL, 'o'},
     {"log-level", required_argument, NULL, 'o'},

@@ -52,7 +52,7 @@ struct mg_options {
 	char store_secret_file[PATH_MAX]; /* of LUNs of the store; "": none */
 	uint64_t store_hold_ns;		  /* how long the store waits for a LUN; 0: as is usual */
 	int discard;			  /* 1 on, -1 off */
-	struct mg_listens iscsi, nbd;
+	struct mg_listens iscsi, nfs, nbd;
 	struct mg_listens isns; /* the server to register with; at most one */
 	enum vs_log_level log_level;
 };

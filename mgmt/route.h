@@ -27,7 +27,7 @@ struct mg_request {
 	char segment[MG_ROUTE_SEGMENTS][MG_ROUTE_SEGMENT]; /* decoded */
 	const char *param[MG_ROUTE_SEGMENTS];		   /* what the pattern's "?" stood for */
 	struct {
-		char key[32], value[256];
+		char key[32], value[MG_ROUTE_SEGMENT];
 	} query[MG_ROUTE_QUERIES];
 	json_t *body; /* object, {} when there was none */
 	/* Lengthens the connection's time limit before a handler waits that long. */

@@ -134,8 +134,9 @@ static json_t *volume_json(struct mg_node *n, const struct bs_volume_info *v, js
 	return add_exact(json, v->snapshot, &x);
 }
 
-int mg_volume_walk(struct mg_node *n, int (*each)(void *arg, const struct bs_volume_info *v),
-		   void *arg, struct vs_error *err)
+static int walk(struct mg_node *n, bool objects,
+		int (*each)(void *arg, const struct bs_volume_info *v), void *arg,
+		struct vs_error *err)
 {
 	struct bs_volume_info *page = calloc(PAGE, sizeof(*page));
 	uint64_t after = 0;
@@ -148,12 +149,24 @@ int mg_volume_walk(struct mg_node *n, int (*each)(void *arg, const struct bs_vol
 		rc = bs_volume_list(n->store, after, page, PAGE, &got, err);
 		for (size_t i = 0; i < got && rc == 0; i++) {
 			after = page[i].id;
-			if (each(arg, &page[i]) != 0)
+			if (page[i].objects == objects && each(arg, &page[i]) != 0)
 				rc = vs_fail(err, VS_E_NOMEM, "out of memory");
 		}
 	}
 	free(page);
 	return rc;
+}
+
+int mg_volume_walk(struct mg_node *n, int (*each)(void *arg, const struct bs_volume_info *v),
+		   void *arg, struct vs_error *err)
+{
+	return walk(n, false, each, arg, err);
+}
+
+int mg_objects_walk(struct mg_node *n, int (*each)(void *arg, const struct bs_volume_info *v),
+		    void *arg, struct vs_error *err)
+{
+	return walk(n, true, each, arg, err);
 }
 
 /* Volumes in the order of ids, and the snapshots of each by its UUID. */
@@ -259,6 +272,10 @@ int mg_volume_show(struct mg_node *n, const char *full, unsigned wait_ms, json_t
 	struct bs_volume_info info;
 	struct listing l = {.node = n, .only = &info.uuid};
 	int rc = bs_volume_find(n->store, full, &info, err);
+
+	if (rc == 0 && info.objects)
+		rc = vs_fail(err, VS_E_NOTSUP, "%s is a datastore: see \"vstore datastore show\"",
+			     full);
 
 	if (rc == 0 && wait_ms) {
 		ids.volume = &info.uuid;

@@ -17,6 +17,7 @@ extern const struct cli_command cli_backup_commands[];
 extern const struct cli_command cli_backup_restore[];
 extern const struct cli_command cli_target_commands[];
 extern const struct cli_command cli_nbd_commands[];
+extern const struct cli_command cli_datastore_commands[];
 extern const struct cli_command cli_vm_commands[];
 extern const struct cli_command cli_activity_task[];
 extern const struct cli_command cli_activity_event[];

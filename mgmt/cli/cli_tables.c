@@ -26,6 +26,8 @@ const struct cli_group cli_groups[] = {
     {"target", "iSCSI targets", "vstore-target", cli_target_commands, NULL},
     {"discover", "targets and LUNs of other arrays", "vstore-volume", cli_discover_commands, NULL},
     {"nbd", "NBD exports", "vstore-nbd", cli_nbd_commands, NULL},
+    {"datastore", "files for other hypervisors, over NFS", "vstore-datastore",
+     cli_datastore_commands, NULL},
     {"vm", "virtual machines", "vstore-vm", cli_vm_commands, NULL},
     {"dedup", "merge blocks kept more than once", "vstore-dedup", cli_dedup_commands, NULL},
     {"scrub", "read the whole store back and heal it", "vstore-scrub", cli_scrub_commands, NULL},

@@ -53,7 +53,7 @@ def start_refused(*options):
     os.makedirs(state, exist_ok=True)
     config = make("empty.conf", b"")
     done = subprocess.run(
-        [vs.VSTORED, "--config", config, "--state", state, "--iscsi", "off", "--nbd", "off",
+        [vs.VSTORED, "--config", config, "--state", state, "--iscsi", "off", "--nfs", "off", "--nbd", "off",
          *options], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
     assert done.returncode in (1, 2), (done.returncode, done.stderr)
     lines = done.stderr.splitlines()

@@ -97,7 +97,7 @@ def test_bad_configuration_is_one_line():
 
 def test_what_is_not_a_store_is_refused():
     with tempfile.TemporaryDirectory() as folder:
-        base = ["--config", "/dev/null", "--iscsi", "off", "--state", os.path.join(folder, "state")]
+        base = ["--config", "/dev/null", "--iscsi", "off", "--nfs", "off", "--state", os.path.join(folder, "state")]
         missing = os.path.join(folder, "missing")
         assert missing in start_fails(*base, "--store", missing)
         assert not os.path.exists(missing)
@@ -119,7 +119,7 @@ def test_address_in_use_is_refused():
         address = f"127.0.0.1:{busy.getsockname()[1]}"
         node.stop()
         base = ["--config", "/dev/null", "--state", node.state, "--store", node.store]
-        for options in (["--iscsi", "off", "--nbd", address], ["--iscsi", address]):
+        for options in (["--iscsi", "off", "--nfs", "off", "--nbd", address], ["--nfs", "off", "--iscsi", address]):
             line = start_fails(*base, *options)
             assert address.split(":")[1] in line, line
         node.start()
@@ -130,7 +130,7 @@ def test_second_daemon_is_refused():
         line = start_fails("--config", "/dev/null", "--state", node.state, "--store", node.store)
         assert "another vstored" in line and node.state in line, line
         line = start_fails("--config", "/dev/null", "--state", other, "--store", node.store,
-                           "--iscsi", "off")
+                           "--iscsi", "off", "--nfs", "off")
         assert node.store in line, line
         assert node.json("status")["state"] == "running"
 
@@ -446,7 +446,7 @@ def test_secrets_stay_secret():
 def test_catalogue_that_is_damaged_or_later_is_refused():
     with nodes.Node(**SMALL) as node:
         node.stop()
-        base = ["--config", "/dev/null", "--iscsi", "off", "--state", node.state, "--store", node.store]
+        base = ["--config", "/dev/null", "--iscsi", "off", "--nfs", "off", "--state", node.state, "--store", node.store]
         path = os.path.join(node.state, "catalogue.db")
         with open(path, "rb") as f:
             good = f.read()

@@ -155,13 +155,15 @@ class Console:
 
 
 class Node:
-    def __init__(self, size="20G", memory="256M", nbd=True, iscsi=True, init=True, options=()):
+    def __init__(self, size="20G", memory="256M", nbd=True, iscsi=True, nfs=False, init=True,
+                 options=()):
         self.state = tempfile.mkdtemp(prefix="vstore-", dir=os.environ.get("VSTORE_TMP", "/var/tmp"))
         self.store = os.path.join(self.state, "store.img")
         self.socket = os.path.join(self.state, "vstored.sock")
         self.log = os.path.join(self.state, "vstored.log")
         self.memory, self.options = memory, list(options)
-        self.ports = {"iscsi": Port() if iscsi else None, "nbd": Port() if nbd else None}
+        self.ports = {"iscsi": Port() if iscsi else None, "nbd": Port() if nbd else None,
+                      "nfs": Port() if nfs else None}
         self.listen = {kind: port.address if port else "off" for kind, port in self.ports.items()}
         self.process = None
         self.size = size if init else None

@@ -9,7 +9,7 @@ import node as vs
 
 import tap
 
-node = vs.Node()
+node = vs.Node(nfs=True)
 image = os.path.join(node.state, "debian.qcow2")
 mirror = os.path.join(node.state, "mirror.img")
 

@@ -21,7 +21,7 @@ def make(target):
     if os.path.isdir("/run/systemd/system"):
         raise tap.Skip("systemd runs here: it would change the machine's own units")
     return vs.run("make", "-s", "--no-print-directory", target, f"STATE={state}",
-                  f"PREFIX={prefix}", "OPTIONS=--iscsi 127.0.0.1:0", cwd=vs.ROOT)
+                  f"PREFIX={prefix}", "OPTIONS=--iscsi 127.0.0.1:0 --nfs 127.0.0.1:0", cwd=vs.ROOT)
 
 
 def boots():
