@@ -40,8 +40,8 @@ def test_files_are_what_was_done_to_them():
         guest.mount(node, version, f"files{version}")
         said = guest.say(f"/file_load /mnt {seed} {OPERATIONS}")
         assert f"done {OPERATIONS} operations" in said, f"seed {seed}: {said}"
-        left = guest.say("ls -A /mnt").split()
-        assert not left, left
+        # what was unlinked while it was open goes when the client has closed it
+        until(lambda: guest.say("usleep 200000; ls -A /mnt") == "", lambda: guest.say("ls -A /mnt"))
         guest.say("umount /mnt")
 
 
@@ -144,14 +144,14 @@ def test_a_killed_daemon_is_a_pause():
         name = f"killed{version}"
         datastore(name)
         guest.mount(node, version, name)
-        guest.say(f"/file_load /mnt {seed} {OPERATIONS // 2} > /tmp/load{version} 2>&1 &")
+        guest.say(f"/file_load /mnt {seed} {OPERATIONS // 4} > /tmp/load{version} 2>&1 &")
         for _ in range(KILLS):
             time.sleep(1.5)
             node.kill()
             node.start()
         said = until(lambda: re.match("done|failed|wrong", t := guest.say(
             f"usleep 300000; tail -1 /tmp/load{version}")) and t, "the load does not end")
-        assert f"done {OPERATIONS // 2} operations" in said, f"seed {seed}: {said}"
+        assert f"done {OPERATIONS // 4} operations" in said, f"seed {seed}: {said}"
         guest.say("umount /mnt")
 
 
