@@ -82,7 +82,8 @@ def test_bad_configuration_is_one_line():
         config = os.path.join(folder, "vstore.conf")
         for text, says in (("memory = some\n", ":1: memory: 'some' is not a size"),
                            ("\nfoo\n", ":2: "),
-                           ("nfs = 127.0.0.1:1\n", "unknown key 'nfs'"),
+                           ("smb = 127.0.0.1:1\n", "unknown key 'smb'"),
+                           ("nfs = localhost:2049\n", "numeric"),
                            ("[iscsi]\niscsi = off\n", "unknown section"),
                            ("iscsi = localhost:3260\n", "numeric"),
                            (random.Random(1).randbytes(4000).decode("latin-1"), "vstore.conf:")):
