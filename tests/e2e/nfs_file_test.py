@@ -146,6 +146,22 @@ def test_discover():
     assert "not of the form" in node.refused("discover", server.url(share))
 
 
+def names(path):
+    """What a program or library offers to those that it is loaded with."""
+    listed = vs.run("nm", "-D", "--defined-only", path)
+    return {line.split()[-1].split("@")[0] for line in listed.splitlines()}
+
+
+def test_no_name_of_ours_is_libnfs_own():
+    """It would call us instead of itself: our NFS server and it share a prefix."""
+    loaded = vs.run("ldd", vs.VSTORED)
+    library = next(line.split()[2] for line in loaded.splitlines() if "libnfs.so" in line)
+    assert "rpc_service" in names(library)
+    for program in (vs.VSTORED, vs.VSTORE):
+        both = names(program) & names(library)
+        assert not both, both
+
+
 class Load:
     """Writes on a volume of a node, told in a journal."""
 
@@ -270,7 +286,8 @@ with node:
         os.makedirs(f"{share}/deep/er")
         image = make_image(f"{share}/deep/er/disk.raw")
         tap.run(test_import, test_what_cannot_be_imported, test_an_import_can_be_cancelled, test_export,
-                test_discover, test_a_live_import_outlives_its_server, test_a_store_on_a_file,
+                test_discover, test_no_name_of_ours_is_libnfs_own,
+                test_a_live_import_outlives_its_server, test_a_store_on_a_file,
                 test_a_server_that_stays_away)
     finally:
         if server:
