@@ -47,6 +47,12 @@ int bs_objects_create(struct bs_store *s, const char *name, struct bs_volume_inf
 	return bs_store_call(s, true, do_create, &a, err);
 }
 
+int bs_objects_open(struct bs_store *s, const char *full, struct bs_volume **out,
+		    struct vs_error *err)
+{
+	return bs_volume_open_as(s, full, true, out, err);
+}
+
 void bs_objects_limit(struct bs_volume *v, uint64_t blocks)
 {
 	atomic_store(&v->vol->limit, blocks);

@@ -41,6 +41,9 @@ struct bs_object_change {
 /* A volume of objects, empty. It has the name of a volume, and size 0. */
 int bs_objects_create(struct bs_store *s, const char *name, struct bs_volume_info *out,
 		      struct vs_error *err) vs_must_check;
+/* As bs_volume_open, and closed as a volume is. VS_E_NOTSUP: it is no volume of objects. */
+int bs_objects_open(struct bs_store *s, const char *full, struct bs_volume **out,
+		    struct vs_error *err) vs_must_check;
 /* Blocks that all objects of an open volume may have together; 0: no limit. Beyond it writes fail
  * with VS_E_NOSPC. Until the handle is closed. */
 void bs_objects_limit(struct bs_volume *v, uint64_t blocks);

@@ -319,6 +319,7 @@ int bs_volume_list(struct bs_store *s, uint64_t after, struct bs_volume_info *ou
 
 struct open_args {
 	const char *full;
+	bool objects;
 	struct bs_store *store;
 	struct bs_volume *out;
 };
@@ -352,17 +353,28 @@ static int do_open(struct bs_engine *e, struct bs_call *c)
 	struct bs_vol *v;
 	int rc = bs_volume_look(e, a->full, false, &v, c->err);
 
+	if (rc == 0 && a->objects != ((v->ent.flags & BS_VOL_OBJECTS) != 0))
+		rc = vs_fail(c->err, VS_E_NOTSUP,
+			     a->objects ? "%s is a volume, not a datastore"
+					: "%s is a datastore, not a volume",
+			     a->full);
 	return rc ? rc : bs_volume_handle(e, v, a->store, &a->out, c->err);
+}
+
+int bs_volume_open_as(struct bs_store *s, const char *full, bool objects, struct bs_volume **out,
+		      struct vs_error *err)
+{
+	struct open_args a = {.full = full, .objects = objects, .store = s};
+	int rc = bs_store_call(s, true, do_open, &a, err);
+
+	*out = a.out;
+	return rc;
 }
 
 int bs_volume_open(struct bs_store *s, const char *full, struct bs_volume **out,
 		   struct vs_error *err)
 {
-	struct open_args a = {.full = full, .store = s};
-	int rc = bs_store_call(s, true, do_open, &a, err);
-
-	*out = a.out;
-	return rc;
+	return bs_volume_open_as(s, full, false, out, err);
 }
 
 static int do_close(struct bs_engine *e, struct bs_call *c)

@@ -107,7 +107,7 @@ int bs_snapshot_rollback(struct bs_store *s, const char *full, struct vs_error *
 int bs_volume_clone(struct bs_store *s, const char *full, const char *to,
 		    struct bs_volume_info *out, struct vs_error *err) vs_must_check;
 
-/* full: NAME or NAME@SNAP; snapshots are read-only. */
+/* full: NAME or NAME@SNAP; snapshots are read-only. VS_E_NOTSUP: a volume of objects (object.h). */
 int bs_volume_open(struct bs_store *s, const char *full, struct bs_volume **out,
 		   struct vs_error *err) vs_must_check;
 void bs_volume_close(struct bs_volume *v);

@@ -25,6 +25,9 @@ int bs_volume_size_ok(uint64_t size, struct vs_error *err) vs_must_check;
 /* One more handle of v. VS_E_NOMEM. */
 int bs_volume_handle(struct bs_engine *e, struct bs_vol *v, struct bs_store *s,
 		     struct bs_volume **out, struct vs_error *err) vs_must_check;
+/* objects: what it has to be, a volume of objects or another one; VS_E_NOTSUP. */
+int bs_volume_open_as(struct bs_store *s, const char *full, bool objects, struct bs_volume **out,
+		      struct vs_error *err) vs_must_check;
 int bs_volume_not_in_use(const struct bs_vol *v, const char *name,
 			 struct vs_error *err) vs_must_check;
 /* Runs the changes in one step and makes them durable. */

@@ -55,7 +55,7 @@ int ds_create(struct bs_store *s, const char *name, struct vs_error *err)
 
 	if (rc)
 		return rc;
-	rc = bs_volume_open(s, name, &v, err);
+	rc = bs_objects_open(s, name, &v, err);
 	if (rc == 0) {
 		rc = vs_loop_new(&loop, err);
 		if (rc == 0)
@@ -102,7 +102,7 @@ int ds_open_tuned(struct bs_store *s, const char *name, const struct ds_tune *tu
 	d->tune = *tune;
 	atomic_store(&d->snaps_changed, ds_now());
 	d->uuid = info.uuid;
-	rc = bs_volume_open(s, name, &d->volume, err);
+	rc = bs_objects_open(s, name, &d->volume, err);
 	if (rc) {
 		free(d);
 		return rc;

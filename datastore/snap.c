@@ -128,7 +128,7 @@ int ds_snap_open(struct ds_names *n, uint32_t id, struct ds_snap **out)
 	snap = room(n->d);
 	if (!snap)
 		return VS_E_AGAIN;
-	rc = bs_volume_open(n->d->store, full, &volume, NULL);
+	rc = bs_objects_open(n->d->store, full, &volume, NULL);
 	if (rc)
 		return rc == VS_E_NOENT ? VS_E_STALE : rc;
 	pthread_mutex_lock(&n->d->lock);

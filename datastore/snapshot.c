@@ -98,7 +98,7 @@ static int roll_back(struct ds_names *n, void *arg, struct vs_error *err)
 	bs_volume_close(d->volume);
 	d->volume = NULL;
 	rc = bs_snapshot_rollback(d->store, full, err);
-	again = bs_volume_open(d->store, volume.name, &d->volume, rc ? NULL : err);
+	again = bs_objects_open(d->store, volume.name, &d->volume, rc ? NULL : err);
 	if (again == 0) {
 		again = ds_names_reopen(n, rc ? NULL : err);
 		bs_objects_limit(d->volume, quota / BS_BLOCK);

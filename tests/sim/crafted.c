@@ -5,6 +5,7 @@
  */
 #include "tests/sim/scenarios.h"
 
+#include "blockstore/object.h"
 #include "common/bytes.h"
 #include "tests/sim/craft.h"
 #include "tests/sim/report.h"
@@ -88,6 +89,54 @@ static int request(struct user *u, struct bs_volume *v, enum bs_op op, uint64_t 
 	return wait_done(u, names[op]);
 }
 
+/* A request of every kind to some object, or a clone of one, with changes of records. */
+static void use_object(struct user *u, struct bs_volume *v)
+{
+	static const enum bs_op ops[] = {BS_READ, BS_WRITE,   BS_WRITE, BS_TRIM,
+					 BS_COPY, BS_RECORDS, BS_CLONE, BS_WRITE};
+	static const uint32_t ids[] = {0, 1, 31, 32, 513, BS_OBJECTS - 1};
+	struct sim_rng *r = &u->w->rng;
+	struct bs_object_change c[2];
+	uint64_t blocks[4];
+	uint32_t n = sim_between(r, 1, 4), k = sim_below(r, VS_ARRAY_LEN(ops));
+	struct iovec iov = {u->buf, n * BS_BLOCK};
+	struct bs_req req = {.op = ops[k],
+			     .volume = v,
+			     .object = ids[sim_below(r, VS_ARRAY_LEN(ids))],
+			     .source = v,
+			     .source_object = ids[sim_below(r, VS_ARRAY_LEN(ids))],
+			     .length = iov.iov_len,
+			     .iov = &iov,
+			     .iovcnt = 1,
+			     .blocks = blocks,
+			     .changes = c,
+			     .nchanges = ops[k] == BS_TRIM ? 0 : 2,
+			     .done = request_done,
+			     .arg = u};
+
+	for (unsigned i = 0; i < 2; i++)
+		c[i] = (struct bs_object_change){.object = ids[sim_below(r, VS_ARRAY_LEN(ids))],
+						 .check = BS_NO_WORD,
+						 .end = BS_NO_WORD,
+						 .set = ops[k] == BS_READ ? 0 : 5,
+						 .word = {sim_u64(r), 0, sim_u64(r)}};
+	for (unsigned i = 0; i < n; i++) {
+		blocks[i] = 700 * i + sim_below(r, 700);
+		u->buf[i * BS_BLOCK] = (unsigned char)sim_u64(r);
+	}
+	if (k + 1u == VS_ARRAY_LEN(ops))
+		req.flags = BS_SCATTER;
+	else
+		req.offset = sim_below(r, 3) * BS_BLOCK;
+	if (ops[k] == BS_TRIM && sim_one_in(r, 2)) {
+		req.offset = 0;
+		req.length = BS_OBJECT_MAX;
+	}
+	u->done = false;
+	sim_host_submit(u->w->host, 0, &req);
+	(void)wait_done(u, "a request to an object");
+}
+
 static int admin(struct user *u, enum sim_admin_kind kind, const char *name, const char *to,
 		 struct sim_admin *a)
 {
@@ -128,13 +177,16 @@ static void use_volume(struct user *u, const struct bs_volume_info *info)
 	char full[BS_FULL_NAME_MAX];
 	uint32_t length;
 
+	a.force = info->objects;
 	if (admin(u, SIM_OPEN, full_name(info, full), "", &a))
 		return;
+	for (unsigned i = 0; info->objects && i < 40; i++)
+		use_object(u, a.volume);
 	for (uint64_t at = 0; at < VS_MIN(info->size, 96u * BS_BLOCK); at += length) {
 		length = (uint32_t)VS_MIN(info->size - at, BLOCKS * BS_BLOCK);
 		(void)request(u, a.volume, BS_READ, at, length);
 	}
-	for (unsigned i = 0; i < 24; i++) {
+	for (unsigned i = 0; info->size && i < 24; i++) {
 		uint64_t at = any_offset(u, info->size, &length);
 
 		for (uint32_t k = 0; k < length; k += 512)
@@ -247,6 +299,24 @@ static void repair(struct world *w, int before, uint64_t problems)
 	sim_disk_free(copy);
 }
 
+/* Objects, and a snapshot of them. */
+static void make_objects(struct user *u)
+{
+	struct sim_admin made = {0}, opened = {.force = true}, snap = {.nfulls = 1}, closed = {0};
+
+	if (admin(u, SIM_OBJECTS, "objects", "", &made) ||
+	    admin(u, SIM_OPEN, "objects", "", &opened))
+		return;
+	for (unsigned i = 0; i < 40; i++)
+		use_object(u, opened.volume);
+	(void)snprintf(snap.fulls[0], sizeof(snap.fulls[0]), "objects@one");
+	(void)admin(u, SIM_SNAPSHOT, "", "", &snap);
+	for (unsigned i = 0; i < 20; i++)
+		use_object(u, opened.volume);
+	closed.volume = opened.volume;
+	(void)admin(u, SIM_CLOSE, "", "", &closed);
+}
+
 void sim_crafted(struct world *w)
 {
 	const struct itimerval cpu = {.it_value = {.tv_sec = CPU_SECONDS}};
@@ -269,6 +339,9 @@ void sim_crafted(struct world *w)
 		(void)world_create_there(w, "there", sim_between(&w->rng, 16, 600));
 		workload_run(w, &l, sim_between(&w->rng, 5, 60));
 	}
+	world_settle(w);
+	if (sim_one_in(&w->rng, 3))
+		make_objects(&u);
 	if (sim_one_in(&w->rng, 3))
 		world_die(w, false);
 	else

@@ -62,7 +62,7 @@ enum sim_admin_kind {
 	SIM_UNSNAP,   /* name */
 	SIM_ROLLBACK, /* name */
 	SIM_CLONE,    /* name, to */
-	SIM_OPEN,     /* name; volume, out */
+	SIM_OPEN,     /* name; force: of objects; volume, out */
 	SIM_CLOSE,    /* volume */
 	SIM_LIST,     /* infos, out; ninfos, in and out */
 	SIM_DIFF,     /* volume (NULL: nothing), volume2; diff, out; ndiff, in and out */

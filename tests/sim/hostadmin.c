@@ -164,7 +164,8 @@ static int run(struct sim_host *h, struct sim_admin *a)
 	case SIM_CLONE:
 		return bs_volume_clone(s, a->name, a->to, NULL, &a->err);
 	case SIM_OPEN:
-		return bs_volume_open(s, a->name, &a->volume, &a->err);
+		return a->force ? bs_objects_open(s, a->name, &a->volume, &a->err)
+				: bs_volume_open(s, a->name, &a->volume, &a->err);
 	case SIM_CLOSE:
 		bs_volume_close(a->volume);
 		return 0;

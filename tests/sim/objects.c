@@ -67,6 +67,7 @@ static struct bs_volume *open_volume(struct scene *s, const char *name)
 {
 	struct sim_admin *a = side(s, SIM_OPEN, name);
 
+	a->force = true;
 	return world_side(s->w, a) == 0 ? a->volume : NULL;
 }
 

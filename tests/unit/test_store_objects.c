@@ -44,7 +44,7 @@ static void open_store(struct fixture *f)
 	struct vs_error err = {0};
 
 	store_open(f->path, &opts, f->loop, 64, &f->s, &f->port);
-	if (bs_volume_open(f->s, "d", &f->v, &err))
+	if (bs_objects_open(f->s, "d", &f->v, &err))
 		fail_msg("%s", err.text);
 }
 
@@ -309,7 +309,7 @@ static void check_snapshot(struct fixture *f)
 	struct bs_volume *v;
 	struct vs_error err = {0};
 
-	if (bs_volume_open(f->s, "d@s", &v, &err))
+	if (bs_objects_open(f->s, "d@s", &v, &err))
 		return;
 	check_all(f, v, f->kept);
 	bs_volume_close(v);
@@ -450,6 +450,8 @@ static void test_what_is_no_object_is_refused(void **state)
 	    .op = BS_READ, .volume = plain, .object = 1, .length = 512, .iov = &iov, .iovcnt = 1};
 	assert_int_equal(bs_io_wait(f->port, &req), VS_E_INVAL);
 	bs_volume_close(plain);
+	assert_int_equal(bs_volume_open(f->s, "d", &plain, &err), VS_E_NOTSUP);
+	assert_int_equal(bs_objects_open(f->s, "plain", &plain, &err), VS_E_NOTSUP);
 	assert_int_equal(bs_volume_resize(f->s, "d", 1 << 20, false, &err), VS_E_NOTSUP);
 	assert_int_equal(bs_volume_set_thick(f->s, "d", true, &err), VS_E_NOTSUP);
 	assert_int_equal(bs_volume_delete(f->s, "plain", BS_DELETE_PLAIN, &err), 0);
