@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
 import node as vs  # noqa: E402
 from store import GIB, MIB, Failed, Row, against, megabytes, per_second  # noqa: E402
+from ganesha import Export, Ganesha  # noqa: E402
 from tgt import Tgt, free_port  # noqa: E402
 
 
@@ -44,6 +45,7 @@ ISCSI = ((READ_AT_FIRST, 1.2), (READ, 1.5), (READ_4, None), (WRITE, 1.5), (WRITE
          (READ_LATER, None), (WRITE_LARGE, 1.2))
 NBD = ((READ_AT_FIRST, 1.2), (READ, 1.2), (WRITE, 1.2), (READ_LATER, None), (WRITE_LARGE, 1.2),
        (FLUSHED, 1.5))
+NFS = ((READ_AT_FIRST, 1.0), (READ, 1.5), (WRITE, 1.5), (READ_LATER, None), (WRITE_LARGE, 1.5))
 # Clients share the cores with the server: four sessions may do more than one, and must not do less.
 SCALING = ((READ_4, READ, 1.0), (WRITE_4, WRITE, 1.0))
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -177,6 +179,63 @@ def bench_front_ends(folder, args):
                           else ("nbd", "unexport", "nbd")))
             node.vstore("volume", "delete", volume)
         return tables
+
+
+def drop_caches():
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as f:
+        f.write("3")
+
+
+def measure_nfs(url, w, seconds, span, number):
+    """A read in order begins with cold caches on both sides: the peer's is the kernel's."""
+    if w.sequential and not w.write:
+        drop_caches()
+    return measure_iscsi(url, w, seconds, span, number)
+
+
+def names_rows(ours, peer, depth, count):
+    """10,000 files made, looked at and removed, the better of two runs of each side."""
+    runs = {"ours": [], "peer": []}
+    for _ in range(2):
+        for side, url in (("ours", ours), ("peer", peer)):
+            runs[side].append(vs.load("names", url, "--count", str(count), "--depth", str(depth)))
+    return [against(f"{what} of {count:,} files, depth {depth}",
+                    max(r[f"{what}_per_second"] for r in runs["ours"]),
+                    max(r[f"{what}_per_second"] for r in runs["peer"]), 1.0, per_second, "ganesha")
+            for what in ("create", "stat", "remove")]
+
+
+def bench_nfs(folder, args):
+    """Against nfs-ganesha on a folder of the same disk; both are asked by libnfs, version 3."""
+    export = Export(os.path.join(folder, "ganesha"))
+    empty = os.path.join(folder, "empty")
+    with open(empty, "wb") as f:
+        f.truncate(args.span)
+    with vs.Node(size="24G", memory=args.memory, iscsi=False, nbd=False, nfs=True) as node:
+        node.vstore("datastore", "create", "bench")
+        node.vstore("datastore", "share", "bench", "--client", "127.0.0.1", "--squash", "none")
+        node.vstore("datastore", "put", empty, "bench/disk")
+        os.rename(empty, os.path.join(export.path, "disk"))
+        port = node.listen["nfs"].rsplit(":", 1)[1]
+        ports = f"?nfsport={port}&mountport={port}"
+        peer = Ganesha(folder, export)
+        try:
+            ours = Server(f"nfs://127.0.0.1/bench/disk{ports}", node.process.pid)
+            theirs = Server(peer.url(os.path.join(export.path, "disk")), peer.process.pid)
+            for server in (ours, theirs):
+                fill(server.url, args.span)
+            rows, _ = compare(measure_nfs, ours, theirs, "ganesha", NFS, args)
+            for depth in (1, 32):
+                rows += names_rows(f"nfs://127.0.0.1/bench{ports}", peer.url(export.path), depth,
+                                   10000)
+        finally:
+            peer.close()
+            os.unlink(os.path.join(export.path, "disk"))
+    return ("NFS against nfs-ganesha (VFS)", f"A file of {args.span / GIB:g} GiB, written once before, by "
+            f"libnfs over version 3; median of {args.rounds} rounds of {args.round_seconds} s. Caches are "
+            "dropped before each read in order. Names: vstore makes each change durable before it is "
+            "answered, as RFC 1813 wants it; ganesha leaves that to the file system.", rows)
 
 
 def bench_memory(args):

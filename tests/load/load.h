@@ -44,6 +44,8 @@ int load_write(const char *url, const char *journal, const struct load_options *
 int load_verify(const char *url, const char *journal);
 /* How many a second, and how long they take; writes are noise, each block unlike any other. */
 int load_bench(const char *url, bool write, const struct load_options *o);
+/* o->count files made, looked at and removed in a folder of an NFS server. */
+int load_names(const char *url, const struct load_options *o);
 /* SHA-256 of the whole disk. */
 int load_digest(const char *url, const struct load_options *o);
 

@@ -13,6 +13,7 @@ static int usage(void)
 	      "acknowledged\n"
 	      "load verify URL JOURNAL  the disk holds what the journal says\n"
 	      "load digest URL          SHA-256 of the whole disk\n"
+	      "load names URL --count N  files made, looked at, removed in a folder over NFS\n"
 	      "load read|fill URL       how many a second; noise, each block unlike any other\n"
 	      "                         (--sessions N: a thread and --depth requests each)\n"
 	      "  --span SIZE  --block SIZE  --depth N  --seconds N  --count N  --seed N  "
@@ -57,5 +58,7 @@ int main(int argc, char **argv)
 		return load_digest(argv[1], &o);
 	if (argc == 2 && (strcmp(argv[0], "read") == 0 || strcmp(argv[0], "fill") == 0))
 		return load_bench(argv[1], argv[0][0] == 'f', &o);
+	if (argc == 2 && strcmp(argv[0], "names") == 0)
+		return o.count ? load_names(argv[1], &o) : usage();
 	return usage();
 }
