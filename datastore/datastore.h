@@ -3,7 +3,9 @@
  *
  * A datastore is a volume of objects (blockstore/object.h): a file's bytes are an object, its
  * attributes the object's record, and the names of all directories a database in object 0. What a
- * request changes becomes visible, and durable, at once or not at all.
+ * request changes becomes visible, and durable, at once or not at all; but a WRITE and a CLONE of a
+ * range in the pieces of io.h, each with its size and times, and of a file that shrinks the tail
+ * may be zeros before it is shorter.
  *
  * Ownership: ds_open gives a datastore that ds_close takes back when no client uses it any more.
  * The caller owns a request, its buffers and names from ds_submit until done is called.

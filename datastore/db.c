@@ -88,12 +88,13 @@ int ds_db_commit(struct ds_db *db)
 
 /* ---- names ---------------------------------------------------------------------------------- */
 
+/* A row as the schema has its columns. */
 static void column_name(sqlite3_stmt *st, struct ds_name *n)
 {
-	n->cookie = (uint64_t)sqlite3_column_int64(st, 0);
-	n->object = (uint32_t)sqlite3_column_int64(st, 2);
-	n->generation = (uint32_t)sqlite3_column_int64(st, 3);
-	n->type = (enum ds_type)sqlite3_column_int(st, 4);
+	n->cookie = (uint64_t)sqlite3_column_int64(st, 1);
+	n->object = (uint32_t)sqlite3_column_int64(st, 3);
+	n->generation = (uint32_t)sqlite3_column_int64(st, 4);
+	n->type = (enum ds_type)sqlite3_column_int(st, 5);
 }
 
 int ds_db_find(struct ds_db *db, uint32_t dir, const char *name, size_t len, struct ds_name *out)
@@ -106,8 +107,8 @@ int ds_db_find(struct ds_db *db, uint32_t dir, const char *name, size_t len, str
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 		column_name(st, out);
 		free_at += out->cookie == free_at;
-		if ((size_t)sqlite3_column_bytes(st, 1) != len ||
-		    memcmp(sqlite3_column_blob(st, 1), name, len) != 0)
+		if ((size_t)sqlite3_column_bytes(st, 2) != len ||
+		    memcmp(sqlite3_column_blob(st, 2), name, len) != 0)
 			continue;
 		ret = 0;
 		break;
@@ -161,7 +162,7 @@ int ds_db_list(struct ds_db *db, uint32_t dir, uint64_t after, unsigned max,
 		struct ds_name n;
 
 		column_name(st, &n);
-		if (!each(arg, &n, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1)))
+		if (!each(arg, &n, sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2)))
 			break;
 	}
 	rc = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : failed(db, rc);

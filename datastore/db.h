@@ -14,14 +14,9 @@
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
 	X(COMMIT, "COMMIT")                                                                        \
 	X(ROLLBACK, "ROLLBACK")                                                                    \
-	X(FIND,                                                                                    \
-	  "SELECT cookie,name,object,generation,type FROM dirent WHERE dir=?1 AND cookie BETWEEN " \
-	  "?2 AND ?3")                                                                             \
-	X(LIST, "SELECT cookie,name,object,generation,type FROM dirent WHERE dir=?1 AND "          \
-		"cookie>?2 ORDER "                                                                 \
-		"BY cookie LIMIT ?3")                                                              \
-	X(ADD,                                                                                     \
-	  "INSERT INTO dirent(dir,cookie,name,object,generation,type) VALUES(?1,?2,?3,?4,?5,?6)")  \
+	X(FIND, "SELECT * FROM dirent WHERE dir=?1 AND cookie BETWEEN ?2 AND ?3")                  \
+	X(LIST, "SELECT * FROM dirent WHERE dir=?1 AND cookie>?2 ORDER BY cookie LIMIT ?3")        \
+	X(ADD, "INSERT INTO dirent VALUES(?1,?2,?3,?4,?5,?6)")                                     \
 	X(REPLACE, "UPDATE dirent SET object=?3,generation=?4,type=?5 WHERE dir=?1 AND cookie=?2") \
 	X(REMOVE, "DELETE FROM dirent WHERE dir=?1 AND cookie=?2")                                 \
 	X(TARGET_ADD, "INSERT INTO symlink(object,target) VALUES(?1,?2)")                          \

@@ -59,6 +59,7 @@ void ds_task_finish(struct ds_task *t, int status);
 /* The same, through the loop: not inside of ds_submit. */
 void ds_task_finish_soon(struct ds_task *t, int status);
 void ds_task_why(struct ds_task *t, enum ds_status why); /* finishes with VS_E_INVAL */
+/* ---- task.c ---- */
 /* Looks at n records of the volume (of change[]), then goes on with step. */
 void ds_task_look(struct ds_task *t, struct bs_volume *v, uint32_t object, uint32_t other,
 		  unsigned n, void (*step)(struct ds_task *));

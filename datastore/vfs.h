@@ -58,6 +58,8 @@ int ds_vfs_commit(struct ds_vfs *v) vs_must_check;
 /* After a commit that failed and was rolled back. */
 void ds_vfs_recovered(struct ds_vfs *v);
 
+void ds_vfs_file_init(struct ds_vfs *v); /* vfs_file.c: v->vfs */
+
 /* vfs_stage.c */
 int ds_vfs_stage(struct ds_vfs *v) vs_must_check;   /* commits by the long way */
 int ds_vfs_settle(struct ds_vfs *v) vs_must_check;  /* what is staged gets its places */

@@ -381,7 +381,8 @@ static bool listed(struct ds_req *req, const struct ds_entry *e)
 		return true;
 	assert_true(e->name_len < sizeof(name));
 	memcpy(name, e->name, e->name_len);
-	assert_int_equal(sscanf(name, "e%d", &i), 1);
+	i = (int)strtol(name + 1, NULL, 10);
+	assert_true(name[0] == 'e' && i >= 0 && i < 600);
 	assert_false(l->seen[i]);
 	l->seen[i] = true;
 	assert_int_equal(e->type, DS_REG);

@@ -130,9 +130,10 @@ static void settle(struct scene *x, struct shared *s)
 		*m = *with;
 		return;
 	}
-	assert_int_equal(s->next.what, M_TRUNCATE);
-	assert_true(s->next.at < f->size);
-	memset(f->bytes + s->next.at, 0, f->size - s->next.at);
+	if (!f || s->next.what != M_TRUNCATE || s->next.at >= f->size)
+		fail_msg("neither before nor after operation %d", s->next.what);
+	else
+		memset(f->bytes + s->next.at, 0, f->size - s->next.at);
 	assert_true(is_same(x, m));
 }
 
