@@ -188,6 +188,7 @@ static void pause_comes(struct vs_post *p)
 	struct ds_client *c = p->arg;
 
 	c->paused = true;
+	c->idle = c->d->idle;
 	tell_idle(c);
 }
 
@@ -210,8 +211,8 @@ void ds_clients_pause(struct ds_store *d)
 	sem_init(&idle, 0, 0);
 	pthread_mutex_lock(&d->lock);
 	d->paused = true;
+	d->idle = &idle;
 	for (struct ds_client *c = d->clients; c; c = c->next) {
-		c->idle = &idle;
 		c->pausing = true;
 		c->pause = (struct vs_post){.call = pause_comes, .arg = c};
 		vs_loop_post(c->loop, &c->pause);

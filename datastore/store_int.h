@@ -30,6 +30,7 @@ struct ds_store {
 	pthread_mutex_t lock;	       /* of what follows */
 	struct ds_client *clients;
 	bool paused; /* by a rollback: clients begin nothing */
+	sem_t *idle; /* and tell here that nothing is under way; set before they are asked */
 	struct ds_snap snap[DS_SNAPS_MAX];
 	uint64_t snaps_used;
 };
