@@ -118,18 +118,18 @@ static void test_a_quota(void **state)
 {
 	struct scene *x = *state;
 
-	ds_set_quota(x->d, UINT64_C(2) << 20);
+	ds_set_quota(x->d, UINT64_C(768) << 10);
 	full_then_empty(x, 20000, "quota");
 	x->req = (struct ds_req){.op = DS_STATFS, .file = ds_root};
 	assert_int_equal(scene_run(x), 0);
-	assert_int_equal(x->req.fs_total, UINT64_C(2) << 20);
+	assert_int_equal(x->req.fs_total, UINT64_C(768) << 10);
 	assert_true(x->req.fs_free <= x->req.fs_total);
 	ds_set_quota(x->d, 0);
 }
 
 static void test_a_full_store(void **state)
 {
-	full_then_empty(*state, 3000, "full");
+	full_then_empty(*state, 300, "full");
 }
 
 /* ---- changes that wait together ------------------------------------------------------------- */

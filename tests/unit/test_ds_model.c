@@ -6,9 +6,14 @@
 #include <sys/wait.h>
 
 #define DEVICE (UINT64_C(256) << 20)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ROUNDS 600u
+#define KILLS 4u
+#else
 #define ROUNDS 1500u
-#define REOPEN 300u
 #define KILLS 12u
+#endif
+#define REOPEN 300u
 
 static void choose(const struct model *m, uint64_t *seed, struct model_op *op)
 {

@@ -192,7 +192,7 @@ struct busy {
 	struct scene *x;
 	struct ds_handle f;
 	atomic_bool stop;
-	unsigned done;
+	atomic_uint done;
 };
 
 /* Another client, which goes on writing. */
@@ -208,14 +208,14 @@ static void *write_on(void *arg)
 	while (!atomic_load(&b->stop)) {
 		struct ds_req req = {.op = DS_WRITE,
 				     .file = b->f,
-				     .offset = b->done % 64 * 4096,
+				     .offset = atomic_load(&b->done) % 64 * 4096,
 				     .length = 4,
 				     .iov = &iov,
 				     .iovcnt = 1};
 		int rc = ds_wait(c, &req);
 
 		VS_ASSERT(rc == 0 || rc == VS_E_STALE);
-		b->done++;
+		atomic_fetch_add(&b->done, 1);
 	}
 	ds_client_close(c);
 	vs_loop_free(loop);
@@ -252,6 +252,14 @@ static int rolled_back(struct scene *x, const char *name)
 	return r.rc;
 }
 
+static void goes_on(struct busy *b)
+{
+	unsigned before = atomic_load(&b->done);
+
+	while (atomic_load(&b->done) < before + 3)
+		usleep(100);
+}
+
 static void test_rolled_back_while_in_use(void **state)
 {
 	struct scene *x = *state;
@@ -265,6 +273,7 @@ static void test_rolled_back_while_in_use(void **state)
 	later = x->req.attr.handle;
 	b.f = later;
 	assert_int_equal(pthread_create(&thread, NULL, write_on, &b), 0);
+	goes_on(&b);
 	assert_int_equal(ds_hold(x->d, later), 0);
 	assert_int_equal(do_remove(x, ds_root, "g"), 0);
 	assert_int_equal(rolled_back(x, "none"), VS_E_NOENT);
@@ -282,10 +291,9 @@ static void test_rolled_back_while_in_use(void **state)
 	assert_int_equal(do_create(x, ds_root, "new", DS_REG, 0644), 0);
 	assert_int_equal(do_write(x, x->req.attr.handle, 0, "new", 3), 0);
 	assert_int_equal(do_getattr(x, later), VS_E_STALE);
-	usleep(2000);
+	goes_on(&b);
 	atomic_store(&b.stop, true);
 	pthread_join(thread, NULL);
-	assert_true(b.done > 0);
 	snapshot(x, ds_snapshot_delete, "one");
 }
 
