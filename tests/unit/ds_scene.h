@@ -36,22 +36,46 @@ static inline void scene_open(struct scene *x)
 	struct vs_error err = {0};
 
 	if (ds_open_tuned(x->s, "d", &x->tune, &x->d, &err) ||
-	    ds_client_open(x->d, x->loop, 32, &x->c, &err))
+	    ds_client_open(x->d, x->loop, 256, &x->c, &err))
 		fail_msg("%s", err.text);
 }
 
-static inline void scene_make(struct scene *x, const char *name, uint64_t size)
+static inline void scene_start(struct scene *x)
 {
-	struct bs_init_options init = {.segment_size = 1 << 20, .compression = BS_CODING_LZ4};
 	struct vs_error err = {0};
 
-	*x = (struct scene){.tune = ds_tune_default};
-	store_make(x->path, name, size, &init);
+	x->tune = ds_tune_default;
 	assert_int_equal(vs_loop_new(&x->loop, &err), 0);
 	scene_up(x);
 	if (ds_create(x->s, "d", &err))
 		fail_msg("%s", err.text);
 	scene_open(x);
+}
+
+static inline void scene_make(struct scene *x, const char *name, uint64_t size)
+{
+	struct bs_init_options init = {.segment_size = 1 << 20, .compression = BS_CODING_LZ4};
+
+	*x = (struct scene){0};
+	store_make(x->path, name, size, &init);
+	scene_start(x);
+}
+
+/* In memory: for what waits for the device longer than it works. */
+static inline void scene_make_fast(struct scene *x, const char *name, uint64_t size)
+{
+	struct bs_init_options init = {.segment_size = 1 << 20, .compression = BS_CODING_LZ4};
+	struct bs_device *dev;
+	struct vs_error err = {0};
+
+	*x = (struct scene){0};
+	(void)snprintf(x->path, sizeof(x->path), "/dev/shm/vstore-%s-%d.img", name, getpid());
+	unlink(x->path);
+	if (bs_device_open(x->path, BS_DEVICE_CREATE, size, &dev, &err) ||
+	    bs_store_init(dev, &init, &err))
+		fail_msg("%s", err.text);
+	bs_device_close(dev);
+	scene_start(x);
 }
 
 static inline void scene_shut(struct scene *x)
