@@ -118,10 +118,13 @@ static void begin_waiting(struct ds_client *c)
 /* A paused client has nothing under way. */
 static void tell_idle(struct ds_client *c)
 {
-	if (c->busy || !c->idle)
+	if (c->busy || !c->asked)
 		return;
-	sem_post(c->idle);
-	c->idle = NULL;
+	c->asked = false;
+	pthread_mutex_lock(&c->d->lock);
+	c->d->under_way--;
+	pthread_cond_signal(&c->d->idle);
+	pthread_mutex_unlock(&c->d->lock);
 }
 
 static void leave(struct ds_task *t)
@@ -187,8 +190,7 @@ static void pause_comes(struct vs_post *p)
 {
 	struct ds_client *c = p->arg;
 
-	c->paused = true;
-	c->idle = c->d->idle;
+	c->paused = c->asked = true;
 	tell_idle(c);
 }
 
@@ -205,25 +207,17 @@ static void resume_comes(struct vs_post *p)
 
 void ds_clients_pause(struct ds_store *d)
 {
-	unsigned n = 0;
-	sem_t idle;
-
-	sem_init(&idle, 0, 0);
 	pthread_mutex_lock(&d->lock);
 	d->paused = true;
-	d->idle = &idle;
 	for (struct ds_client *c = d->clients; c; c = c->next) {
 		c->pausing = true;
 		c->pause = (struct vs_post){.call = pause_comes, .arg = c};
 		vs_loop_post(c->loop, &c->pause);
-		n++;
+		d->under_way++;
 	}
+	while (d->under_way)
+		pthread_cond_wait(&d->idle, &d->lock);
 	pthread_mutex_unlock(&d->lock);
-	while (n) {
-		if (sem_wait(&idle) == 0)
-			n--;
-	}
-	sem_destroy(&idle);
 }
 
 void ds_clients_resume(struct ds_store *d)

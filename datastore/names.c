@@ -60,7 +60,10 @@ static void run_calls(struct ds_names *n)
 
 		n->calls = c->next;
 		c->rc = c->fn(n, c->arg, c->err);
-		sem_post(&c->done);
+		pthread_mutex_lock(&n->lock);
+		c->done = true;
+		pthread_cond_broadcast(&n->called);
+		pthread_mutex_unlock(&n->lock);
 	}
 }
 
@@ -155,12 +158,12 @@ int ds_names_call(struct ds_names *n, int (*fn)(struct ds_names *, void *, struc
 {
 	struct ds_call c = {.fn = fn, .arg = arg, .err = err, .names = n};
 
-	sem_init(&c.done, 0, 0);
 	c.post = (struct vs_post){.call = call_comes, .arg = &c};
 	vs_loop_post(n->loop, &c.post);
-	while (sem_wait(&c.done))
-		;
-	sem_destroy(&c.done);
+	pthread_mutex_lock(&n->lock);
+	while (!c.done)
+		pthread_cond_wait(&n->called, &n->lock);
+	pthread_mutex_unlock(&n->lock);
 	return c.rc;
 }
 
@@ -188,11 +191,18 @@ static int end(struct ds_names *n, void *arg, struct vs_error *err)
 	return 0;
 }
 
+static void release(struct ds_names *n)
+{
+	vs_loop_free(n->loop);
+	pthread_cond_destroy(&n->called);
+	pthread_mutex_destroy(&n->lock);
+}
+
 void ds_names_stop(struct ds_names *n)
 {
 	(void)!ds_names_call(n, end, NULL, NULL);
 	pthread_join(n->thread, NULL);
-	vs_loop_free(n->loop);
+	release(n);
 }
 
 int ds_names_start(struct ds_names *n, struct ds_store *d, struct vs_error *err)
@@ -204,8 +214,10 @@ int ds_names_start(struct ds_names *n, struct ds_store *d, struct vs_error *err)
 	rc = vs_loop_new(&n->loop, err);
 	if (rc)
 		return rc;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_cond_init(&n->called, NULL);
 	if (pthread_create(&n->thread, NULL, run, n)) {
-		vs_loop_free(n->loop);
+		release(n);
 		return vs_fail(err, VS_E_NOMEM, "cannot start a thread");
 	}
 	rc = ds_names_call(n, begin, NULL, err);

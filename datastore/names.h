@@ -14,7 +14,6 @@
 #include "datastore/txn.h"
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 
 #define DS_IDS_AHEAD 256u /* free objects that are known */
@@ -39,7 +38,7 @@ struct ds_call {
 	struct ds_names *names;
 	struct vs_post post;
 	struct ds_call *next;
-	sem_t done;
+	bool done; /* with the names' lock */
 };
 
 /* A file that has lost its last name, on its way out. */
@@ -66,6 +65,8 @@ struct ds_names {
 	struct ds_line flushing;       /* by this request */
 	struct bs_req flush;
 	struct ds_call *calls;
+	pthread_mutex_t lock;
+	pthread_cond_t called; /* a call is done */
 	bool stop;
 	/* objects that are free, and where to look for more */
 	uint32_t id[DS_IDS_AHEAD];

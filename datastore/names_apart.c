@@ -103,7 +103,6 @@ static void list_more(struct ds_names *n)
 {
 	uint32_t object[LISTED];
 	unsigned found;
-	bool now;
 
 	n->orphans_known = true;
 	if (ds_db_orphans(&n->db, n->last_orphan, object, LISTED, &found)) {
@@ -111,7 +110,7 @@ static void list_more(struct ds_names *n)
 		return;
 	}
 	for (unsigned i = 0; i < found; i++) {
-		if (ds_node_orphan(&n->d->nodes, object[i], &now)) {
+		if (ds_node_orphan(&n->d->nodes, object[i])) {
 			failed(n);
 			return;
 		}

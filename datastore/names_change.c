@@ -57,8 +57,6 @@ static bool fits(const struct ds_names *n, const struct group *g, const struct d
 /* What a commit has brought about beside it. */
 static void settle(struct ds_names *n, struct ds_task *t, bool committed)
 {
-	bool now;
-
 	if (!committed || t->status) {
 		if (t->fresh)
 			ds_names_id_free(n, t->fresh);
@@ -67,7 +65,7 @@ static void settle(struct ds_names *n, struct ds_task *t, bool committed)
 	if (t->freed)
 		ds_names_id_free(n, t->freed);
 	if (t->orphan) /* without memory it goes at the next opening */
-		(void)!ds_node_orphan(&n->d->nodes, t->orphan, &now);
+		(void)!ds_node_orphan(&n->d->nodes, t->orphan);
 }
 
 static int commit(struct ds_names *n, const struct group *g)

@@ -239,17 +239,15 @@ bool ds_node_release(struct ds_nodes *all, uint32_t object)
 	return now;
 }
 
-int ds_node_orphan(struct ds_nodes *all, uint32_t object, bool *now)
+int ds_node_orphan(struct ds_nodes *all, uint32_t object)
 {
 	struct ds_node *n;
 
-	*now = false;
 	pthread_mutex_lock(&all->lock);
 	n = get(all, object);
 	if (n && !n->orphan) {
 		n->orphan = true;
-		*now = !n->holds;
-		if (*now)
+		if (!n->holds)
 			can_go(all, n);
 	}
 	pthread_mutex_unlock(&all->lock);

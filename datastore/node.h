@@ -75,8 +75,8 @@ void ds_nodes_forget(struct ds_nodes *all);
 int ds_node_hold(struct ds_nodes *all, uint32_t object) vs_must_check; /* VS_E_NOMEM */
 /* Whether an orphan can be taken apart now. */
 bool ds_node_release(struct ds_nodes *all, uint32_t object);
-/* The file has lost its last name. Whether it can be taken apart now. VS_E_NOMEM: at next open. */
-int ds_node_orphan(struct ds_nodes *all, uint32_t object, bool *now) vs_must_check;
+/* The file has lost its last name: it comes when nobody holds it. VS_E_NOMEM: at next open. */
+int ds_node_orphan(struct ds_nodes *all, uint32_t object) vs_must_check;
 /* One that can be taken apart, in use by the caller; NULL: none. */
 struct ds_node *ds_node_next_orphan(struct ds_nodes *all);
 void ds_node_apart(struct ds_nodes *all, struct ds_node *n); /* it has been */

@@ -29,8 +29,9 @@ struct ds_store {
 	_Atomic int64_t snaps_changed; /* grows with each snapshot that comes or goes */
 	pthread_mutex_t lock;	       /* of what follows */
 	struct ds_client *clients;
-	bool paused; /* by a rollback: clients begin nothing */
-	sem_t *idle; /* and tell here that nothing is under way; set before they are asked */
+	bool paused;	     /* by a rollback: clients begin nothing */
+	unsigned under_way;  /* those that have not said yet that nothing is under way */
+	pthread_cond_t idle; /* one has */
 	struct ds_snap snap[DS_SNAPS_MAX];
 	uint64_t snaps_used;
 };

@@ -20,7 +20,7 @@ struct ds_client {
 	bool paused;		    /* by a rollback: all wait */
 	struct vs_post pause;	    /* the rollback's */
 	bool pausing;		    /* with the store's lock: it is on its way */
-	sem_t *idle;		    /* while paused: posted when nothing is under way */
+	bool asked;		    /* it is to say when nothing is under way */
 	struct ds_client *next;	    /* the store's */
 };
 

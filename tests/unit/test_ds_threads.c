@@ -59,7 +59,10 @@ static void on_names(struct worker *w)
 	    .how = DS_GUARDED,
 	    .set = {.what = DS_SET_MODE, .mode = 0644}};
 	rc = run(w);
-	VS_ASSERT(rc == 0 || rc == VS_E_EXIST || rc == VS_E_NOENT);
+	if (rc && rc != VS_E_EXIST && rc != VS_E_NOENT) {
+		printf("# operation %d: %d\n", w->req.op, rc);
+		abort();
+	}
 	if (rc || w->req.op != DS_CREATE || w->have)
 		return;
 	w->mine = w->req.attr.handle;
