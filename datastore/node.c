@@ -183,7 +183,7 @@ static void forget(struct ds_nodes *all, struct ds_node *n)
 {
 	bool was_used = used(n);
 
-	n->known = n->orphan = n->listed = false;
+	n->known = n->orphan = n->listed = n->going = false;
 	if (was_used && !used(n))
 		keep(all, n);
 }
@@ -213,7 +213,7 @@ int ds_node_hold(struct ds_nodes *all, uint32_t object)
 
 static void can_go(struct ds_nodes *all, struct ds_node *n)
 {
-	if (n->listed)
+	if (n->listed || n->going)
 		return;
 	n->listed = true;
 	n->next_orphan = all->orphans;
@@ -267,8 +267,10 @@ struct ds_node *ds_node_next_orphan(struct ds_nodes *all)
 			n->listed = false;
 		}
 	} while (n && n->holds);
-	if (n)
+	if (n) {
 		n->users++;
+		n->going = true;
+	}
 	pthread_mutex_unlock(&all->lock);
 	return n;
 }
@@ -277,6 +279,6 @@ void ds_node_apart(struct ds_nodes *all, struct ds_node *n)
 {
 	pthread_mutex_lock(&all->lock);
 	VS_ASSERT(n->users > 0);
-	n->orphan = false;
+	n->orphan = n->going = false;
 	pthread_mutex_unlock(&all->lock);
 }

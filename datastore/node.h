@@ -45,6 +45,7 @@ struct ds_node {
 	struct ds_node *chain;
 	struct ds_node *newer, *older; /* while nobody uses it */
 	bool listed;		       /* among those that can be taken apart */
+	bool going; /* it is being taken apart: who holds it now comes too late */
 	struct ds_node *next_orphan;
 };
 

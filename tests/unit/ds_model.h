@@ -348,23 +348,10 @@ static inline bool model_same(struct scene *x, const struct model *m, int dir, s
 	return true;
 }
 
-static inline uint64_t blocks_of(struct scene *x, uint32_t object)
-{
-	struct bs_object_change c = {.object = object, .check = BS_NO_WORD, .end = BS_NO_WORD};
-	struct bs_req req = {
-	    .op = BS_RECORDS, .volume = x->d->volume, .changes = &c, .nchanges = 1};
-	struct bs_port *port;
-
-	assert_int_equal(bs_port_open(x->s, x->loop, 1, &port, NULL), 0);
-	assert_int_equal(bs_io_wait(port, &req), 0);
-	bs_port_close(port);
-	return c.mapped;
-}
-
 /* Nothing is kept by files that nobody can reach: waits until they have been taken apart. */
 static inline void model_no_leak(struct scene *x, const struct model *m)
 {
-	uint64_t used = 0, mapped = 0, files = 0;
+	uint64_t used = 0, files = 0;
 
 	assert_true(model_same(x, m, 0, ds_root, &used));
 	for (int i = 0; i < FILES; i++) {
@@ -373,13 +360,7 @@ static inline void model_no_leak(struct scene *x, const struct model *m)
 		    m->file[i].h.object)
 			used += blocks_of(x, m->file[i].h.object);
 	}
-	for (unsigned i = 0; i < 2000; i++) {
-		assert_int_equal(bs_objects_mapped(x->d->volume, &mapped, NULL), 0);
-		if (mapped == used + blocks_of(x, 0))
-			break;
-		usleep(1000);
-	}
-	assert_int_equal(mapped, used + blocks_of(x, 0));
+	scene_blocks(x, used);
 	x->req = (struct ds_req){.op = DS_STATFS, .file = ds_root};
 	assert_int_equal(scene_run(x), 0);
 	assert_int_equal(x->req.fs_files - x->req.fs_files_free, files);

@@ -101,6 +101,35 @@ static inline void scene_end(struct scene *x)
 	unlink(x->path);
 }
 
+/* Mapped blocks of an object. */
+static inline uint64_t blocks_of(struct scene *x, uint32_t object)
+{
+	struct bs_object_change c = {.object = object, .check = BS_NO_WORD, .end = BS_NO_WORD};
+	struct bs_req req = {
+	    .op = BS_RECORDS, .volume = x->d->volume, .changes = &c, .nchanges = 1};
+	struct bs_port *port;
+
+	assert_int_equal(bs_port_open(x->s, x->loop, 1, &port, NULL), 0);
+	assert_int_equal(bs_io_wait(port, &req), 0);
+	bs_port_close(port);
+	return c.mapped;
+}
+
+/* In all, once files that have no name any more are gone: `want`. */
+static inline void scene_blocks(struct scene *x, uint64_t want)
+{
+	uint64_t mapped = 0, base = 0;
+
+	for (unsigned i = 0; i < 3000; i++) {
+		assert_int_equal(bs_objects_mapped(x->d->volume, &mapped, NULL), 0);
+		base = blocks_of(x, 0);
+		if (mapped == want + base)
+			return;
+		usleep(1000);
+	}
+	assert_int_equal(mapped, want + base);
+}
+
 static inline int scene_run(struct scene *x)
 {
 	int rc;

@@ -354,6 +354,9 @@ static void test_ranges(void **state)
 	assert_memory_equal(buf, back, 4096);
 	x->req = (struct ds_req){.op = DS_CLONE, .file = g, .other = f, .other_offset = 2 << 20};
 	assert_int_equal(scene_run(x), VS_E_INVAL);
+	x->req =
+	    (struct ds_req){.op = DS_CLONE, .file = f, .offset = 4096, .other = f, .length = 8192};
+	assert_int_equal(scene_run(x), VS_E_INVAL); /* they overlap */
 	assert_int_equal(do_remove(x, ds_root, "r"), 0);
 	assert_int_equal(do_read(x, g, 1 << 20, back, sizeof(back)), 0);
 	assert_memory_equal(buf, back, sizeof(buf));
@@ -448,6 +451,89 @@ static void test_directories_are_listed(void **state)
 	assert_int_equal(list(x, dir, &some, false), DS_BAD_COOKIE);
 }
 
+/* What a stop leaves without a name is taken apart after the next opening. */
+static void test_orphans_of_an_earlier_run(void **state)
+{
+	struct scene *x = *state;
+	char name[16];
+
+	scene_blocks(x, 0);
+	for (unsigned i = 0; i < 150; i++) {
+		(void)snprintf(name, sizeof(name), "o%u", i);
+		assert_int_equal(do_create(x, ds_root, name, DS_REG, 0644), 0);
+		assert_int_equal(ds_hold(x->d, x->req.attr.handle), 0);
+		assert_int_equal(do_write(x, x->req.attr.handle, i * 5000, "held", 4), 0);
+		assert_int_equal(do_remove(x, ds_root, name), 0);
+	}
+	assert_true(blocks_of(x, 0) > 0);
+	scene_shut(x); /* nobody releases them */
+	scene_open(x);
+	scene_blocks(x, 0);
+}
+
+static void test_each_operation_asks_who_it_is(void **state)
+{
+	static const struct ds_cred user = {.uid = 1000, .gid = 1000},
+				    other = {.uid = 1001, .gid = 1001};
+	struct scene *x = *state;
+	struct ds_handle dir, f;
+	struct listing l = {.max = 10};
+	char buf[4];
+
+	assert_int_equal(do_create(x, ds_root, "home", DS_DIR, 0750), 0);
+	dir = x->req.attr.handle;
+	assert_int_equal(do_set(x, dir, (struct ds_set){.what = DS_SET_UID, .uid = 1000}), 0);
+	x->cred = &user;
+	assert_int_equal(do_create(x, ds_root, "no", DS_REG, 0644), VS_E_ACCESS);
+	assert_int_equal(do_create(x, dir, "f", DS_REG, 0640), 0);
+	f = x->req.attr.handle;
+	assert_int_equal(x->req.attr.uid, 1000);
+	assert_int_equal(do_write(x, f, 0, "mine", 4), 0);
+	assert_int_equal(do_rename(x, dir, "f", ds_root, "f"), VS_E_ACCESS);
+	assert_int_equal(do_link(x, f, ds_root, "f"), VS_E_ACCESS);
+	x->cred = &other;
+	assert_int_equal(do_lookup(x, dir, "f"), VS_E_ACCESS);
+	assert_int_equal(do_remove(x, dir, "f"), VS_E_ACCESS);
+	assert_int_equal(list(x, dir, &l, false), VS_E_ACCESS);
+	assert_int_equal(do_read(x, f, 0, buf, 4), VS_E_ACCESS);
+	assert_int_equal(x->req.count, 0);
+	assert_int_equal(do_write(x, f, 0, "his", 3), VS_E_ACCESS);
+	assert_int_equal(do_truncate(x, f, 0), VS_E_ACCESS);
+	assert_int_equal(do_set(x, f, (struct ds_set){.what = DS_SET_MODE, .mode = 0666}),
+			 DS_NOT_OWNER);
+	x->req = (struct ds_req){.op = DS_DEALLOCATE, .file = f, .length = 4};
+	assert_int_equal(scene_run(x), VS_E_ACCESS);
+	x->req = (struct ds_req){.op = DS_SEEK, .file = f};
+	assert_int_equal(scene_run(x), VS_E_ACCESS);
+	x->req = (struct ds_req){.op = DS_ACCESS, .file = f, .access = 63};
+	assert_int_equal(scene_run(x), 0);
+	assert_int_equal(x->req.access, 0);
+	/* what others may do changes at once, also where it was known */
+	x->cred = &user;
+	assert_int_equal(do_set(x, f, (struct ds_set){.what = DS_SET_MODE, .mode = 06777}), 0);
+	assert_int_equal(x->req.attr.mode, 06777);
+	x->cred = &other;
+	assert_int_equal(do_write(x, f, 0, "his", 3), 0);
+	assert_int_equal(x->req.attr.mode, 0777); /* set-user-ID and set-group-ID have gone */
+	x->cred = &user;
+	assert_int_equal(do_set(x, f, (struct ds_set){.what = DS_SET_MODE, .mode = 0400}), 0);
+	assert_int_equal(do_write(x, f, 0, "mine", 4), VS_E_ACCESS);
+	{
+		struct iovec iov = {buf, 4};
+
+		x->req = (struct ds_req){.op = DS_WRITE,
+					 .file = f,
+					 .length = 4,
+					 .iov = &iov,
+					 .iovcnt = 1,
+					 .owner_may = true};
+		assert_int_equal(scene_run(x), 0);
+	}
+	assert_int_equal(do_remove(x, dir, "f"), 0);
+	x->cred = NULL;
+	assert_int_equal(do_rmdir(x, ds_root, "home"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +547,8 @@ int main(void)
 	    cmocka_unit_test(test_sizes),
 	    cmocka_unit_test(test_setattr_keeps_to_its_guard),
 	    cmocka_unit_test(test_ranges),
+	    cmocka_unit_test(test_each_operation_asks_who_it_is),
+	    cmocka_unit_test(test_orphans_of_an_earlier_run),
 	    cmocka_unit_test(test_directories_are_listed),
 	};
 

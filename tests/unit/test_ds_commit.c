@@ -6,6 +6,7 @@
 
 #define DEPTH 256u
 #define LONG_NAME 200
+#define ROOM (128u << 10)
 
 static int setup(void **state)
 {
@@ -80,6 +81,41 @@ static unsigned name_until_full(struct scene *x, struct ds_handle dir, unsigned 
 	return n;
 }
 
+static void counted(struct ds_req *req)
+{
+	--*(unsigned *)req->arg;
+}
+
+/* Of changes that wait together only those fail that want space: the last names go, among new
+ * ones. */
+static void together(struct scene *x, struct ds_handle dir, unsigned n)
+{
+	struct ds_req req[40];
+	char name[40][LONG_NAME + 1];
+	unsigned out = 40;
+
+	for (unsigned i = 0; i < 40; i++) {
+		long_name(name[i], i % 2 ? n - 1 - i / 2 : n + i);
+		req[i] = (struct ds_req){.op = i % 2 ? DS_REMOVE : DS_CREATE,
+					 .file = dir,
+					 .name = name[i],
+					 .name_len = LONG_NAME,
+					 .type = DS_REG,
+					 .how = DS_GUARDED,
+					 .done = counted,
+					 .arg = &out};
+		ds_submit(x->c, &req[i]);
+	}
+	while (out)
+		vs_loop_turn(x->loop, -1);
+	for (unsigned i = 0; i < 40; i++) {
+		assert_true(req[i].status == 0 || (i % 2 == 0 && req[i].status == VS_E_NOSPC));
+		if (i % 2 == 0 && req[i].status == 0)
+			assert_int_equal(do_remove(x, dir, name[i]), 0);
+	}
+	assert_int_equal(entries(x, dir), n - 20);
+}
+
 static void full_then_empty(struct scene *x, unsigned max, const char *what)
 {
 	struct ds_handle dir, f;
@@ -95,10 +131,15 @@ static void full_then_empty(struct scene *x, unsigned max, const char *what)
 	assert_true(bytes > 0);
 	assert_int_equal(do_getattr(x, f), 0);
 	assert_int_equal(x->req.attr.size, bytes);
-	n = name_until_full(x, dir, max);
-	assert_true(n < max);
+	/* room for some names */
+	assert_int_equal(do_truncate(x, f, bytes - ROOM), 0);
+	do
+		n = name_until_full(x, dir, max);
+	while (n < 40 && tries++ < 5000);
+	assert_true(n < max && n > 20);
 	assert_int_equal(entries(x, dir), n);
-	for (unsigned i = 0; i < n; i++) {
+	together(x, dir, n);
+	for (unsigned i = 0; i < n - 20; i++) {
 		long_name(name, i);
 		assert_int_equal(do_remove(x, dir, name), 0);
 	}
@@ -130,7 +171,7 @@ static void test_a_quota(void **state)
 
 static void test_a_full_store(void **state)
 {
-	full_then_empty(*state, 300, "full");
+	full_then_empty(*state, 20000, "full");
 }
 
 /* ---- changes that wait together ------------------------------------------------------------- */

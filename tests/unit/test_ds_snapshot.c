@@ -263,18 +263,25 @@ static void goes_on(struct busy *b)
 static void test_rolled_back_while_in_use(void **state)
 {
 	struct scene *x = *state;
-	struct ds_handle old = looked(x, looked(x, ds_root, ".snapshots"), "one"), f, later;
+	struct ds_handle old = looked(x, looked(x, ds_root, ".snapshots"), "one"), f, f0, later;
+	const struct ds_cred user = {.uid = 1000, .gid = 1000};
 	struct busy b = {.x = x};
 	pthread_t thread;
 	char buf[16];
 
-	f = looked(x, looked(x, old, "dir"), "f");
+	f = f0 = looked(x, looked(x, old, "dir"), "f");
+	f0.snapshot = 0;
 	assert_int_equal(do_create(x, ds_root, "later", DS_REG, 0644), 0);
 	later = x->req.attr.handle;
 	b.f = later;
 	assert_int_equal(pthread_create(&thread, NULL, write_on, &b), 0);
 	goes_on(&b);
 	assert_int_equal(ds_hold(x->d, later), 0);
+	/* what is known of it must be asked for again afterwards */
+	assert_int_equal(do_set(x, f0, (struct ds_set){.what = DS_SET_MODE, .mode = 0666}), 0);
+	x->cred = &user;
+	assert_int_equal(do_write(x, f0, 0, "s", 1), 0);
+	x->cred = NULL;
 	assert_int_equal(do_remove(x, ds_root, "g"), 0);
 	assert_int_equal(rolled_back(x, "none"), VS_E_NOENT);
 	assert_int_equal(do_getattr(x, later), 0);
@@ -286,6 +293,9 @@ static void test_rolled_back_while_in_use(void **state)
 	assert_int_equal(x->req.count, 5);
 	assert_memory_equal(buf, "first", 5);
 	assert_int_equal(looked(x, looked(x, ds_root, "dir"), "f").object, f.object);
+	x->cred = &user;
+	assert_int_equal(do_write(x, f, 0, "s", 1), VS_E_ACCESS);
+	x->cred = NULL;
 	assert_int_equal(do_lookup(x, ds_root, "later"), VS_E_NOENT);
 	/* a new file is none of those that are gone */
 	assert_int_equal(do_create(x, ds_root, "new", DS_REG, 0644), 0);

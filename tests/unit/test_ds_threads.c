@@ -60,7 +60,7 @@ static void on_names(struct worker *w)
 	    .set = {.what = DS_SET_MODE, .mode = 0644}};
 	rc = run(w);
 	if (rc && rc != VS_E_EXIST && rc != VS_E_NOENT) {
-		printf("# operation %d: %d\n", w->req.op, rc);
+		(void)fprintf(stderr, "operation %d: %d\n", w->req.op, rc);
 		abort();
 	}
 	if (rc || w->req.op != DS_CREATE || w->have)
