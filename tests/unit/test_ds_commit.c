@@ -12,7 +12,7 @@ static int setup(void **state)
 {
 	struct scene *x = calloc(1, sizeof(*x));
 
-	scene_make(x, "dscommit", UINT64_C(96) << 20);
+	scene_make_fast(x, "dscommit", UINT64_C(96) << 20);
 	*state = x;
 	return 0;
 }

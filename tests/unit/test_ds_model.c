@@ -49,7 +49,7 @@ static void follow_model(const char *name, const struct ds_tune *tune)
 	struct model *m = calloc(1, sizeof(*m));
 	uint64_t seed = 11, used;
 
-	scene_make(&x, name, DEVICE);
+	scene_make_fast(&x, name, DEVICE);
 	scene_shut(&x);
 	x.tune = *tune;
 	scene_open(&x);
@@ -181,7 +181,7 @@ static void test_killed_at_any_moment(void **state)
 
 	(void)state;
 	assert_true(s != MAP_FAILED);
-	scene_make(&x, "dskill", DEVICE);
+	scene_make_fast(&x, "dskill", DEVICE);
 	scene_down(&x);
 	model_init(&s->m[0]);
 	s->seed = 5;

@@ -9,7 +9,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define ROUNDS 250u
 #else
-#define ROUNDS 500u
+#define ROUNDS 1500u
 #endif
 
 struct shared {
@@ -185,7 +185,7 @@ static void test_together(void **state)
 	char name[8];
 
 	(void)state;
-	scene_make(&x, "dsthreads", UINT64_C(256) << 20);
+	scene_make_fast(&x, "dsthreads", UINT64_C(256) << 20);
 	for (unsigned i = 0; i < DIRS + FILES; i++) {
 		(void)snprintf(name, sizeof(name), "%u", i);
 		assert_int_equal(do_create(&x, ds_root, name, i < DIRS ? DS_DIR : DS_REG, 0755), 0);
