@@ -122,8 +122,8 @@ static void tell_idle(struct ds_client *c)
 		return;
 	c->asked = false;
 	pthread_mutex_lock(&c->d->lock);
-	c->d->under_way--;
-	pthread_cond_signal(&c->d->idle);
+	c->d->asked--;
+	pthread_cond_signal(&c->d->answered);
 	pthread_mutex_unlock(&c->d->lock);
 }
 
@@ -201,39 +201,69 @@ static void resume_comes(struct vs_post *p)
 	c->paused = false;
 	pthread_mutex_lock(&c->d->lock);
 	c->pausing = false;
+	c->d->asked--;
+	pthread_cond_signal(&c->d->answered);
 	pthread_mutex_unlock(&c->d->lock);
 	begin_waiting(c);
 }
 
-void ds_clients_pause(struct ds_store *d)
+/* Each client answers, so none has a post of an earlier time under way. */
+static void ask_all(struct ds_store *d, bool pause)
 {
 	pthread_mutex_lock(&d->lock);
-	d->paused = true;
+	d->paused = pause;
 	for (struct ds_client *c = d->clients; c; c = c->next) {
 		c->pausing = true;
-		c->pause = (struct vs_post){.call = pause_comes, .arg = c};
+		c->pause = (struct vs_post){.call = pause ? pause_comes : resume_comes, .arg = c};
 		vs_loop_post(c->loop, &c->pause);
-		d->under_way++;
+		d->asked++;
 	}
-	while (d->under_way)
-		pthread_cond_wait(&d->idle, &d->lock);
+	while (d->asked)
+		pthread_cond_wait(&d->answered, &d->lock);
 	pthread_mutex_unlock(&d->lock);
+}
+
+void ds_clients_pause(struct ds_store *d)
+{
+	ask_all(d, true);
 }
 
 void ds_clients_resume(struct ds_store *d)
 {
-	pthread_mutex_lock(&d->lock);
-	d->paused = false;
-	for (struct ds_client *c = d->clients; c; c = c->next) {
-		c->pausing = true;
-		c->pause = (struct vs_post){.call = resume_comes, .arg = c};
-		vs_loop_post(c->loop, &c->pause);
-	}
-	pthread_mutex_unlock(&d->lock);
+	ask_all(d, false);
 }
 
-int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, struct ds_client **out,
-		   struct vs_error *err)
+static int take_port(struct ds_client *c, struct ds_client *beside, unsigned depth,
+		     struct vs_error *err)
+{
+	int rc;
+
+	if (beside) {
+		c->port = beside->port;
+		c->sharing = beside->sharing;
+		++*c->sharing;
+		return 0;
+	}
+	c->sharing = malloc(sizeof(*c->sharing));
+	if (!c->sharing)
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	*c->sharing = 1;
+	rc = bs_port_open(c->d->store, c->loop, depth, &c->port, err);
+	if (rc)
+		free(c->sharing);
+	return rc;
+}
+
+static void give_port(struct ds_client *c)
+{
+	if (--*c->sharing)
+		return;
+	bs_port_close(c->port);
+	free(c->sharing);
+}
+
+static int open_client(struct ds_store *d, struct vs_loop *loop, struct ds_client *beside,
+		       unsigned depth, struct ds_client **out, struct vs_error *err)
 {
 	struct ds_client *c;
 	int rc;
@@ -253,7 +283,7 @@ int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, str
 		c->tasks[i].next = c->free;
 		c->free = &c->tasks[i];
 	}
-	rc = bs_port_open(d->store, loop, depth, &c->port, err);
+	rc = take_port(c, beside, depth, err);
 	if (rc) {
 		free(c->tasks);
 		free(c);
@@ -266,6 +296,19 @@ int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, str
 	pthread_mutex_unlock(&d->lock);
 	*out = c;
 	return 0;
+}
+
+int ds_client_open(struct ds_store *d, struct vs_loop *loop, unsigned depth, struct ds_client **out,
+		   struct vs_error *err)
+{
+	return open_client(d, loop, NULL, depth, out, err);
+}
+
+int ds_client_open_beside(struct ds_store *d, struct ds_client *beside, unsigned depth,
+			  struct ds_client **out, struct vs_error *err)
+{
+	VS_ASSERT(beside->d->store == d->store);
+	return open_client(d, beside->loop, beside, depth, out, err);
 }
 
 /* Leaves the store's list, unless a rollback still has something to tell it. */
@@ -288,7 +331,7 @@ void ds_client_close(struct ds_client *c)
 {
 	while (!leaves(c))
 		vs_loop_turn(c->loop, -1);
-	bs_port_close(c->port);
+	give_port(c);
 	free(c->tasks);
 	free(c);
 }

@@ -79,7 +79,7 @@ static void release(struct ds_store *d)
 	if (d->volume)
 		bs_volume_close(d->volume);
 	ds_nodes_destroy(&d->nodes);
-	pthread_cond_destroy(&d->idle);
+	pthread_cond_destroy(&d->answered);
 	pthread_mutex_destroy(&d->rollback);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
@@ -111,7 +111,7 @@ int ds_open_tuned(struct bs_store *s, const char *name, const struct ds_tune *tu
 	ds_nodes_init(&d->nodes);
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_mutex_init(&d->rollback, NULL);
-	pthread_cond_init(&d->idle, NULL);
+	pthread_cond_init(&d->answered, NULL);
 	rc = ds_names_start(&d->names, d, err);
 	if (rc)
 		release(d);

@@ -29,9 +29,10 @@ struct ds_store {
 	_Atomic int64_t snaps_changed; /* grows with each snapshot that comes or goes */
 	pthread_mutex_t lock;	       /* of what follows */
 	struct ds_client *clients;
-	bool paused;	     /* by a rollback: clients begin nothing */
-	unsigned under_way;  /* those that have not said yet that nothing is under way */
-	pthread_cond_t idle; /* one has */
+	bool paused; /* by a rollback: clients begin nothing */
+	unsigned
+	    asked; /* clients that have not answered yet: that they are idle, that they go on */
+	pthread_cond_t answered; /* one has */
 	struct ds_snap snap[DS_SNAPS_MAX];
 	uint64_t snaps_used;
 };

@@ -13,6 +13,7 @@ struct ds_client {
 	struct ds_store *d;
 	struct vs_loop *loop;
 	struct bs_port *port;
+	unsigned *sharing; /* clients of the loop that have the port */
 	struct ds_task *tasks, *free;
 	unsigned busy;
 	struct ds_req *head, *tail; /* no task for them yet; req->state_ is the next one */

@@ -534,6 +534,34 @@ static void test_each_operation_asks_who_it_is(void **state)
 	assert_int_equal(do_rmdir(x, ds_root, "home"), 0);
 }
 
+/* Two datastores of one store on one loop, and one port; the one that opened it leaves first. */
+static void test_two_share_a_port(void **state)
+{
+	struct scene *x = *state, y = *x;
+	struct vs_error err = {0};
+	struct ds_client *first = x->c;
+	struct ds_handle f;
+	char buf[8];
+
+	assert_int_equal(ds_create(x->s, "d2", &err), 0);
+	assert_int_equal(ds_create(x->s, "d2", &err), VS_E_EXIST);
+	assert_int_equal(ds_open(x->s, "d2", &y.d, &err), 0);
+	assert_int_equal(ds_client_open_beside(y.d, first, 4, &y.c, &err), 0);
+	assert_int_equal(do_create(&y, ds_root, "y", DS_REG, 0644), 0);
+	f = y.req.attr.handle;
+	assert_int_equal(do_lookup(x, ds_root, "y"), VS_E_NOENT);
+	assert_int_equal(ds_client_open_beside(x->d, first, 256, &x->c, &err), 0);
+	ds_client_close(first);
+	assert_int_equal(do_write(&y, f, 0, "yours", 5), 0);
+	assert_int_equal(do_read(&y, f, 0, buf, sizeof(buf)), 0);
+	assert_memory_equal(buf, "yours", 5);
+	assert_int_equal(do_lookup(x, ds_root, "y"), VS_E_NOENT);
+	ds_client_close(y.c);
+	ds_close(y.d);
+	assert_int_equal(bs_volume_delete(x->s, "d2", BS_DELETE_PLAIN, &err), 0);
+	assert_int_equal(ds_open(x->s, "d2", &y.d, &err), VS_E_NOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -549,6 +577,7 @@ int main(void)
 	    cmocka_unit_test(test_ranges),
 	    cmocka_unit_test(test_each_operation_asks_who_it_is),
 	    cmocka_unit_test(test_orphans_of_an_earlier_run),
+	    cmocka_unit_test(test_two_share_a_port),
 	    cmocka_unit_test(test_directories_are_listed),
 	};
 

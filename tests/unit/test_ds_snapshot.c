@@ -46,6 +46,7 @@ static void test_what_was_is_seen(void **state)
 	assert_int_equal(do_create(x, dir, "f", DS_REG, 0644), 0);
 	f = x->req.attr.handle;
 	assert_int_equal(do_symlink(x, ds_root, "l", "dir/f"), 0);
+	assert_int_equal(do_create(x, ds_root, "p", DS_REG, 0644), 0);
 	assert_int_equal(do_write(x, f, 0, "first", 5), 0);
 	snapshot(x, ds_snapshot_create, "one");
 	assert_int_equal(ds_snapshot_create(x->d, "one", NULL), VS_E_EXIST);
@@ -176,7 +177,7 @@ static void test_many(void **state)
 		assert_string_equal(buf, name);
 	}
 	list(x, root[3], &names);
-	assert_int_equal(names.n, 3); /* g, l, count */
+	assert_int_equal(names.n, 4); /* g, l, p, count */
 	for (unsigned i = 0; i < 12; i++) {
 		(void)snprintf(name, sizeof(name), "s%02u", i);
 		snapshot(x, ds_snapshot_delete, name);
@@ -263,24 +264,24 @@ static void goes_on(struct busy *b)
 static void test_rolled_back_while_in_use(void **state)
 {
 	struct scene *x = *state;
-	struct ds_handle old = looked(x, looked(x, ds_root, ".snapshots"), "one"), f, f0, later;
+	struct ds_handle old = looked(x, looked(x, ds_root, ".snapshots"), "one"), f, p, later;
 	const struct ds_cred user = {.uid = 1000, .gid = 1000};
 	struct busy b = {.x = x};
 	pthread_t thread;
 	char buf[16];
 
-	f = f0 = looked(x, looked(x, old, "dir"), "f");
-	f0.snapshot = 0;
+	f = looked(x, looked(x, old, "dir"), "f");
+	p = looked(x, ds_root, "p");
 	assert_int_equal(do_create(x, ds_root, "later", DS_REG, 0644), 0);
 	later = x->req.attr.handle;
 	b.f = later;
 	assert_int_equal(pthread_create(&thread, NULL, write_on, &b), 0);
 	goes_on(&b);
 	assert_int_equal(ds_hold(x->d, later), 0);
-	/* what is known of it must be asked for again afterwards */
-	assert_int_equal(do_set(x, f0, (struct ds_set){.what = DS_SET_MODE, .mode = 0666}), 0);
+	/* what is known of a file must be asked for again afterwards */
+	assert_int_equal(do_set(x, p, (struct ds_set){.what = DS_SET_MODE, .mode = 0666}), 0);
 	x->cred = &user;
-	assert_int_equal(do_write(x, f0, 0, "s", 1), 0);
+	assert_int_equal(do_write(x, p, 0, "s", 1), 0);
 	x->cred = NULL;
 	assert_int_equal(do_remove(x, ds_root, "g"), 0);
 	assert_int_equal(rolled_back(x, "none"), VS_E_NOENT);
@@ -294,7 +295,7 @@ static void test_rolled_back_while_in_use(void **state)
 	assert_memory_equal(buf, "first", 5);
 	assert_int_equal(looked(x, looked(x, ds_root, "dir"), "f").object, f.object);
 	x->cred = &user;
-	assert_int_equal(do_write(x, f, 0, "s", 1), VS_E_ACCESS);
+	assert_int_equal(do_write(x, p, 0, "s", 1), VS_E_ACCESS);
 	x->cred = NULL;
 	assert_int_equal(do_lookup(x, ds_root, "later"), VS_E_NOENT);
 	/* a new file is none of those that are gone */
