@@ -179,7 +179,7 @@ unsigned mg_http_status(int code)
 	    {VS_E_VERSION, 422},  {VS_E_FEATURE, 422},	{VS_E_NOTSTORE, 422}, {VS_E_LIMIT, 409},
 	    {VS_E_TIMEDOUT, 502}, {VS_E_CANCELED, 409}, {VS_E_PROTO, 502},    {VS_E_ACCESS, 403},
 	    {VS_E_MISMATCH, 409}, {VS_E_FAILED, 503},	{VS_E_AGAIN, 503},    {VS_E_NOTSUP, 422},
-	    {VS_E_TOOBIG, 413},	  {VS_E_CLOSED, 503},
+	    {VS_E_TOOBIG, 413},	  {VS_E_CLOSED, 503},	{VS_E_STALE, 404},
 	};
 
 	for (size_t i = 0; i < VS_ARRAY_LEN(map); i++)
