@@ -292,6 +292,7 @@ static inline int mount_share(struct client *c, const char *path, struct handle 
 	char *p = (char *)(uintptr_t)path;
 	mountres3 res = {0};
 
+	memset(root, 0, sizeof(*root));
 	begin_call(c, MOUNT_PROG, 3, MOUNT3_MNT);
 	assert_true(zdr_dirpath(&c->enc, &p));
 	exchange(c);
@@ -360,6 +361,8 @@ static inline int lookup(struct client *c, const struct handle *dir, const char 
 	LOOKUP3res res;
 	int status = CALL(c, LOOKUP, &args, &res);
 
+	if (out)
+		memset(out, 0, sizeof(*out));
 	if (status == NFS3_OK && out)
 		*out = keep(&res.LOOKUP3res_u.resok.object);
 	return status;
@@ -371,6 +374,7 @@ static inline int getattr(struct client *c, const struct handle *file, fattr3 *o
 	GETATTR3res res;
 	int status = CALL(c, GETATTR, &args, &res);
 
+	*out = (fattr3){0};
 	if (status == NFS3_OK)
 		*out = res.GETATTR3res_u.resok.obj_attributes;
 	return status;

@@ -377,7 +377,7 @@ static unsigned read_directory(struct client *c, const struct handle *dir, u_int
 			args.cookie = e.cookie;
 			if (e.name[0] == '.')
 				continue;
-			n = (unsigned)atoi(e.name + 5);
+			n = (unsigned)strtoul(e.name + 5, NULL, 10);
 			assert_true(n < ENTRIES && !seen[n]);
 			seen[n] = true;
 		}
