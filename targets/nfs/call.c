@@ -2,9 +2,12 @@
 
 #include "common/log.h"
 
+static const struct nfs_version *const nfs_versions[] = {&nfs3_version, &nfs4_version};
+static const struct nfs_version *const mount_versions[] = {&nfs_mount3_version};
+
 static const struct nfs_program programs[] = {
-    {NFS3_PROG, 1, &nfs3_version},
-    {NFS_MOUNT_PROG, 1, &nfs_mount3_version},
+    {NFS3_PROG, VS_ARRAY_LEN(nfs_versions), nfs_versions},
+    {NFS_MOUNT_PROG, VS_ARRAY_LEN(mount_versions), mount_versions},
 };
 
 struct nfs_call *nfs_call_take(struct nfs_conn *c)
@@ -91,7 +94,6 @@ static void refuse(struct nfs_call *call, enum nfs_rpc_accept stat)
 /* The version that is asked for; NULL: the call was answered with what is wrong. */
 static const struct nfs_version *find_version(struct nfs_call *call)
 {
-	const struct nfs_version *v;
 	const struct nfs_program *p = NULL;
 	struct nfs_enc e = {call->reply, call->reply + sizeof(call->reply), false};
 
@@ -102,10 +104,11 @@ static const struct nfs_version *find_version(struct nfs_call *call)
 		refuse(call, NFS_RPC_PROG_UNAVAIL);
 		return NULL;
 	}
-	for (v = p->versions; v < p->versions + p->nversions; v++)
-		if (v->version == call->rpc.vers)
-			return v;
-	nfs_rpc_prog_mismatch(&e, call->rpc.xid, p->versions[0].version, v[-1].version);
+	for (uint32_t i = 0; i < p->nversions; i++)
+		if (p->versions[i]->version == call->rpc.vers)
+			return p->versions[i];
+	nfs_rpc_prog_mismatch(&e, call->rpc.xid, p->versions[0]->version,
+			      p->versions[p->nversions - 1]->version);
 	nfs_call_answer(call, &e);
 	return NULL;
 }

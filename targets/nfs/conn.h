@@ -20,6 +20,7 @@
 #include "targets/nfs/mount_format.h"
 #include "targets/nfs/mounts.h"
 #include "targets/nfs/nfs3_format.h"
+#include "targets/nfs/nfs4_compound.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,6 +45,7 @@ struct nfs_served {
 	char name[NFS_SHARE_NAME_MAX];
 	struct nfs_store_id store_id;
 	uint64_t fsid;
+	struct ds_store *store;
 	struct ds_client *client;
 	unsigned nrules;
 	struct nfs_match rules[NFS_RULES_MAX];
@@ -56,6 +58,8 @@ struct nfs_common {
 	struct nfs_drc *drc;
 	struct nfs_mounts mounts;
 	uint8_t verifier[NFS3_VERIFIER_BYTES]; /* of writes; another with each start */
+	struct nfs4_state *v4;
+	uint64_t started_ns; /* Unix time */
 };
 
 struct nfs_conn;
@@ -64,6 +68,7 @@ struct nfs_worker {
 	struct vs_loop *loop;
 	struct nfs_common *common;
 	struct nfs_served *served;
+	uint64_t version; /* of what is shared */
 	struct nfs_seal *seal;
 	/* For entries of directories, which a datastore's thread gives. */
 	struct nfs_seal *entry_seal;
@@ -91,6 +96,7 @@ struct nfs_call {
 	const struct nfs_procedure *procedure;
 	union {
 		struct nfs3_args v3;
+		struct nfs4_compound v4;
 		struct nfs_bytes path; /* MOUNT */
 	} args;
 	struct nfs_served *served;

@@ -32,6 +32,10 @@ int nfs_seal_new(const uint8_t *key, size_t len, struct nfs_seal **out,
 		 struct vs_error *err) vs_must_check;
 void nfs_seal_free(struct nfs_seal *s);
 
+/* What a server calls itself, by the key of its handles; public. VS_E_INVAL (length), VS_E_NOMEM. */
+#define NFS_SERVER_ID_BYTES 16u
+int nfs_server_id(const uint8_t *key, size_t len, uint8_t out[NFS_SERVER_ID_BYTES]) vs_must_check;
+
 struct nfs_store_id nfs_store_id(const struct vs_uuid *uuid);
 void nfs_handle_make(struct nfs_seal *s, const struct nfs_store_id *store, struct ds_handle file,
 		     struct nfs_handle *out);

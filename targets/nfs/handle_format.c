@@ -17,27 +17,37 @@
 #define AT_MAC 24
 #define MAC_BYTES ((size_t)16)
 #define SIP_KEY_BYTES ((size_t)16)
+#define PURPOSE_MAX ((size_t)32)
 
+_Static_assert(NFS_SERVER_ID_BYTES == SIP_KEY_BYTES, "one derivation serves both");
 _Static_assert(AT_MAC + MAC_BYTES == NFS_HANDLE_BYTES, "a handle is full");
 
 struct nfs_seal {
 	EVP_MAC_CTX *mac; /* has its key */
 };
 
-/* The key for handles: nothing else that the same secret may serve can be had from it. */
-static int derive(const uint8_t *key, size_t len, uint8_t out[SIP_KEY_BYTES])
+/* 16 bytes for a purpose: nothing that the same secret may serve otherwise can be had from them. */
+static int derive(const char *purpose, const uint8_t *key, size_t len, uint8_t out[SIP_KEY_BYTES])
 {
-	static const char purpose[] = "vstore NFS file handles 1";
-	uint8_t in[sizeof(purpose) + NFS_KEY_MAX], digest[EVP_MAX_MD_SIZE];
+	uint8_t in[PURPOSE_MAX + NFS_KEY_MAX] = {0}, digest[EVP_MAX_MD_SIZE];
+	size_t n = strlen(purpose) + 1;
 	int ok;
 
-	memcpy(in, purpose, sizeof(purpose));
-	memcpy(in + sizeof(purpose), key, len);
-	ok = EVP_Digest(in, sizeof(purpose) + len, digest, NULL, EVP_sha256(), NULL);
+	VS_ASSERT(n <= PURPOSE_MAX && len <= NFS_KEY_MAX);
+	memcpy(in, purpose, n);
+	memcpy(in + n, key, len);
+	ok = EVP_Digest(in, n + len, digest, NULL, EVP_sha256(), NULL);
 	memcpy(out, digest, SIP_KEY_BYTES);
 	vs_secret_wipe(in, sizeof(in));
 	vs_secret_wipe(digest, sizeof(digest));
 	return ok ? 0 : VS_E_NOMEM;
+}
+
+int nfs_server_id(const uint8_t *key, size_t len, uint8_t out[NFS_SERVER_ID_BYTES])
+{
+	if (len < NFS_KEY_MIN || len > NFS_KEY_MAX)
+		return VS_E_INVAL;
+	return derive("vstore NFS server 1", key, len, out);
 }
 
 int nfs_seal_new(const uint8_t *key, size_t len, struct nfs_seal **out, struct vs_error *err)
@@ -58,7 +68,7 @@ int nfs_seal_new(const uint8_t *key, size_t len, struct nfs_seal **out, struct v
 	if (s && mac)
 		s->mac = EVP_MAC_CTX_new(mac);
 	EVP_MAC_free(mac); /* the context keeps what it needs */
-	ok = s && s->mac && derive(key, len, sip_key) == 0 &&
+	ok = s && s->mac && derive("vstore NFS file handles 1", key, len, sip_key) == 0 &&
 	     EVP_MAC_init(s->mac, sip_key, sizeof(sip_key), params);
 	vs_secret_wipe(sip_key, sizeof(sip_key));
 	if (!ok) {

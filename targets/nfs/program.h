@@ -23,10 +23,11 @@ struct nfs_version {
 struct nfs_program {
 	uint32_t number;
 	uint32_t nversions; /* from the lowest to the highest */
-	const struct nfs_version *versions;
+	const struct nfs_version *const *versions;
 };
 
 extern const struct nfs_version nfs3_version;	    /* nfs3.c */
+extern const struct nfs_version nfs4_version;	    /* nfs4_compound.c */
 extern const struct nfs_version nfs_mount3_version; /* mount.c */
 
 #endif

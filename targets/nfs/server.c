@@ -2,6 +2,7 @@
 
 #include "common/listen.h"
 #include "common/secret.h"
+#include "common/text.h"
 #include "targets/nfs/worker.h"
 
 #include <stdlib.h>
@@ -63,6 +64,19 @@ static int start_threads(struct nfs_server *srv, const struct nfs_server_options
 	return status;
 }
 
+/* What clients of NFSv4 know the server by: the same as long as the key is the same. */
+static int start_v4(struct nfs_server *srv, const struct nfs_server_options *opts,
+		    struct vs_error *err)
+{
+	uint8_t id[NFS_SERVER_ID_BYTES];
+	int status = opts->key ? nfs_server_id(opts->key, opts->key_len, id)
+			       : vs_random(id, sizeof(id));
+
+	if (status == 0)
+		status = nfs4_state_new(id, &srv->common.v4);
+	return status ? vs_fail(err, VS_E_NOMEM, "cannot start the NFS server: out of memory") : 0;
+}
+
 int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **out,
 		     struct vs_error *err)
 {
@@ -74,6 +88,7 @@ int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **
 	(void)pthread_mutex_init(&srv->shares.lock, NULL);
 	(void)pthread_cond_init(&srv->shares.changed, NULL);
 	nfs_mounts_init(&srv->common.mounts);
+	srv->common.started_ns = (uint64_t)vs_unix_ns();
 	if (nfs_drc_new(DRC_ENTRIES, &srv->common.drc) ||
 	    vs_random(srv->common.verifier, sizeof(srv->common.verifier)))
 		status = vs_fail(err, VS_E_NOMEM, "cannot start the NFS server: out of memory");
@@ -81,6 +96,8 @@ int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **
 		status = listen_all(srv, opts, err);
 	if (status == 0)
 		status = start_threads(srv, opts, err);
+	if (status == 0)
+		status = start_v4(srv, opts, err);
 	if (status) {
 		nfs_server_stop(srv);
 		return status;
@@ -112,6 +129,7 @@ void nfs_server_stop(struct nfs_server *srv)
 		next = s->next;
 		free(s);
 	}
+	nfs4_state_free(srv->common.v4);
 	nfs_drc_free(srv->common.drc);
 	nfs_mounts_destroy(&srv->common.mounts);
 	(void)pthread_cond_destroy(&srv->shares.changed);

@@ -148,6 +148,7 @@ static struct nfs_served *served_new(const struct nfs_share *share)
 	memcpy(s->name, share->name, sizeof(s->name));
 	s->store_id = nfs_store_id(ds_uuid(share->store));
 	s->fsid = vs_get_be64(s->store_id.b);
+	s->store = share->store;
 	return s;
 }
 
@@ -227,7 +228,7 @@ static void adopt(struct nfs_thread *t)
 
 	(void)pthread_mutex_lock(&t->shares->lock);
 	if (t->adopted != t->shares->version) {
-		t->adopted = t->shares->version;
+		t->adopted = t->w.version = t->shares->version;
 		t->error.code = 0;
 		fresh = adopt_locked(t);
 	}

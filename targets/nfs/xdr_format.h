@@ -138,6 +138,15 @@ static inline void nfs_enc_fixed(struct nfs_enc *e, const void *from, size_t n)
 		memcpy(p, from, n);
 }
 
+/* n bytes that are in place already, and their padding */
+static inline void nfs_enc_skip(struct nfs_enc *e, uint32_t n)
+{
+	uint8_t *p = nfs_enc_take(e, (size_t)n + NFS_XDR_PAD(n));
+
+	if (p)
+		memset(p + n, 0, NFS_XDR_PAD(n));
+}
+
 static inline void nfs_enc_bytes(struct nfs_enc *e, const void *from, uint32_t n)
 {
 	uint8_t *p = nfs_enc_take(e, 4 + (size_t)n + NFS_XDR_PAD(n));

@@ -1,0 +1,262 @@
+/*
+ * What the server remembers of clients of NFSv4 between their calls: clients and their sessions
+ * (RFC 8881 sections 2.4, 2.10), opens with share reservations and byte-range locks (section 9).
+ *
+ * One for all workers, under one lock that is held for memory only; any thread. All of it is
+ * bounded: for the server as a whole, and for each client, so that one cannot use up what others
+ * need. Time comes from state->now.
+ *
+ * Invariants, whenever the lock is not held: of one client owner there is at most one confirmed and
+ * one unconfirmed record. A client or session that is gone is in no list and has no state; it is
+ * freed when the last request that uses it has ended. A file is there as long as somebody has it
+ * open, and its datastore holds it that long. A range belongs to a lock state of the same file.
+ * Errors: the standard's own.
+ */
+#ifndef NFS_NFS4_STATE_H
+#define NFS_NFS4_STATE_H
+
+#include "targets/nfs/nfs4_attr_format.h"
+#include "targets/nfs/nfs4_range.h"
+
+#include <pthread.h>
+
+#define NFS4_LEASE_NS (NFS4_LEASE_S * UINT64_C(1000000000))
+#define NFS4_GRACE_NS NFS4_LEASE_NS
+#define NFS4_CLIENTS_MAX 1024u
+#define NFS4_SESSIONS_MAX 8u /* of a client */
+#define NFS4_SLOTS_MAX 64u   /* of a session */
+#define NFS4_CACHED_MAX 4096u /* bytes of a reply that is kept */
+#define NFS4_COMPOUND_MAX 32u /* operations */
+#define NFS4_HELD_MAX 65536u  /* opens and lock states, of all clients */
+#define NFS4_CLIENT_HELD_MAX (NFS4_HELD_MAX / 4)
+#define NFS4_RANGES_MAX (1u << 17)
+#define NFS4_CLIENT_RANGES_MAX (NFS4_RANGES_MAX / 4)
+#define NFS4_BUCKETS 4096u
+
+/* Who makes a call, as far as RPC tells. */
+struct nfs4_principal {
+	uint32_t flavor, uid;
+};
+
+struct nfs4_slot {
+	uint32_t seqid; /* of the last request */
+	bool busy, cached;
+	uint64_t hash; /* of the request */
+	uint32_t len;
+	uint8_t *reply; /* NULL: never needed */
+};
+
+struct nfs4_session {
+	struct nfs4_session *next;   /* in its bucket */
+	struct nfs4_session *of_client;
+	struct nfs4_client *client;
+	uint8_t id[NFS4_SESSION_BYTES];
+	struct nfs4_channel fore;
+	unsigned refs; /* requests under way */
+	bool gone;
+	struct nfs4_slot slot[NFS4_SLOTS_MAX];
+};
+
+/* A CREATE_SESSION's answer, which is kept (section 18.36.4). */
+struct nfs4_created {
+	enum nfs4_status status;
+	uint8_t session[NFS4_SESSION_BYTES];
+	uint32_t seqid, flags;
+	struct nfs4_channel fore, back;
+};
+
+struct nfs4_client {
+	struct nfs4_client *next;
+	uint64_t id, verifier, renewed_ns;
+	struct nfs4_principal principal;
+	bool confirmed, gone;
+	bool reclaimed;	   /* has said RECLAIM_COMPLETE */
+	bool remembered;   /* was there before the restart: it may reclaim */
+	uint32_t create_seqid;
+	struct nfs4_created created;
+	struct nfs4_session *sessions;
+	unsigned nsessions, refs;
+	struct nfs4_owner *owners;
+	struct nfs4_held *held;
+	unsigned nheld, nranges;
+	uint32_t owner_len;
+	uint8_t owner[NFS4_OPAQUE_MAX];
+};
+
+/* An open owner or a lock owner. */
+struct nfs4_owner {
+	struct nfs4_owner *next; /* of the client */
+	struct nfs4_client *client;
+	unsigned refs;
+	bool locks;
+	uint32_t len;
+	uint8_t name[];
+};
+
+/* A file that is open, or that somebody has locks on. */
+struct nfs4_file {
+	struct nfs4_file *next; /* in its bucket */
+	struct nfs_store_id store_id;
+	struct ds_handle handle;
+	struct ds_store *store;
+	struct nfs4_held *held;
+	struct nfs4_range *ranges;
+};
+
+/* What a stateid stands for: an open, or, where open is not NULL, locks made through it. */
+struct nfs4_held {
+	struct nfs4_held *of_client, *of_file;
+	struct nfs4_client *client;
+	struct nfs4_file *file;
+	struct nfs4_owner *owner;
+	struct nfs4_held *open;
+	uint32_t index, seqid;
+	uint32_t access, deny;
+};
+
+struct nfs4_grace;
+
+struct nfs4_state {
+	pthread_mutex_t lock;
+	uint64_t (*now)(void);
+	uint32_t boot;	    /* another with each start */
+	uint8_t server[16]; /* who this is, on all addresses and after restarts */
+	uint32_t next_client, next_session;
+	struct nfs4_client *clients;
+	unsigned nclients;
+	uint64_t swept_ns;
+	struct nfs4_session *sessions[NFS4_BUCKETS];
+	struct nfs4_file *files[NFS4_BUCKETS];
+	struct {
+		struct nfs4_held *held;
+		uint32_t generation, next_free;
+	} * table; /* NFS4_HELD_MAX */
+	uint32_t free_head, nheld, nranges;
+	struct nfs4_grace *grace;
+};
+
+/* server: 16 bytes by which clients know it again. VS_E_NOMEM. */
+int nfs4_state_new(const uint8_t server[16], struct nfs4_state **out) vs_must_check;
+void nfs4_state_free(struct nfs4_state *s);
+
+/* ---- nfs4_client.c ---- */
+
+struct nfs4_exchanged {
+	uint64_t clientid;
+	uint32_t seqid, flags;
+};
+
+enum nfs4_status nfs4_client_exchange(struct nfs4_state *s, const struct nfs4_args *a,
+				  struct nfs4_principal p, struct nfs4_exchanged *out);
+enum nfs4_status nfs4_client_destroy(struct nfs4_state *s, uint64_t id);
+/* Drops clients whose lease is over; now and then is enough. */
+void nfs4_sweep(struct nfs4_state *s);
+
+/* ---- nfs4_session.c ---- */
+
+/* A request that SEQUENCE has let through; ended by nfs4_session_done. */
+struct nfs4_ref {
+	struct nfs4_session *session; /* NULL: none */
+	uint32_t slot;
+	bool cache;
+};
+
+enum nfs4_verdict {
+	NFS4_SEQ_ERROR,
+	NFS4_SEQ_NEW,
+	NFS4_SEQ_REPLAY, /* the reply is given */
+};
+
+struct nfs4_sequenced {
+	enum nfs4_status status;
+	uint32_t highest, target; /* slots */
+	uint32_t reply_len;
+	uint8_t reply[NFS4_CACHED_MAX];
+};
+
+enum nfs4_status nfs4_session_create(struct nfs4_state *s, const struct nfs4_args *a,
+				     struct nfs4_principal p, struct nfs4_created *out);
+/* own: the request's own session, which may be the one that goes. */
+enum nfs4_status nfs4_session_destroy(struct nfs4_state *s, const uint8_t *id,
+				      const struct nfs4_session *own);
+/* BIND_CONN_TO_SESSION, and whether the session is there at all. */
+enum nfs4_status nfs4_session_bind(struct nfs4_state *s, const uint8_t *id);
+/* hash: of what is asked for; request: its bytes; alone: nothing but SEQUENCE, which is always kept. */
+enum nfs4_verdict nfs4_session_sequence(struct nfs4_state *s, const struct nfs4_args *a, uint64_t hash,
+				uint32_t nops, uint32_t request, struct nfs4_ref *ref,
+				struct nfs4_sequenced *out);
+/* reply: of a request that is to be cached, at most NFS4_CACHED_MAX. */
+void nfs4_session_done(struct nfs4_state *s, struct nfs4_ref *ref, const uint8_t *reply,
+			uint32_t len);
+
+/* ---- nfs4_share.c: opens ---- */
+
+/* What is special about stateids (section 8.2.3). */
+enum nfs4_special { NFS4_STATEID_REAL, NFS4_STATEID_ANONYMOUS, NFS4_STATEID_BYPASS };
+enum nfs4_special nfs4_special(const struct nfs4_stateid *id);
+
+struct nfs4_where {
+	struct nfs_store_id store_id;
+	struct ds_handle file;
+	struct ds_store *store;
+};
+
+/* Opens, or adds to what the owner has open already. NFS4ERR_SHARE_DENIED, DELAY, EXPIRED. */
+enum nfs4_status nfs4_share_open(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_where *w,
+			   struct nfs_bytes owner, uint32_t access, uint32_t deny,
+			   struct nfs4_stateid *out);
+enum nfs4_status nfs4_share_downgrade(struct nfs4_state *s, struct nfs4_client *c,
+				struct nfs4_stateid *id, const struct nfs4_where *w,
+				uint32_t access, uint32_t deny);
+enum nfs4_status nfs4_share_close(struct nfs4_state *s, struct nfs4_client *c,
+			    const struct nfs4_stateid *id, const struct nfs4_where *w);
+/* Whether the bytes of w may be used so by who shows id: access is NFS4_SHARE_*. */
+enum nfs4_status nfs4_share_may_use(struct nfs4_state *s, struct nfs4_client *c,
+			      const struct nfs4_stateid *id, const struct nfs4_where *w,
+			      uint32_t access);
+enum nfs4_status nfs4_share_test(struct nfs4_state *s, struct nfs4_client *c,
+				   const struct nfs4_stateid *id);
+enum nfs4_status nfs4_share_free(struct nfs4_state *s, struct nfs4_client *c,
+				   const struct nfs4_stateid *id);
+/* A datastore goes: nobody has anything of it open any more. */
+void nfs4_share_forget(struct nfs4_state *s, const struct nfs_store_id *id);
+
+/* ---- nfs4_lock.c: byte-range locks ---- */
+
+struct nfs4_denied {
+	uint64_t offset, length, clientid;
+	uint32_t type, owner_len;
+	uint8_t owner[NFS4_OPAQUE_MAX];
+};
+
+/* id: the lock's or, with a->fresh_owner, the open's stateid; becomes the lock's. */
+enum nfs4_status nfs4_lock_set(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
+			   const struct nfs4_where *w, struct nfs4_stateid *id,
+			   struct nfs4_denied *denied);
+enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
+			    const struct nfs4_where *w, struct nfs4_denied *denied);
+enum nfs4_status nfs4_lock_unset(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
+			    const struct nfs4_where *w, struct nfs4_stateid *id);
+
+/* ---- among these files; the lock is held ---- */
+
+struct nfs4_client *nfs4_client_find_locked(struct nfs4_state *s, uint64_t id);
+bool nfs4_client_expired_locked(const struct nfs4_state *s, const struct nfs4_client *c);
+/* With all its sessions and state. */
+void nfs4_client_drop_locked(struct nfs4_state *s, struct nfs4_client *c);
+void nfs4_client_unref_locked(struct nfs4_client *c);
+/* Confirms c; who had the owner before goes. */
+void nfs4_client_confirm_locked(struct nfs4_state *s, struct nfs4_client *c);
+void nfs4_session_drop_locked(struct nfs4_state *s, struct nfs4_session *session);
+enum nfs4_status nfs4_held_find_locked(struct nfs4_state *s, const struct nfs4_client *c,
+				       const struct nfs4_stateid *id, struct nfs4_held **out);
+struct nfs4_held *nfs4_held_new_locked(struct nfs4_state *s, struct nfs4_client *c,
+				       const struct nfs4_where *w, struct nfs_bytes owner,
+				       struct nfs4_held *open);
+/* Locks go with the open that they were made through. */
+void nfs4_held_drop_locked(struct nfs4_state *s, struct nfs4_held *h);
+struct nfs4_stateid nfs4_held_stateid(const struct nfs4_state *s, const struct nfs4_held *h);
+struct nfs4_file *nfs4_file_find_locked(struct nfs4_state *s, const struct nfs4_where *w);
+void nfs4_ranges_drop_locked(struct nfs4_state *s, struct nfs4_held *h);
+
+#endif
