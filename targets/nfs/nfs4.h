@@ -30,6 +30,8 @@ extern const struct nfs4_operation nfs4_operations[NFS4_OPS]; /* nfs4_ops.c */
 
 /* nfs4_compound.c */
 int nfs4_submit(struct nfs_call *call);
+/* What an operation waited for has come: calls its finish. */
+void nfs4_go_on(struct nfs_call *call);
 struct nfs4_client *nfs4_client_of(const struct nfs_call *call);
 static inline struct nfs4_state *nfs4_state_of(const struct nfs_call *call)
 {
@@ -56,6 +58,7 @@ bool nfs4_visible(const struct nfs_call *call, const struct nfs_served *s);
 struct nfs_served *nfs4_next_share(const struct nfs_call *call, uint64_t id);
 uint64_t nfs4_share_fileid(const struct nfs_served *s);
 struct ds_attr nfs4_pseudo_attr(const struct nfs_call *call);
+struct nfs4_space nfs4_space_of(const struct ds_req *statfs);
 /* What attributes of a file are encoded from; handle is filled. */
 struct nfs4_attr_source nfs4_source(struct nfs_call *call, const struct ds_attr *a,
 				    struct nfs_handle *handle);

@@ -189,22 +189,22 @@ static void put_rawdev(struct nfs_enc *e, const struct context *c)
 
 static void put_files_free(struct nfs_enc *e, const struct context *c)
 {
-	nfs_enc_u64(e, c->s->fs ? c->s->fs->fs_files_free : 0);
+	nfs_enc_u64(e, c->s->space.files_free);
 }
 
 static void put_files_total(struct nfs_enc *e, const struct context *c)
 {
-	nfs_enc_u64(e, c->s->fs ? c->s->fs->fs_files : 0);
+	nfs_enc_u64(e, c->s->space.files);
 }
 
 static void put_space_free(struct nfs_enc *e, const struct context *c)
 {
-	nfs_enc_u64(e, c->s->fs ? c->s->fs->fs_free : 0);
+	nfs_enc_u64(e, c->s->space.free);
 }
 
 static void put_space_total(struct nfs_enc *e, const struct context *c)
 {
-	nfs_enc_u64(e, c->s->fs ? c->s->fs->fs_total : 0);
+	nfs_enc_u64(e, c->s->space.total);
 }
 
 static void put_space_used(struct nfs_enc *e, const struct context *c)

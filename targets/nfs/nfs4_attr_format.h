@@ -11,10 +11,15 @@
 #define NFS4_ATTRS_BYTES 1024u /* all of them take less */
 #define NFS4_LEASE_S 90u
 
+/* What a datastore has room for: bytes, files. */
+struct nfs4_space {
+	uint64_t total, free, files, files_free;
+};
+
 /* What attributes are made from. */
 struct nfs4_attr_source {
 	const struct ds_attr *attr;
-	const struct ds_req *fs; /* STATFS; NULL: none of nfs4_attrs_of_fs are asked for */
+	struct nfs4_space space; /* where nfs4_attrs_of_fs are asked for */
 	uint64_t fsid;
 	uint64_t mounted_on; /* fileid of the directory that this is mounted on; 0: its own */
 	const struct nfs_handle *handle;

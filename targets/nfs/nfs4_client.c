@@ -1,5 +1,5 @@
 #include "targets/nfs/nfs4_grace.h"
-#include "targets/nfs/nfs4_state.h"
+#include "targets/nfs/nfs4_keep.h"
 
 #include "common/loop.h"
 #include "common/secret.h"
@@ -83,6 +83,8 @@ void nfs4_client_drop_locked(struct nfs4_state *s, struct nfs4_client *c)
 	s->nclients--;
 	c->refs++; /* sessions that go must not free it meanwhile */
 	c->gone = true;
+	if (c->reclaimed)
+		nfs4_keep_changed_locked(s);
 	while (c->held)
 		nfs4_held_drop_locked(s, c->held->open ? c->held->open : c->held);
 	while (c->sessions)
@@ -108,12 +110,10 @@ static void sweep_locked(struct nfs4_state *s)
 	}
 }
 
-void nfs4_sweep(struct nfs4_state *s)
+void nfs4_client_sweep_locked(struct nfs4_state *s)
 {
-	(void)pthread_mutex_lock(&s->lock);
 	if (s->now() - s->swept_ns > SWEEP_NS)
 		sweep_locked(s);
-	(void)pthread_mutex_unlock(&s->lock);
 }
 
 static enum nfs4_status add_locked(struct nfs4_state *s, const struct nfs4_args *a,
@@ -197,6 +197,7 @@ enum nfs4_status nfs4_client_exchange(struct nfs4_state *s, const struct nfs4_ar
 	if (a->flags & ~NFS4_EXCHGID_ARGS || a->protect || !a->owner.len)
 		return NFS4ERR_INVAL;
 	(void)pthread_mutex_lock(&s->lock);
+	nfs4_client_sweep_locked(s);
 	status = exchange_locked(s, a, p, out);
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;

@@ -37,11 +37,9 @@ static uint32_t room_for(uint32_t op, const struct nfs4_args *a)
 
 /* ---- one operation ---- */
 
-static void resumed(struct nfs_call *call);
-
 int nfs4_submit(struct nfs_call *call)
 {
-	nfs_call_submit(call, resumed);
+	nfs_call_submit(call, nfs4_go_on);
 	return NFS4_PENDING;
 }
 
@@ -165,7 +163,7 @@ static void go_on(struct nfs_call *call, int status)
 	}
 }
 
-static void resumed(struct nfs_call *call)
+void nfs4_go_on(struct nfs_call *call)
 {
 	go_on(call, nfs4_operations[of(call)->op].finish(call));
 }

@@ -6,7 +6,7 @@
 #ifndef NFS_NFS4_COMPOUND_H
 #define NFS_NFS4_COMPOUND_H
 
-#include "targets/nfs/nfs4_state.h"
+#include "targets/nfs/nfs4_keep.h"
 
 struct nfs4_fh {
 	bool set;
@@ -36,11 +36,12 @@ struct nfs4_compound {
 	struct nfs4_ref ref;
 	struct nfs4_place cur, saved;
 	struct nfs4_args a; /* of the operation */
+	struct nfs4_waiter waiter;
 	/* Of operations that take more than one request to the datastore. */
 	unsigned step;
 	struct nfs4_where where;
 	struct ds_attr before, after; /* of a directory */
-	struct ds_req fs;
+	struct nfs4_space space;
 	uint64_t position, end;
 	/* OPEN */
 	struct ds_set wanted;

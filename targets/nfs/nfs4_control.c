@@ -25,7 +25,6 @@ int nfs4_exchange_id(struct nfs_call *call)
 	struct nfs4_exchanged x;
 	enum nfs4_status status;
 
-	nfs4_sweep(s);
 	status = nfs4_client_exchange(s, &of(call)->a, principal(call), &x);
 	if (status)
 		return status;
@@ -142,9 +141,41 @@ int nfs4_sequence(struct nfs_call *call)
 	return NFS4_OK;
 }
 
+/* ---- RECLAIM_COMPLETE, section 18.51 ---- */
+
+static void kept(struct vs_post *post)
+{
+	struct nfs_call *call = post->arg;
+
+	call->conn->inflight--;
+	nfs_conn_dirty(call->conn);
+	nfs4_go_on(call);
+}
+
+/* From here on the client may open files: it is remembered before it does. */
 int nfs4_reclaim_complete_start(struct nfs_call *call)
 {
-	return nfs4_reclaimed(nfs4_state_of(call), nfs4_client_of(call), of(call)->a.one_fs);
+	struct nfs4_state *s = nfs4_state_of(call);
+	struct nfs4_waiter *w = &of(call)->waiter;
+	bool wait = false;
+	enum nfs4_status status;
+
+	if (of(call)->a.one_fs)
+		return of(call)->cur.fh.set ? NFS4_OK : NFS4ERR_NOFILEHANDLE;
+	*w = (struct nfs4_waiter){.loop = call->conn->worker->loop,
+				  .woken = {.call = kept, .arg = call}};
+	call->conn->inflight++; /* before another thread may wake it */
+	(void)pthread_mutex_lock(&s->lock);
+	status = nfs4_reclaimed_locked(s, nfs4_client_of(call));
+	if (status == NFS4_OK) {
+		nfs4_keep_changed_locked(s);
+		wait = nfs4_keep_wait_locked(s, w);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	if (wait)
+		return NFS4_PENDING;
+	call->conn->inflight--;
+	return status;
 }
 
 int nfs4_reclaim_complete_finish(struct nfs_call *call)

@@ -46,7 +46,7 @@ static bool take_entry(struct ds_req *req, const struct ds_entry *entry)
 	struct nfs_worker *w = call->conn->worker;
 	const struct ds_attr bare = {.handle = entry->handle, .type = entry->type};
 	struct nfs4_attr_source from = {.attr = entry->attr ? entry->attr : &bare,
-					.fs = &of(call)->fs,
+					.space = of(call)->space,
 					.fsid = call->fsid,
 					.minor2 = of(call)->minor >= 2};
 	struct nfs_handle h;
@@ -99,7 +99,7 @@ static int share_answered(struct nfs_call *call)
 	struct nfs_handle h;
 	struct nfs4_attr_source from = nfs4_source(call, &call->req.attr, &h);
 
-	from.fs = &of(call)->fs;
+	from.space = of(call)->space;
 	if (nfs4_answered(call) == NFS4_OK &&
 	    !add(call, nfs4_share_fileid(s), s->name, strlen(s->name), &from))
 		return finish_list(call, false);
@@ -134,7 +134,7 @@ int nfs4_readdir_start(struct nfs_call *call)
 	call->entries = (struct nfs_enc){e->p, e->p + most - NFS4_VERIFIER_BYTES - END_BYTES, false};
 	call->dircount = a->dircount ? a->dircount : UINT32_MAX;
 	call->full = false;
-	memset(&of(call)->fs, 0, sizeof(of(call)->fs));
+	of(call)->space = (struct nfs4_space){0};
 	if (!call->served)
 		return ask_share(call, a->cookie ? a->cookie - LAST_RESERVED + 1 : 0);
 	if (!nfs4_attrs_of_fs(&a->mask))
@@ -154,6 +154,6 @@ int nfs4_readdir_finish(struct nfs_call *call)
 		return status;
 	if (call->req.op == DS_READDIR)
 		return finish_list(call, call->req.eof);
-	of(call)->fs = call->req;
+	of(call)->space = nfs4_space_of(&call->req);
 	return ask_entries(call);
 }

@@ -126,7 +126,7 @@ static void encode_attrs(struct nfs_call *call, const struct nfs4_bitmap *mask,
 	struct nfs_handle h;
 	struct nfs4_attr_source from = nfs4_source(call, a, &h);
 
-	from.fs = &of(call)->fs;
+	from.space = of(call)->space;
 	nfs4_attrs_encode(&of(call)->e, mask, &from);
 }
 
@@ -147,7 +147,7 @@ static bool have_attrs(struct nfs_call *call, const struct nfs4_bitmap *mask, in
 	if (*status)
 		return false;
 	if (call->req.op == DS_STATFS) {
-		of(call)->fs = call->req;
+		of(call)->space = nfs4_space_of(&call->req);
 		*status = ask_attrs(call, mask);
 		return false;
 	}
@@ -158,7 +158,7 @@ int nfs4_getattr_start(struct nfs_call *call)
 {
 	struct ds_attr pseudo = nfs4_pseudo_attr(call);
 
-	memset(&of(call)->fs, 0, sizeof(of(call)->fs));
+	of(call)->space = (struct nfs4_space){0};
 	if (call->served)
 		return ask_attrs(call, &of(call)->a.mask);
 	encode_attrs(call, &of(call)->a.mask, &pseudo);
@@ -203,7 +203,7 @@ int nfs4_verify_start(struct nfs_call *call)
 
 	if (status)
 		return status;
-	memset(&of(call)->fs, 0, sizeof(of(call)->fs));
+	of(call)->space = (struct nfs4_space){0};
 	return call->served ? ask_attrs(call, &of(call)->a.attrs.mask) : compare(call, &pseudo);
 }
 

@@ -2,26 +2,31 @@
  * The time after a restart in which clients that were there before may reclaim what they had open
  * and locked, and nobody may take it from them (RFC 8881 section 8.4.2).
  *
- * It ends when all that are remembered have said RECLAIM_COMPLETE, and after NFS4_GRACE_NS. When
- * nobody is remembered there is none. The state's lock is held where a name ends in
- * _locked, or a function takes struct nfs4_grace.
+ * It is over when all that are remembered have said RECLAIM_COMPLETE, or after NFS4_GRACE_NS; who
+ * did not come back is forgotten first (nfs4_keep.h). When nobody is remembered there is none.
+ * The state's lock is held where a name ends in _locked, or a function takes struct nfs4_grace.
  */
 #ifndef NFS_NFS4_GRACE_H
 #define NFS_NFS4_GRACE_H
 
 #include "targets/nfs/nfs4_state.h"
 
+/* The owners that are remembered: n, which next gives one after the other. VS_E_NOMEM. */
+int nfs4_grace_new(const struct nfs_bytes *owners, unsigned n, uint64_t now,
+		   struct nfs4_grace **out) vs_must_check;
 void nfs4_grace_free(struct nfs4_grace *g);
 /* NULL: nobody is remembered. */
 bool nfs4_grace_knows(const struct nfs4_grace *g, const uint8_t *owner, uint32_t len);
-bool nfs4_grace_on(const struct nfs4_grace *g, uint64_t now);
-/* This one has reclaimed all that it wanted. */
-void nfs4_grace_done(struct nfs4_grace *g, const uint8_t *owner, uint32_t len);
-
+bool nfs4_grace_on(const struct nfs4_grace *g);
+/* Nobody is waited for any more: it may be ended. */
+bool nfs4_grace_due(const struct nfs4_grace *g, uint64_t now);
+void nfs4_grace_end(struct nfs4_grace *g);
+/* The i-th owner that may still come back; false: there are no more. */
+bool nfs4_grace_left(const struct nfs4_grace *g, unsigned *i, struct nfs_bytes *owner);
 
 /* Whether c may open or lock something now, or reclaim it. NFS4ERR_GRACE, NO_GRACE. */
 enum nfs4_status nfs4_may_claim(struct nfs4_state *s, const struct nfs4_client *c, bool reclaim);
-/* RECLAIM_COMPLETE (section 18.51). one_fs: only of a file system, which is nothing here. */
-enum nfs4_status nfs4_reclaimed(struct nfs4_state *s, struct nfs4_client *c, bool one_fs);
+/* RECLAIM_COMPLETE (section 18.51). NFS4ERR_COMPLETE_ALREADY. */
+enum nfs4_status nfs4_reclaimed_locked(struct nfs4_state *s, struct nfs4_client *c);
 
 #endif

@@ -50,7 +50,7 @@ static void tell(const struct nfs4_range *r, struct nfs4_denied *out)
 	memcpy(out->owner, o->name, o->len);
 }
 
-/* Clients that are not there any more are in nobody's way. f: NULL as soon as it is gone with one. */
+/* Clients that are not there any more are in nobody's way. */
 static bool in_the_way(struct nfs4_state *s, const struct nfs4_where *w, const void *owner,
 		       const struct nfs4_args *a, struct nfs4_denied *out)
 {
@@ -171,14 +171,6 @@ enum nfs4_status nfs4_lock_set(struct nfs4_state *s, struct nfs4_client *c, cons
 	return status;
 }
 
-static const struct nfs4_owner *find_lock_owner(const struct nfs4_client *c, struct nfs_bytes name)
-{
-	for (const struct nfs4_owner *o = c->owners; o; o = o->next)
-		if (o->locks && o->len == name.len && memcmp(o->name, name.p, name.len) == 0)
-			return o;
-	return NULL;
-}
-
 enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
 			    const struct nfs4_where *w, struct nfs4_denied *denied)
 {
@@ -188,7 +180,7 @@ enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c, con
 	if (status)
 		return status;
 	(void)pthread_mutex_lock(&s->lock);
-	if (in_the_way(s, w, find_lock_owner(c, a->owner), a, denied))
+	if (in_the_way(s, w, nfs4_owner_find_locked(c, a->owner, true), a, denied))
 		status = NFS4ERR_DENIED;
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;

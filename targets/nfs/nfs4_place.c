@@ -162,6 +162,12 @@ enum nfs4_status nfs4_answered(const struct nfs_call *call)
 	return nfs4_status_from(call->req.status, call->req.why);
 }
 
+struct nfs4_space nfs4_space_of(const struct ds_req *statfs)
+{
+	return (struct nfs4_space){statfs->fs_total, statfs->fs_free, statfs->fs_files,
+				   statfs->fs_files_free};
+}
+
 struct nfs4_attr_source nfs4_source(struct nfs_call *call, const struct ds_attr *a,
 				    struct nfs_handle *handle)
 {

@@ -215,9 +215,11 @@ static enum nfs4_verdict sequence_locked(struct nfs4_state *s, const struct nfs4
 					 uint64_t hash, uint32_t nops, uint32_t request,
 					 struct nfs4_ref *ref, struct nfs4_sequenced *out)
 {
-	struct nfs4_session *x = find_locked(s, a->session);
+	struct nfs4_session *x;
 	struct nfs4_slot *t;
 
+	nfs4_client_sweep_locked(s);
+	x = find_locked(s, a->session);
 	if (!x) {
 		out->status = NFS4ERR_BADSESSION;
 		return NFS4_SEQ_ERROR;

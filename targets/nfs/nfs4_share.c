@@ -106,13 +106,27 @@ static void file_put(struct nfs4_state *s, struct nfs4_file *f)
 
 /* ---- owners ---- */
 
-static struct nfs4_owner *owner_get(struct nfs4_client *c, struct nfs_bytes name, bool locks)
+static struct nfs4_owner **owner_bucket(struct nfs4_owner *const *buckets, struct nfs_bytes name)
 {
-	struct nfs4_owner *o = c->owners;
+	return (struct nfs4_owner **)(uintptr_t)buckets +
+	       XXH3_64bits(name.p, name.len) % NFS4_OWNER_BUCKETS;
+}
+
+struct nfs4_owner *nfs4_owner_find_locked(const struct nfs4_client *c, struct nfs_bytes name,
+					  bool locks)
+{
+	struct nfs4_owner *o = *owner_bucket(c->owners, name);
 
 	while (o && !(o->locks == locks && o->len == name.len &&
 		      memcmp(o->name, name.p, name.len) == 0))
 		o = o->next;
+	return o;
+}
+
+static struct nfs4_owner *owner_get(struct nfs4_client *c, struct nfs_bytes name, bool locks)
+{
+	struct nfs4_owner *o = nfs4_owner_find_locked(c, name, locks);
+
 	if (!o) {
 		o = calloc(1, sizeof(*o) + name.len);
 		if (!o)
@@ -121,8 +135,8 @@ static struct nfs4_owner *owner_get(struct nfs4_client *c, struct nfs_bytes name
 		o->locks = locks;
 		o->len = name.len;
 		memcpy(o->name, name.p, name.len);
-		o->next = c->owners;
-		c->owners = o;
+		o->next = *owner_bucket(c->owners, name);
+		*owner_bucket(c->owners, name) = o;
 	}
 	o->refs++;
 	return o;
@@ -130,7 +144,8 @@ static struct nfs4_owner *owner_get(struct nfs4_client *c, struct nfs_bytes name
 
 static void owner_put(struct nfs4_owner *o)
 {
-	struct nfs4_owner **link = &o->client->owners;
+	struct nfs4_owner **link =
+	    owner_bucket(o->client->owners, (struct nfs_bytes){o->name, o->len});
 
 	if (--o->refs)
 		return;
@@ -187,6 +202,8 @@ struct nfs4_held *nfs4_held_new_locked(struct nfs4_state *s, struct nfs4_client 
 		return NULL;
 	}
 	h->of_client = c->held;
+	if (c->held)
+		c->held->before = h;
 	c->held = h;
 	h->of_file = h->file->held;
 	h->file->held = h;
@@ -195,12 +212,12 @@ struct nfs4_held *nfs4_held_new_locked(struct nfs4_state *s, struct nfs4_client 
 
 static void drop_one(struct nfs4_state *s, struct nfs4_held *h)
 {
-	struct nfs4_held **link = &h->client->held;
+	struct nfs4_held **link = h->before ? &h->before->of_client : &h->client->held;
 
 	nfs4_ranges_drop_locked(s, h);
-	while (*link != h)
-		link = &(*link)->of_client;
 	*link = h->of_client;
+	if (h->of_client)
+		h->of_client->before = h->before;
 	link = &h->file->held;
 	while (*link != h)
 		link = &(*link)->of_file;
@@ -346,7 +363,7 @@ static enum nfs4_status may_use_locked(struct nfs4_state *s, struct nfs4_client 
 
 	if (special == NFS4_STATEID_BYPASS && access == NFS4_SHARE_READ)
 		return NFS4_OK;
-	if (special != NFS4_STATEID_REAL && nfs4_grace_on(s->grace, s->now()))
+	if (special != NFS4_STATEID_REAL && nfs4_grace_on(s->grace))
 		return NFS4ERR_GRACE;
 	if (special != NFS4_STATEID_REAL)
 		return share_denied(s, w, NULL, access, 0) ? NFS4ERR_LOCKED : NFS4_OK;

@@ -32,6 +32,7 @@
 #define NFS4_RANGES_MAX (1u << 17)
 #define NFS4_CLIENT_RANGES_MAX (NFS4_RANGES_MAX / 4)
 #define NFS4_BUCKETS 4096u
+#define NFS4_OWNER_BUCKETS 64u /* of a client */
 
 /* Who makes a call, as far as RPC tells. */
 struct nfs4_principal {
@@ -76,7 +77,7 @@ struct nfs4_client {
 	struct nfs4_created created;
 	struct nfs4_session *sessions;
 	unsigned nsessions, refs;
-	struct nfs4_owner *owners;
+	struct nfs4_owner *owners[NFS4_OWNER_BUCKETS];
 	struct nfs4_held *held;
 	unsigned nheld, nranges;
 	uint32_t owner_len;
@@ -85,7 +86,7 @@ struct nfs4_client {
 
 /* An open owner or a lock owner. */
 struct nfs4_owner {
-	struct nfs4_owner *next; /* of the client */
+	struct nfs4_owner *next; /* in its bucket */
 	struct nfs4_client *client;
 	unsigned refs;
 	bool locks;
@@ -105,7 +106,8 @@ struct nfs4_file {
 
 /* What a stateid stands for: an open, or, where open is not NULL, locks made through it. */
 struct nfs4_held {
-	struct nfs4_held *of_client, *of_file;
+	struct nfs4_held *of_client, *before; /* the client's */
+	struct nfs4_held *of_file;
 	struct nfs4_client *client;
 	struct nfs4_file *file;
 	struct nfs4_owner *owner;
@@ -115,6 +117,7 @@ struct nfs4_held {
 };
 
 struct nfs4_grace;
+struct nfs4_keep;
 
 struct nfs4_state {
 	pthread_mutex_t lock;
@@ -132,7 +135,8 @@ struct nfs4_state {
 		uint32_t generation, next_free;
 	} * table; /* NFS4_HELD_MAX */
 	uint32_t free_head, nheld, nranges;
-	struct nfs4_grace *grace;
+	struct nfs4_grace *grace; /* NULL: nobody is remembered */
+	struct nfs4_keep *keep;	  /* NULL: nobody will be */
 };
 
 /* server: 16 bytes by which clients know it again. VS_E_NOMEM. */
@@ -149,8 +153,6 @@ struct nfs4_exchanged {
 enum nfs4_status nfs4_client_exchange(struct nfs4_state *s, const struct nfs4_args *a,
 				  struct nfs4_principal p, struct nfs4_exchanged *out);
 enum nfs4_status nfs4_client_destroy(struct nfs4_state *s, uint64_t id);
-/* Drops clients whose lease is over; now and then is enough. */
-void nfs4_sweep(struct nfs4_state *s);
 
 /* ---- nfs4_session.c ---- */
 
@@ -241,6 +243,8 @@ enum nfs4_status nfs4_lock_unset(struct nfs4_state *s, struct nfs4_client *c, co
 /* ---- among these files; the lock is held ---- */
 
 struct nfs4_client *nfs4_client_find_locked(struct nfs4_state *s, uint64_t id);
+/* Drops clients whose lease is over; looks for them now and then only. */
+void nfs4_client_sweep_locked(struct nfs4_state *s);
 bool nfs4_client_expired_locked(const struct nfs4_state *s, const struct nfs4_client *c);
 /* With all its sessions and state. */
 void nfs4_client_drop_locked(struct nfs4_state *s, struct nfs4_client *c);
@@ -256,6 +260,9 @@ struct nfs4_held *nfs4_held_new_locked(struct nfs4_state *s, struct nfs4_client 
 /* Locks go with the open that they were made through. */
 void nfs4_held_drop_locked(struct nfs4_state *s, struct nfs4_held *h);
 struct nfs4_stateid nfs4_held_stateid(const struct nfs4_state *s, const struct nfs4_held *h);
+/* NULL: there is none. */
+struct nfs4_owner *nfs4_owner_find_locked(const struct nfs4_client *c, struct nfs_bytes name,
+					  bool locks);
 struct nfs4_file *nfs4_file_find_locked(struct nfs4_state *s, const struct nfs4_where *w);
 void nfs4_ranges_drop_locked(struct nfs4_state *s, struct nfs4_held *h);
 

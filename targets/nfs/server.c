@@ -74,7 +74,9 @@ static int start_v4(struct nfs_server *srv, const struct nfs_server_options *opt
 
 	if (status == 0)
 		status = nfs4_state_new(id, &srv->common.v4);
-	return status ? vs_fail(err, VS_E_NOMEM, "cannot start the NFS server: out of memory") : 0;
+	if (status)
+		return vs_fail(err, VS_E_NOMEM, "cannot start the NFS server: out of memory");
+	return nfs4_keep_start(srv->common.v4, &opts->keeper, err);
 }
 
 int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **out,
@@ -129,6 +131,8 @@ void nfs_server_stop(struct nfs_server *srv)
 		next = s->next;
 		free(s);
 	}
+	if (srv->common.v4)
+		nfs4_keep_stop(srv->common.v4);
 	nfs4_state_free(srv->common.v4);
 	nfs_drc_free(srv->common.drc);
 	nfs_mounts_destroy(&srv->common.mounts);
@@ -169,13 +173,26 @@ static int settle_locked(struct nfs_server *srv, struct vs_error *err)
 	return status;
 }
 
+/* Also under another name. */
+static bool is_shared(const struct nfs_server *srv, const struct ds_store *store)
+{
+	for (const struct nfs_share *s = srv->shares.list; s; s = s->next)
+		if (s->store == store)
+			return true;
+	return false;
+}
+
 static void remove_locked(struct nfs_server *srv, struct nfs_share **link)
 {
 	struct nfs_share *s = *link;
+	struct nfs_store_id id;
 
 	*link = s->next;
 	srv->shares.count--;
 	(void)settle_locked(srv, NULL);
+	id = nfs_store_id(ds_uuid(s->store));
+	if (!is_shared(srv, s->store))
+		nfs4_share_forget(srv->common.v4, &id);
 	free(s);
 }
 

@@ -28,6 +28,19 @@ struct nfs_server;
 #define NFS_SHARE_NAME_MAX 64
 #define NFS_ANONYMOUS 65534u
 
+/*
+ * Keeps which clients of NFSv4 may reclaim what they had open and locked after a restart: save
+ * replaces what was kept and is durable on return; load gives it back (*len 0: there is nothing).
+ * load is called by nfs_server_start, save on a thread that does nothing else; both may wait, and
+ * clients that connect for the first time wait with save.
+ */
+#define NFS_KEPT_MAX (2u << 20)
+struct nfs_keeper {
+	int (*save)(void *arg, const uint8_t *kept, size_t len, struct vs_error *err);
+	int (*load)(void *arg, uint8_t *kept, size_t max, size_t *len, struct vs_error *err);
+	void *arg;
+};
+
 struct nfs_server_options {
 	const char *const *listen; /* "127.0.0.1:2049", "[::1]:2049"; numeric; port 0: any */
 	size_t nlisten;
@@ -43,6 +56,8 @@ struct nfs_server_options {
 	 */
 	const uint8_t *key;
 	size_t key_len;
+	/* save NULL: clients lose what they had open and locked when the server restarts. */
+	struct nfs_keeper keeper;
 };
 
 /* Whose calls are made as the anonymous user. */
