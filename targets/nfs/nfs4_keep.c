@@ -45,8 +45,8 @@ bool nfs4_keep_wait_locked(struct nfs4_state *s, struct nfs4_waiter *w)
 	return true;
 }
 
-/* The list as it is now. */
-static size_t encode_locked(struct nfs4_keep *k)
+/* The list as it is now; over: without those that may still come back. */
+static size_t encode_locked(struct nfs4_keep *k, bool over)
 {
 	struct nfs_bytes owners[NFS4_CLIENTS_MAX], owner;
 	unsigned n = 0, i = 0;
@@ -54,7 +54,7 @@ static size_t encode_locked(struct nfs4_keep *k)
 	for (const struct nfs4_client *c = k->s->clients; c; c = c->next)
 		if (c->reclaimed && n < NFS4_CLIENTS_MAX)
 			owners[n++] = (struct nfs_bytes){c->owner, c->owner_len};
-	while (n < NFS4_CLIENTS_MAX && nfs4_grace_left(k->s->grace, &i, &owner))
+	while (!over && n < NFS4_CLIENTS_MAX && nfs4_grace_left(k->s->grace, &i, &owner))
 		owners[n++] = owner;
 	return nfs4_kept_encode(owners, n, k->bytes);
 }
@@ -89,7 +89,7 @@ static void keep(struct nfs4_keep *k)
 	k->posted = false;
 	number = k->wanted;
 	over = nfs4_grace_due(s->grace, s->now());
-	len = encode_locked(k);
+	len = encode_locked(k, over);
 	(void)pthread_mutex_unlock(&s->lock);
 	if (k->keeper.save(k->keeper.arg, k->bytes, len, &err))
 		vs_err("nfs: which clients may reclaim their locks could not be kept: %s", err.text);
