@@ -165,7 +165,7 @@ static inline void put_exchange_id(struct v4 *v, const char *owner, uint64_t ver
 
 static inline void put_channel(struct v4 *v)
 {
-	const uint32_t words[] = {0, 1 << 20, 1 << 20, 4096, 32, 4, 0};
+	const uint32_t words[] = {0, (1 << 20) + 4096, (1 << 20) + 4096, 4096, 32, 4, 0};
 
 	for (size_t i = 0; i < VS_ARRAY_LEN(words); i++)
 		nfs_enc_u32(&v->e, words[i]);

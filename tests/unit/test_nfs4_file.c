@@ -1,0 +1,628 @@
+/* Files and directories by NFSv4: the pseudo root, attributes, names, opens, bytes, restarts. */
+#include "tests/unit/nfs4_scene.h"
+
+static const struct nfs4_stateid anonymous;
+
+/* ---- attributes ---- */
+
+struct attrs {
+	struct nfs4_bitmap mask;
+	struct nfs_dec d;
+};
+
+static void put_mask(struct v4 *v, uint32_t w0, uint32_t w1, uint32_t w2)
+{
+	nfs_enc_u32(&v->e, 3);
+	nfs_enc_u32(&v->e, w0);
+	nfs_enc_u32(&v->e, w1);
+	nfs_enc_u32(&v->e, w2);
+}
+
+static struct nfs4_bitmap take_mask(struct nfs_dec *d)
+{
+	struct nfs4_bitmap b = {{0}, false};
+	uint32_t n = nfs_dec_u32(d);
+
+	assert_true(n <= 3);
+	for (uint32_t i = 0; i < n; i++)
+		b.w[i] = nfs_dec_u32(d);
+	return b;
+}
+
+/* fattr4 */
+static struct attrs take_attrs(struct nfs_dec *d)
+{
+	struct attrs a = {.mask = take_mask(d)};
+	struct nfs_bytes b = nfs_dec_bytes(d, 65536);
+
+	assert_false(d->bad);
+	a.d = (struct nfs_dec){b.p, b.p + b.len, false};
+	return a;
+}
+
+static struct attrs getattr4(struct v4 *v, const struct fh *h, uint32_t w0, uint32_t w1,
+			     uint32_t w2)
+{
+	v4_start(v);
+	put_fh(v, h);
+	v4_op(v, NFS4_OP_GETATTR);
+	put_mask(v, w0, w1, w2);
+	assert_int_equal(v4_run(v), NFS4_OK);
+	v4_ok(v, NFS4_OP_PUTFH);
+	v4_ok(v, NFS4_OP_GETATTR);
+	return take_attrs(&v->d);
+}
+
+static uint64_t size_of(struct v4 *v, const struct fh *h)
+{
+	struct attrs a = getattr4(v, h, 1 << 4, 0, 0);
+
+	return nfs_dec_u64(&a.d);
+}
+
+/* All that is served, and what it says of a file that is known. */
+static void attributes(void **state)
+{
+	struct v4 *v = v4_open(*state, "127.0.0.1", "attributes");
+	struct fh root = root_of(v, "one"), h;
+	struct nfs4_stateid id;
+	struct nfs4_bitmap all;
+	struct attrs a;
+
+	assert_int_equal(open_file(v, &root, "attrs", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_OK);
+	a = getattr4(v, &h, 1, 0, 0);
+	all = take_mask(&a.d);
+	assert_true(nfs_dec_ok(&a.d));
+	/* RFC 8881 section 5.6: all that are required */
+	assert_int_equal(all.w[0] & 0x00080fff, 0x00080fff);
+	a = getattr4(v, &h, UINT32_MAX, UINT32_MAX, UINT32_MAX);
+	assert_int_equal(a.mask.w[0], all.w[0]);
+	assert_int_equal(a.mask.w[1], all.w[1] & ~(1u << 16 | 1u << 22)); /* those to be set */
+	assert_int_equal(a.mask.w[2], all.w[2]);
+	a = getattr4(v, &h, 1 << 1 | 1 << 4, 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5, 0);
+	assert_int_equal(nfs_dec_u32(&a.d), 1); /* NF4REG */
+	assert_int_equal(nfs_dec_u64(&a.d), 10);
+	assert_int_equal(nfs_dec_u32(&a.d), 0644);
+	assert_int_equal(nfs_dec_u32(&a.d), 1);
+	assert_memory_equal(nfs_dec_bytes(&a.d, 10).p, "0", 1);
+	assert_memory_equal(nfs_dec_bytes(&a.d, 10).p, "0", 1);
+	assert_true(nfs_dec_ok(&a.d));
+	/* Minor version 1 does not know what came with 2. */
+	v->minor = 1;
+	a = getattr4(v, &h, 0, 0, UINT32_MAX);
+	assert_int_equal(a.mask.w[2], 1 << 11); /* suppattr_exclcreat */
+	v4_close(v);
+}
+
+static void put_setattr(struct v4 *v, const struct fh *h, const struct nfs4_stateid *id,
+			uint32_t w0, uint32_t w1, const void *values, uint32_t n)
+{
+	v4_start(v);
+	put_fh(v, h);
+	v4_op(v, NFS4_OP_SETATTR);
+	put_stateid(v, id);
+	put_mask(v, w0, w1, 0);
+	nfs_enc_bytes(&v->e, values, n);
+}
+
+static void set_attributes(void **state)
+{
+	static const uint8_t size[8] = {[7] = 5}, mode[4] = {[2] = 1, [3] = 0xc0};
+	static const uint8_t owner[8] = {[3] = 3, 'b', 'o', 'b'};
+	static const uint8_t number[8] = {[3] = 2, '4', '2'};
+	struct v4 *v = v4_open(*state, "127.0.0.1", "set");
+	struct fh root = root_of(v, "one"), h;
+	struct nfs4_stateid id, reading;
+	struct attrs a;
+
+	assert_int_equal(open_file(v, &root, "set", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_OK);
+	put_setattr(v, &h, &id, 1 << 4, 1 << 1, (uint8_t[12]){[7] = 5, [10] = 1, [11] = 0xc0}, 12);
+	assert_int_equal(v4_run(v), NFS4_OK);
+	v4_ok(v, NFS4_OP_PUTFH);
+	v4_ok(v, NFS4_OP_SETATTR);
+	assert_int_equal(take_mask(&v->d).w[1], 1 << 1);
+	a = getattr4(v, &h, 1 << 4, 1 << 1, 0);
+	assert_int_equal(nfs_dec_u64(&a.d), 5);
+	assert_int_equal(nfs_dec_u32(&a.d), 0700);
+	put_setattr(v, &h, &anonymous, 0, 1 << 1, mode, 3);
+	assert_int_equal(v4_run(v), NFS4ERR_BADXDR);
+	put_setattr(v, &h, &anonymous, 0, 1 << 4, owner, 8);
+	assert_int_equal(v4_run(v), NFS4ERR_BADOWNER);
+	put_setattr(v, &h, &anonymous, 0, 1 << 4, number, 8);
+	assert_int_equal(v4_run(v), NFS4_OK);
+	put_setattr(v, &h, &anonymous, 1 << 3, 0, size, 8); /* change cannot be set */
+	assert_int_equal(v4_run(v), NFS4ERR_INVAL);
+	put_setattr(v, &h, &anonymous, 1 << 14, 0, size, 8); /* archive is not there */
+	assert_int_equal(v4_run(v), NFS4ERR_ATTRNOTSUPP);
+	v4_ok(v, NFS4_OP_PUTFH);
+	assert_int_equal(v4_result(v, NFS4_OP_SETATTR), NFS4ERR_ATTRNOTSUPP);
+	assert_int_equal(nfs_dec_u32(&v->d), 0); /* nothing was set, and that is said */
+	v4_end(v);
+	/* Cutting needs an open for writing. */
+	assert_int_equal(open_file(v, &root, "set", "p", 1, 0, NO_CREATE, &h, &reading), NFS4_OK);
+	put_setattr(v, &h, &reading, 1 << 4, 0, size, 8);
+	assert_int_equal(v4_run(v), NFS4ERR_OPENMODE);
+	v4_close(v);
+}
+
+static uint32_t verify(struct v4 *v, const struct fh *h, uint32_t op, uint64_t size)
+{
+	uint8_t value[8];
+
+	vs_put_be64(value, size);
+	v4_start(v);
+	put_fh(v, h);
+	v4_op(v, op);
+	put_mask(v, 1 << 4, 0, 0);
+	nfs_enc_bytes(&v->e, value, 8);
+	return v4_run(v);
+}
+
+static void verified(void **state)
+{
+	struct v4 *v = v4_open(*state, "127.0.0.1", "verify");
+	struct fh root = root_of(v, "one"), h;
+	struct nfs4_stateid id;
+
+	assert_int_equal(open_file(v, &root, "ver", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_OK);
+	assert_int_equal(verify(v, &h, NFS4_OP_VERIFY, 10), NFS4_OK);
+	assert_int_equal(verify(v, &h, NFS4_OP_VERIFY, 11), NFS4ERR_NOT_SAME);
+	assert_int_equal(verify(v, &h, NFS4_OP_NVERIFY, 10), NFS4ERR_SAME);
+	assert_int_equal(verify(v, &h, NFS4_OP_NVERIFY, 11), NFS4_OK);
+	v4_close(v);
+}
+
+/* ---- the pseudo root ---- */
+
+static void put_readdir(struct v4 *v, uint64_t cookie, uint32_t bytes)
+{
+	v4_op(v, NFS4_OP_READDIR);
+	nfs_enc_u64(&v->e, cookie);
+	nfs_enc_u64(&v->e, 0);
+	nfs_enc_u32(&v->e, 0);
+	nfs_enc_u32(&v->e, bytes);
+	put_mask(v, 1 << 1 | 1 << 8 | 1 << 20, 1 << 23, 0); /* type, fsid, fileid, mounted on */
+}
+
+/* The next entry; false: there is none. */
+static bool take_entry(struct v4 *v, char name[256], uint64_t *cookie, uint64_t *fsid)
+{
+	struct nfs_bytes b;
+	struct attrs a;
+
+	if (!nfs_dec_bool(&v->d))
+		return false;
+	*cookie = nfs_dec_u64(&v->d);
+	b = nfs_dec_bytes(&v->d, 255);
+	assert_non_null(b.p);
+	memcpy(name, b.p, b.len);
+	name[b.len] = '\0';
+	a = take_attrs(&v->d);
+	(void)nfs_dec_u32(&a.d);
+	*fsid = nfs_dec_u64(&a.d);
+	return true;
+}
+
+static void pseudo_root(void **state)
+{
+	struct v4 *v = v4_open(*state, "127.0.0.1", "pseudo");
+	struct v4 *some = v4_open(*state, "127.0.0.3", "pseudo some");
+	uint64_t cookie, last, fsid, other_fsid;
+	struct fh root, one, h;
+	char name[256];
+
+	assert_int_equal(walk(v, NULL, NULL, &root), NFS4_OK);
+	v4_start(v);
+	put_fh(v, &root);
+	put_readdir(v, 0, 4096);
+	assert_int_equal(v4_run(v), NFS4_OK);
+	v4_ok(v, NFS4_OP_PUTFH);
+	v4_ok(v, NFS4_OP_READDIR);
+	v4_skip(v, 8);
+	assert_true(take_entry(v, name, &cookie, &fsid));
+	assert_string_equal(name, "one");
+	assert_true(take_entry(v, name, &last, &other_fsid));
+	assert_string_equal(name, "two");
+	assert_true(fsid != other_fsid);
+	assert_false(take_entry(v, name, &last, &other_fsid));
+	assert_true(nfs_dec_bool(&v->d));
+	v4_end(v);
+	/* From the first on, to one who may see one of them only. */
+	v4_start(some);
+	put_fh(some, &root);
+	put_readdir(some, 0, 4096);
+	assert_int_equal(v4_run(some), NFS4_OK);
+	v4_ok(some, NFS4_OP_PUTFH);
+	v4_ok(some, NFS4_OP_READDIR);
+	v4_skip(some, 8);
+	assert_true(take_entry(some, name, &last, &fsid));
+	assert_string_equal(name, "one");
+	assert_int_equal(last, cookie);
+	assert_false(take_entry(some, name, &last, &fsid));
+	assert_int_equal(walk(some, "two", NULL, &h), NFS4ERR_NOENT);
+	assert_int_equal(walk(v, "three", NULL, &h), NFS4ERR_NOENT);
+	assert_int_equal(walk(v, "one", "..", &h), NFS4ERR_BADNAME);
+	/* And up again */
+	one = root_of(v, "one");
+	v4_start(v);
+	put_fh(v, &one);
+	v4_op(v, NFS4_OP_LOOKUPP);
+	v4_op(v, NFS4_OP_GETFH);
+	v4_op(v, NFS4_OP_LOOKUPP);
+	assert_int_equal(v4_run(v), NFS4ERR_NOENT);
+	v4_ok(v, NFS4_OP_PUTFH);
+	v4_ok(v, NFS4_OP_LOOKUPP);
+	h = take_fh(v);
+	assert_memory_equal(h.b, root.b, root.len);
+	assert_int_equal(remove_file(v, &root, "one"), NFS4ERR_ROFS);
+	/* Its attributes are there, too. */
+	(void)getattr4(v, &root, UINT32_MAX, UINT32_MAX, UINT32_MAX);
+	assert_int_equal(size_of(v, &root), 0);
+	v4_close(some);
+	v4_close(v);
+}
+
+static void directories(void **state)
+{
+	enum { FILES = 60 };
+	struct v4 *v = v4_open(*state, "127.0.0.1", "dirs");
+	struct fh root = root_of(v, "two"), h;
+	struct nfs4_stateid id;
+	bool seen[FILES] = {false}, eof = false;
+	uint64_t cookie = 0, fsid;
+	char name[256];
+	unsigned n, replies = 0;
+
+	for (unsigned i = 0; i < FILES; i++) {
+		(void)snprintf(name, sizeof(name), "entry %u", i);
+		assert_int_equal(open_file(v, &root, name, "o", 2, 0, UNCHECKED, &h, &id),
+				 NFS4_OK);
+		assert_int_equal(close_file(v, &h, &id), NFS4_OK);
+	}
+	while (!eof) {
+		v4_start(v);
+		put_fh(v, &root);
+		put_readdir(v, cookie, 1500);
+		assert_int_equal(v4_run(v), NFS4_OK);
+		v4_ok(v, NFS4_OP_PUTFH);
+		v4_ok(v, NFS4_OP_READDIR);
+		v4_skip(v, 8);
+		while (take_entry(v, name, &cookie, &fsid)) {
+			assert_int_equal(sscanf(name, "entry %u", &n), 1);
+			assert_false(seen[n]);
+			seen[n] = true;
+		}
+		eof = nfs_dec_bool(&v->d);
+		v4_end(v);
+		assert_true(v->c->reply_len < 1500 + 150);
+		replies++;
+	}
+	for (unsigned i = 0; i < FILES; i++)
+		assert_true(seen[i]);
+	assert_true(replies > 2);
+	v4_start(v);
+	put_fh(v, &root);
+	put_readdir(v, 0, 40);
+	assert_int_equal(v4_run(v), NFS4ERR_TOOSMALL);
+	v4_start(v);
+	put_fh(v, &root);
+	put_readdir(v, 2, 4000); /* reserved */
+	assert_int_equal(v4_run(v), NFS4ERR_BAD_COOKIE);
+	v4_start(v);
+	put_fh(v, &h);
+	put_readdir(v, 0, 4000);
+	assert_int_equal(v4_run(v), NFS4ERR_NOTDIR);
+	v4_close(v);
+}
+
+/* ---- names ---- */
+
+static uint32_t make_object(struct v4 *v, const struct fh *dir, uint32_t type, const char *name)
+{
+	v4_start(v);
+	put_fh(v, dir);
+	v4_op(v, NFS4_OP_CREATE);
+	nfs_enc_u32(&v->e, type);
+	if (type == 5)
+		nfs_enc_bytes(&v->e, "a/target", 8);
+	if (type == 3 || type == 4) {
+		nfs_enc_u32(&v->e, 8);
+		nfs_enc_u32(&v->e, 1);
+	}
+	nfs_enc_bytes(&v->e, name, (uint32_t)strlen(name));
+	put_mode(v, 0700);
+	return v4_run(v);
+}
+
+static uint32_t move(struct v4 *v, uint32_t op, const struct fh *from, const char *name,
+		     const struct fh *to, const char *to_name)
+{
+	v4_start(v);
+	put_fh(v, from);
+	v4_op(v, NFS4_OP_SAVEFH);
+	put_fh(v, to);
+	put_name(v, op, name);
+	if (to_name)
+		nfs_enc_bytes(&v->e, to_name, (uint32_t)strlen(to_name));
+	return v4_run(v);
+}
+
+static void names(void **state)
+{
+	static const char *const made[] = {[2] = "dir",	 [3] = "blk",  [4] = "chr",
+					   [5] = "link", [6] = "sock", [7] = "fifo"};
+	struct v4 *v = v4_open(*state, "127.0.0.1", "names");
+	struct fh root = root_of(v, "one"), two = root_of(v, "two"), dir, h;
+	struct nfs4_stateid id;
+	struct attrs a;
+
+	for (uint32_t type = 2; type < VS_ARRAY_LEN(made); type++) {
+		assert_int_equal(make_object(v, &root, type, made[type]), NFS4_OK);
+		assert_int_equal(walk(v, "one", made[type], &h), NFS4_OK);
+		a = getattr4(v, &h, 1 << 1, 1 << 9, 0);
+		assert_int_equal(nfs_dec_u32(&a.d), type);
+		assert_int_equal(nfs_dec_u32(&a.d), type == 3 || type == 4 ? 8 : 0);
+	}
+	assert_int_equal(make_object(v, &root, 1, "reg"), NFS4ERR_BADTYPE);
+	assert_int_equal(make_object(v, &root, 2, "dir"), NFS4ERR_EXIST);
+	assert_int_equal(make_object(v, &root, 2, ""), NFS4ERR_INVAL);
+	assert_int_equal(make_object(v, &root, 2, "."), NFS4ERR_BADNAME);
+	assert_int_equal(make_object(v, &root, 2, "a/b"), NFS4ERR_BADNAME);
+	assert_int_equal(walk(v, "one", "link", &h), NFS4_OK);
+	v4_start(v);
+	put_fh(v, &h);
+	v4_op(v, NFS4_OP_READLINK);
+	assert_int_equal(v4_run(v), NFS4_OK);
+	v4_ok(v, NFS4_OP_PUTFH);
+	v4_ok(v, NFS4_OP_READLINK);
+	assert_memory_equal(nfs_dec_bytes(&v->d, 8).p, "a/target", 8);
+	v4_end(v);
+	assert_int_equal(open_file(v, &root, "link", "o", 1, 0, NO_CREATE, &h, &id),
+			 NFS4ERR_SYMLINK);
+	assert_int_equal(open_file(v, &root, "dir", "o", 1, 0, NO_CREATE, &h, &id), NFS4ERR_ISDIR);
+	assert_int_equal(open_file(v, &root, "fifo", "o", 1, 0, NO_CREATE, &h, &id),
+			 NFS4ERR_WRONG_TYPE);
+	assert_int_equal(walk(v, "one", "dir", &dir), NFS4_OK);
+	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "fifo", &dir, "moved"), NFS4_OK);
+	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "sock", &two, "moved"), NFS4ERR_XDEV);
+	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "sock", &root, ".."), NFS4ERR_BADNAME);
+	assert_int_equal(walk(v, "one", "sock", &h), NFS4_OK);
+	assert_int_equal(move(v, NFS4_OP_LINK, &h, "linked", &dir, NULL), NFS4_OK);
+	assert_int_equal(remove_file(v, &root, "dir"), NFS4ERR_NOTEMPTY);
+	assert_int_equal(remove_file(v, &dir, "linked"), NFS4_OK);
+	assert_int_equal(remove_file(v, &dir, "moved"), NFS4_OK);
+	assert_int_equal(remove_file(v, &root, "dir"), NFS4_OK);
+	assert_int_equal(remove_file(v, &root, "dir"), NFS4ERR_NOENT);
+	v4_close(v);
+}
+
+/* ---- opens and bytes ---- */
+
+static void bytes(void **state)
+{
+	struct v4 *v = v4_open(*state, "127.0.0.1", "bytes");
+	struct fh root = root_of(v, "one"), h;
+	static char data[1 << 20], got[1 << 20];
+	const struct nfs4_stateid current = {.seqid = 1};
+	struct nfs4_stateid id;
+	uint32_t n;
+	bool eof;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i * 31 + i / 4096);
+	assert_int_equal(open_file(v, &root, "bytes", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(write_file(v, &h, &id, 3, data, sizeof(data)), NFS4_OK);
+	assert_int_equal(read_file(v, &h, &id, 3, got, sizeof(got), &n, &eof), NFS4_OK);
+	assert_int_equal(n, sizeof(got));
+	assert_true(eof);
+	assert_memory_equal(got, data, sizeof(got));
+	assert_int_equal(read_file(v, &h, &id, 3, got, 5, &n, &eof), NFS4_OK);
+	assert_int_equal(n, 5);
+	assert_false(eof);
+	assert_int_equal(read_file(v, &h, &id, UINT64_MAX, got, 5, &n, &eof), NFS4_OK);
+	assert_int_equal(n, 0);
+	assert_int_equal(write_file(v, &h, &id, UINT64_MAX - 2, data, 2), NFS4ERR_FBIG);
+	/* OPEN and what follows, with its stateid, in one */
+	v4_start(v);
+	put_fh(v, &root);
+	put_open(v, "again", 1, 0, NO_CREATE, 0);
+	nfs_enc_u32(&v->e, NFS4_CLAIM_NULL);
+	nfs_enc_bytes(&v->e, "bytes", 5);
+	v4_op(v, NFS4_OP_READ);
+	put_stateid(v, &current);
+	nfs_enc_u64(&v->e, 3);
+	nfs_enc_u32(&v->e, 7);
+	v4_op(v, NFS4_OP_CLOSE);
+	nfs_enc_u32(&v->e, 0);
+	put_stateid(v, &current);
+	assert_int_equal(v4_run(v), NFS4_OK);
+	/* Without one there is no current stateid. */
+	v4_start(v);
+	put_fh(v, &h);
+	v4_op(v, NFS4_OP_READ);
+	put_stateid(v, &current);
+	nfs_enc_u64(&v->e, 3);
+	nfs_enc_u32(&v->e, 7);
+	assert_int_equal(v4_run(v), NFS4ERR_BAD_STATEID);
+	v4_start(v);
+	put_fh(v, &h);
+	v4_op(v, NFS4_OP_COMMIT);
+	nfs_enc_u64(&v->e, 0);
+	nfs_enc_u32(&v->e, 0);
+	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(read_file(v, &root, &anonymous, 0, got, 5, &n, &eof), NFS4ERR_ISDIR);
+	v4_close(v);
+}
+
+static void creates(void **state)
+{
+	struct v4 *v = v4_open(*state, "127.0.0.1", "creates");
+	struct fh root = root_of(v, "one"), h, again;
+	struct nfs4_stateid id;
+
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, NO_CREATE, &h, &id), NFS4ERR_NOENT);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, GUARDED, &h, &id), NFS4ERR_EXIST);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, UNCHECKED, &again, &id), NFS4_OK);
+	assert_memory_equal(h.b, again.b, h.len);
+	assert_int_equal(id.seqid, 2);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, EXCLUSIVE, &h, &id), NFS4ERR_EXIST);
+	assert_int_equal(open_file(v, &root, "e", "o", 3, 0, EXCLUSIVE_1, &h, &id), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "e", "o", 3, 0, EXCLUSIVE_1, &again, &id), NFS4_OK);
+	assert_memory_equal(h.b, again.b, h.len);
+	assert_int_equal(open_file(v, &root, "c", "o", 0, 0, NO_CREATE, &h, &id), NFS4ERR_INVAL);
+	assert_int_equal(open_file(v, &root, "c", "o", 1, 4, NO_CREATE, &h, &id), NFS4ERR_INVAL);
+	v4_close(v);
+}
+
+/* A file that is denied to others is not cut by them either; one that is gone by name is there
+ * until it is closed. */
+static void shared(void **state)
+{
+	static const uint8_t none[8];
+	struct v4 *a = v4_open(*state, "127.0.0.1", "shared a");
+	struct v4 *b = v4_open(*state, "127.0.0.1", "shared b");
+	struct fh root = root_of(a, "one"), h, again;
+	struct nfs4_stateid id, other;
+	char got[8];
+	uint32_t n;
+	bool eof;
+
+	assert_int_equal(open_file(a, &root, "shared", "o", 3, 3, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(write_file(a, &h, &id, 0, "kept", 4), NFS4_OK);
+	assert_int_equal(open_file(b, &root, "shared", "o", 1, 0, NO_CREATE, &again, &other),
+			 NFS4ERR_SHARE_DENIED);
+	v4_start(b);
+	put_fh(b, &root);
+	put_open(b, "o", 2, 0, NO_CREATE, 0);
+	b->e.p -= 4;
+	nfs_enc_u32(&b->e, 1); /* OPEN4_CREATE, UNCHECKED4, size 0 */
+	nfs_enc_u32(&b->e, 0);
+	put_mask(b, 1 << 4, 0, 0);
+	nfs_enc_bytes(&b->e, none, 8);
+	nfs_enc_u32(&b->e, NFS4_CLAIM_NULL);
+	nfs_enc_bytes(&b->e, "shared", 6);
+	assert_int_equal(v4_run(b), NFS4ERR_SHARE_DENIED);
+	assert_int_equal(size_of(a, &h), 4);
+	assert_int_equal(read_file(b, &h, &anonymous, 0, got, 4, &n, &eof), NFS4ERR_LOCKED);
+	assert_int_equal(write_file(b, &h, &id, 0, "x", 1), NFS4ERR_BAD_STATEID); /* not his */
+	assert_int_equal(remove_file(b, &root, "shared"), NFS4_OK);
+	assert_int_equal(walk(a, "one", "shared", &again), NFS4ERR_NOENT);
+	assert_int_equal(read_file(a, &h, &id, 0, got, 4, &n, &eof), NFS4_OK);
+	assert_memory_equal(got, "kept", 4);
+	assert_int_equal(close_file(a, &h, &id), NFS4_OK);
+	assert_int_equal(close_file(a, &h, &id), NFS4ERR_BAD_STATEID);
+	while (read_file(a, &h, &anonymous, 0, got, 4, &n, &eof) != NFS4ERR_STALE)
+		usleep(1000); /* it is taken away behind the reply */
+	v4_close(a);
+	v4_close(b);
+}
+
+static void locked(void **state)
+{
+	struct v4 *a = v4_open(*state, "127.0.0.1", "lock a");
+	struct v4 *b = v4_open(*state, "127.0.0.1", "lock b");
+	struct fh root = root_of(a, "one"), h;
+	struct nfs4_stateid open_a, open_b, lock_a, lock_b;
+
+	assert_int_equal(open_file(a, &root, "locked", "o", 3, 0, GUARDED, &h, &open_a), NFS4_OK);
+	assert_int_equal(open_file(b, &root, "locked", "o", 3, 0, NO_CREATE, &h, &open_b),
+			 NFS4_OK);
+	lock_a = open_a;
+	assert_int_equal(lock_file(a, &h, &lock_a, "l", NFS4_WRITE_LT, 0, 100), NFS4_OK);
+	assert_int_equal(write_file(a, &h, &lock_a, 0, "by its lock", 11), NFS4_OK);
+	lock_b = open_b;
+	assert_int_equal(lock_file(b, &h, &lock_b, "l", NFS4_READ_LT, 99, UINT64_MAX),
+			 NFS4ERR_DENIED);
+	v4_ok(b, NFS4_OP_PUTFH);
+	assert_int_equal(v4_result(b, NFS4_OP_LOCK), NFS4ERR_DENIED);
+	assert_int_equal(nfs_dec_u64(&b->d), 0);
+	assert_int_equal(nfs_dec_u64(&b->d), 100);
+	assert_int_equal(nfs_dec_u32(&b->d), NFS4_WRITE_LT);
+	assert_int_equal(nfs_dec_u64(&b->d), a->clientid);
+	assert_int_equal(nfs_dec_bytes(&b->d, 1).len, 1);
+	v4_end(b);
+	assert_int_equal(unlock_file(a, &h, &lock_a, 99, 1), NFS4_OK);
+	assert_int_equal(lock_file(b, &h, &lock_b, "l", NFS4_READ_LT, 99, UINT64_MAX), NFS4_OK);
+	assert_int_equal(lock_file(a, &h, &lock_a, NULL, NFS4_WRITE_LT, 99, 1), NFS4ERR_DENIED);
+	assert_int_equal(close_file(b, &h, &open_b), NFS4_OK); /* and its locks go */
+	assert_int_equal(lock_file(a, &h, &lock_a, NULL, NFS4_WRITE_LT, 99, 1), NFS4_OK);
+	v4_close(a);
+	v4_close(b);
+}
+
+/* ---- who may ---- */
+
+static void permissions(void **state)
+{
+	struct v4 *v = v4_open(*state, "127.0.0.1", "all");
+	struct v4 *reader = v4_open(*state, "127.0.0.3", "reader");
+	struct v4 *squashed = v4_open(*state, "127.0.0.4", "squashed");
+	struct fh root = root_of(v, "one"), h;
+	struct nfs4_stateid id;
+	char got[8];
+	uint32_t n;
+	bool eof;
+
+	assert_int_equal(open_file(v, &root, "perm", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(write_file(v, &h, &id, 0, "text", 4), NFS4_OK);
+	assert_int_equal(open_file(reader, &root, "perm", "o", 2, 0, NO_CREATE, &h, &id),
+			 NFS4ERR_ROFS);
+	assert_int_equal(open_file(reader, &root, "new", "o", 1, 0, GUARDED, &h, &id),
+			 NFS4ERR_ROFS);
+	assert_int_equal(remove_file(reader, &root, "perm"), NFS4ERR_ROFS);
+	assert_int_equal(open_file(reader, &root, "perm", "o", 1, 0, NO_CREATE, &h, &id), NFS4_OK);
+	assert_int_equal(read_file(reader, &h, &id, 0, got, 4, &n, &eof), NFS4_OK);
+	assert_int_equal(open_file(squashed, &root, "perm", "o", 2, 0, NO_CREATE, &h, &id),
+			 NFS4ERR_ACCESS);
+	assert_int_equal(open_file(squashed, &root, "perm", "o", 1, 0, NO_CREATE, &h, &id),
+			 NFS4_OK);
+	assert_int_equal(write_file(squashed, &h, &anonymous, 0, "x", 1), NFS4ERR_ACCESS);
+	h.b[20] ^= 1; /* a handle that nobody was shown */
+	v4_start(v);
+	put_fh(v, &h);
+	assert_int_equal(v4_run(v), NFS4ERR_BADHANDLE);
+	v4_close(v);
+	v4_close(reader);
+	v4_close(squashed);
+}
+
+static void security(void **state)
+{
+	struct v4 *v = v4_open(*state, "127.0.0.1", "security");
+	struct fh root = root_of(v, "one");
+
+	v4_start(v);
+	put_fh(v, &root);
+	v4_op(v, NFS4_OP_SECINFO_NO_NAME);
+	nfs_enc_u32(&v->e, 0);
+	v4_op(v, NFS4_OP_GETFH); /* it is used up */
+	assert_int_equal(v4_run(v), NFS4ERR_NOFILEHANDLE);
+	v4_ok(v, NFS4_OP_PUTFH);
+	v4_ok(v, NFS4_OP_SECINFO_NO_NAME);
+	assert_int_equal(nfs_dec_u32(&v->d), 1);
+	assert_int_equal(nfs_dec_u32(&v->d), 1); /* AUTH_SYS */
+	v4_start(v);
+	put_fh(v, &root);
+	put_name(v, NFS4_OP_SECINFO, "not there");
+	assert_int_equal(v4_run(v), NFS4ERR_NOENT);
+	v4_close(v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(attributes),  cmocka_unit_test(set_attributes),
+	    cmocka_unit_test(verified),	   cmocka_unit_test(pseudo_root),
+	    cmocka_unit_test(directories), cmocka_unit_test(names),
+	    cmocka_unit_test(bytes),	   cmocka_unit_test(creates),
+	    cmocka_unit_test(shared),	   cmocka_unit_test(locked),
+	    cmocka_unit_test(permissions), cmocka_unit_test(security),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, scene_setup, scene_teardown);
+}
