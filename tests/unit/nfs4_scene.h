@@ -17,6 +17,7 @@ struct v4 {
 	uint32_t seqid[4]; /* of slots */
 	uint32_t slot;
 	bool cache;
+	uint32_t channel; /* bytes of requests and replies; 0: 1 MiB and some */
 	struct nfs_enc e; /* the call */
 	uint8_t *count;
 	uint32_t nops;
@@ -165,7 +166,8 @@ static inline void put_exchange_id(struct v4 *v, const char *owner, uint64_t ver
 
 static inline void put_channel(struct v4 *v)
 {
-	const uint32_t words[] = {0, (1 << 20) + 4096, (1 << 20) + 4096, 4096, 32, 4, 0};
+	uint32_t bytes = v->channel ? v->channel : (1 << 20) + 4096;
+	const uint32_t words[] = {0, bytes, bytes, 4096, 32, 4, 0};
 
 	for (size_t i = 0; i < VS_ARRAY_LEN(words); i++)
 		nfs_enc_u32(&v->e, words[i]);

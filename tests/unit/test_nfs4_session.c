@@ -106,17 +106,23 @@ static void limits(void **state)
 	nfs_enc_u32(&v->e, 0);
 	assert_int_equal(v4_run(v), NFS4ERR_REP_TOO_BIG_TO_CACHE);
 	v->cache = false;
+	v->channel = 2048;
+	create_session(v, 2);
 	v4_start(v);
-	for (unsigned i = 0; i < 2; i++) {
-		struct nfs4_stateid none = {0};
-
-		v4_op(v, NFS4_OP_PUTROOTFH);
-		v4_op(v, NFS4_OP_READ);
-		put_stateid(v, &none);
-		nfs_enc_u64(&v->e, 0);
-		nfs_enc_u32(&v->e, 1 << 20);
-	}
+	v4_op(v, NFS4_OP_PUTROOTFH);
+	v4_op(v, NFS4_OP_READDIR);
+	nfs_enc_u64(&v->e, 0);
+	nfs_enc_u64(&v->e, 0);
+	nfs_enc_u32(&v->e, 0);
+	nfs_enc_u32(&v->e, 2048);
+	nfs_enc_u32(&v->e, 0);
 	assert_int_equal(v4_run(v), NFS4ERR_REP_TOO_BIG);
+	v4_begin(v);
+	v->seqid[0]++;
+	v4_sequence(v);
+	for (unsigned i = 0; i < 500; i++)
+		nfs_enc_u32(&v->e, 0); /* behind the operations; still of the request */
+	assert_int_equal(v4_go(v), NFS4ERR_REQ_TOO_BIG);
 	v4_close(v);
 }
 
