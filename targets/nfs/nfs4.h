@@ -16,12 +16,12 @@
 #define NFS4_ALONE 8u	    /* may come without a session, but then nothing beside it */
 
 struct nfs4_operation {
-	/* Both: a status, or NFS4_PENDING. They encode what follows NFS4_OK. start NULL: the
+	/* Both: a status, or NFS4_PENDING. They encode what follows NFS4_ERR_NONE. start NULL: the
 	 * operation is not served. */
 	int (*start)(struct nfs_call *call);
 	int (*finish)(struct nfs_call *call);
 	unsigned flags;
-	enum nfs4_status pseudo; /* of the pseudo root; NFS4_OK: start can do with it */
+	enum nfs4_status pseudo; /* of the pseudo root; NFS4_ERR_NONE: start can do with it */
 	uint32_t room;		 /* bytes of the result at most */
 	uint32_t (*more_room)(const struct nfs4_args *a);
 };
@@ -63,7 +63,7 @@ struct nfs4_space nfs4_space_of(const struct ds_req *statfs);
 struct nfs4_attr_source nfs4_source(struct nfs_call *call, const struct ds_attr *a,
 				    struct nfs_handle *handle);
 
-#define NFS4_OPERATION(name)                          \
+#define NFS4_OPERATION(name)                            \
 	int nfs4_##name##_start(struct nfs_call *call); \
 	int nfs4_##name##_finish(struct nfs_call *call)
 #define NFS4_OPERATION_AT_ONCE(name) int nfs4_##name(struct nfs_call *call)

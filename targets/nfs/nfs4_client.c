@@ -124,23 +124,23 @@ static enum nfs4_status add_locked(struct nfs4_state *s, const struct nfs4_args 
 	if (s->nclients == NFS4_CLIENTS_MAX)
 		sweep_locked(s);
 	if (s->nclients == NFS4_CLIENTS_MAX)
-		return NFS4ERR_DELAY;
+		return NFS4_ERR_DELAY;
 	c = calloc(1, sizeof(*c));
 	if (!c)
-		return NFS4ERR_DELAY;
+		return NFS4_ERR_DELAY;
 	c->id = (uint64_t)s->boot << 32 | ++s->next_client;
 	c->verifier = a->verifier;
 	c->principal = p;
 	c->owner_len = a->owner.len;
 	memcpy(c->owner, a->owner.p, a->owner.len);
 	c->renewed_ns = s->now();
-	c->created.status = NFS4ERR_SEQ_MISORDERED; /* there is nothing to repeat */
+	c->created.status = NFS4_ERR_SEQ_MISORDERED; /* there is nothing to repeat */
 	c->remembered = nfs4_grace_knows(s->grace, c->owner, c->owner_len);
 	c->next = s->clients;
 	s->clients = c;
 	s->nclients++;
 	*out = (struct nfs4_exchanged){c->id, 1, NFS4_EXCHGID_NON_PNFS};
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static struct nfs4_exchanged known(struct nfs4_client *c)
@@ -154,13 +154,13 @@ static enum nfs4_status update(struct nfs4_client *c, const struct nfs4_args *a,
 			       struct nfs4_principal p, struct nfs4_exchanged *out)
 {
 	if (!c)
-		return NFS4ERR_NOENT;
+		return NFS4_ERR_NOENT;
 	if (c->verifier != a->verifier)
-		return NFS4ERR_NOT_SAME;
+		return NFS4_ERR_NOT_SAME;
 	if (!same_principal(c->principal, p))
-		return NFS4ERR_PERM;
+		return NFS4_ERR_PERM;
 	*out = known(c);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* Section 18.35.4, cases 1 to 5. */
@@ -174,7 +174,7 @@ static enum nfs4_status exchange_locked(struct nfs4_state *s, const struct nfs4_
 		return update(c, a, p, out);
 	if (c && !same_principal(c->principal, p)) {
 		if (c->refs || (c->held && !nfs4_client_expired_locked(s, c)))
-			return NFS4ERR_CLID_INUSE;
+			return NFS4_ERR_CLID_INUSE;
 		nfs4_client_drop_locked(s, c);
 		c = NULL;
 	}
@@ -183,19 +183,19 @@ static enum nfs4_status exchange_locked(struct nfs4_state *s, const struct nfs4_
 	if (c && c->verifier == a->verifier) {
 		c->renewed_ns = s->now();
 		*out = known(c);
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	}
 	/* One that has restarted keeps its old record until the new one is confirmed. */
 	return add_locked(s, a, p, out);
 }
 
 enum nfs4_status nfs4_client_exchange(struct nfs4_state *s, const struct nfs4_args *a,
-				  struct nfs4_principal p, struct nfs4_exchanged *out)
+				      struct nfs4_principal p, struct nfs4_exchanged *out)
 {
 	enum nfs4_status status;
 
 	if (a->flags & ~NFS4_EXCHGID_ARGS || a->protect || !a->owner.len)
-		return NFS4ERR_INVAL;
+		return NFS4_ERR_INVAL;
 	(void)pthread_mutex_lock(&s->lock);
 	nfs4_client_sweep_locked(s);
 	status = exchange_locked(s, a, p, out);
@@ -214,15 +214,15 @@ void nfs4_client_confirm_locked(struct nfs4_state *s, struct nfs4_client *c)
 
 enum nfs4_status nfs4_client_destroy(struct nfs4_state *s, uint64_t id)
 {
-	enum nfs4_status status = NFS4_OK;
+	enum nfs4_status status = NFS4_ERR_NONE;
 	struct nfs4_client *c;
 
 	(void)pthread_mutex_lock(&s->lock);
 	c = nfs4_client_find_locked(s, id);
 	if (!c)
-		status = NFS4ERR_STALE_CLIENTID;
+		status = NFS4_ERR_STALE_CLIENTID;
 	else if (c->sessions || c->held || c->refs)
-		status = NFS4ERR_CLIENTID_BUSY;
+		status = NFS4_ERR_CLIENTID_BUSY;
 	else
 		nfs4_client_drop_locked(s, c);
 	(void)pthread_mutex_unlock(&s->lock);

@@ -1,8 +1,8 @@
 #include "targets/nfs/nfs4.h"
 
-#define HEAD_BYTES 12u	/* of a compound's results: status, length of the tag, number */
-#define OP_BYTES 8u	/* of each result: number and status */
-#define RPC_BYTES 24u	/* in front, which limits of sessions count */
+#define HEAD_BYTES 12u /* of a compound's results: status, length of the tag, number */
+#define OP_BYTES 8u    /* of each result: number and status */
+#define RPC_BYTES 24u  /* in front, which limits of sessions count */
 /* With a long record in it, a connection's memory has room for this beside. */
 #define ROOM_BESIDE_RECORD (96u << 10)
 #define ROOM_MAX (NFS_RECORD_MAX - RPC_BYTES)
@@ -53,10 +53,10 @@ static enum nfs4_status check_room(struct nfs_call *call)
 
 	if (v->e.bad || room > (size_t)(v->e.end - v->e.p) ||
 	    (x && total + RPC_BYTES > x->fore.max_reply))
-		return NFS4ERR_REP_TOO_BIG;
+		return NFS4_ERR_REP_TOO_BIG;
 	if (x && v->ref.cache && total + RPC_BYTES > x->fore.max_cached && v->nops > 1)
-		return NFS4ERR_REP_TOO_BIG_TO_CACHE;
-	return NFS4_OK;
+		return NFS4_ERR_REP_TOO_BIG_TO_CACHE;
+	return NFS4_ERR_NONE;
 }
 
 /* Section 2.10.2: what may come first, and what only first. */
@@ -65,12 +65,12 @@ static enum nfs4_status check_order(const struct nfs4_compound *v)
 	bool alone = nfs4_operations[v->op].flags & NFS4_ALONE;
 
 	if (v->op == NFS4_OP_SEQUENCE)
-		return v->done ? NFS4ERR_SEQUENCE_POS : NFS4_OK;
+		return v->done ? NFS4_ERR_SEQUENCE_POS : NFS4_ERR_NONE;
 	if (v->ref.session)
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	if (!alone || v->done)
-		return NFS4ERR_OP_NOT_IN_SESSION;
-	return v->nops > 1 ? NFS4ERR_NOT_ONLY_OP : NFS4_OK;
+		return NFS4_ERR_OP_NOT_IN_SESSION;
+	return v->nops > 1 ? NFS4_ERR_NOT_ONLY_OP : NFS4_ERR_NONE;
 }
 
 static int start_op(struct nfs_call *call)
@@ -80,25 +80,25 @@ static int start_op(struct nfs_call *call)
 	enum nfs4_status status = check_order(v);
 
 	if (v->uncached)
-		return NFS4ERR_RETRY_UNCACHED_REP;
+		return NFS4_ERR_RETRY_UNCACHED_REP;
 	if (status)
 		return status;
 	if (!o->start)
-		return NFS4ERR_NOTSUPP;
+		return NFS4_ERR_NOTSUPP;
 	if (!nfs4_args_decode(v->op, &v->d, &v->a))
-		return NFS4ERR_BADXDR;
+		return NFS4_ERR_BADXDR;
 	status = check_room(call);
 	if (status)
 		return status;
 	if (o->flags & NFS4_NEEDS_FH) {
 		if (!v->cur.fh.set || (o->flags & NFS4_NEEDS_SAVED && !v->saved.fh.set))
-			return NFS4ERR_NOFILEHANDLE;
-		status = nfs4_is_pseudo(&v->cur.fh) ? o->pseudo : NFS4_OK;
-		if (status == NFS4_OK)
+			return NFS4_ERR_NOFILEHANDLE;
+		status = nfs4_is_pseudo(&v->cur.fh) ? o->pseudo : NFS4_ERR_NONE;
+		if (status == NFS4_ERR_NONE)
 			status = nfs4_resolve(call, &v->cur.fh);
-		if (status == NFS4_OK && o->flags & NFS4_CHANGES && call->rule &&
+		if (status == NFS4_ERR_NONE && o->flags & NFS4_CHANGES && call->rule &&
 		    call->rule->read_only)
-			status = NFS4ERR_ROFS;
+			status = NFS4_ERR_ROFS;
 		if (status)
 			return status;
 	}
@@ -118,8 +118,8 @@ static int begin_op(struct nfs_call *call)
 	nfs_enc_u32(&v->e, 0);
 	v->body = v->e.p;
 	if (v->d.bad)
-		return NFS4ERR_BADXDR;
-	return legal ? start_op(call) : (int)NFS4ERR_OP_ILLEGAL;
+		return NFS4_ERR_BADXDR;
+	return legal ? start_op(call) : (int)NFS4_ERR_OP_ILLEGAL;
 }
 
 /* The operation is answered; whether there is another one to begin. */
@@ -136,7 +136,7 @@ static bool end_op(struct nfs_call *call, enum nfs4_status status)
 	v->done++;
 	vs_put_be32(call->data.p, status);
 	vs_put_be32(v->count, v->done);
-	return status == NFS4_OK && v->done < v->nops;
+	return status == NFS4_ERR_NONE && v->done < v->nops;
 }
 
 /* ---- the compound ---- */
@@ -207,12 +207,12 @@ static bool start(struct nfs_call *call)
 	if (!nfs_call_memory(call, &call->data, room))
 		return false;
 	v->e = (struct nfs_enc){call->data.p, call->data.p + room, false};
-	nfs_enc_u32(&v->e, NFS4_OK);
+	nfs_enc_u32(&v->e, NFS4_ERR_NONE);
 	nfs_enc_bytes(&v->e, v->tag.p, v->tag.len);
 	v->count = v->e.p;
 	nfs_enc_u32(&v->e, 0);
 	if (!served_minor(v->minor))
-		vs_put_be32(call->data.p, NFS4ERR_MINOR_VERS_MISMATCH);
+		vs_put_be32(call->data.p, NFS4_ERR_MINOR_VERS_MISMATCH);
 	if (!v->nops || !served_minor(v->minor))
 		answer(call);
 	else

@@ -24,15 +24,15 @@ struct nfs4_place {
 struct nfs4_compound {
 	struct nfs_bytes tag;
 	uint32_t minor, nops;
-	struct nfs_dec d;	/* operations that are left */
-	struct nfs_enc e;	/* results */
-	uint8_t *count;		/* where their number stands, behind status and tag */
-	uint32_t done;		/* operations that are answered */
-	uint32_t op;		/* the one under way */
-	uint8_t *body;		/* its result, behind its status */
-	bool keep;		/* which is sent also when it failed */
-	bool uncached;		/* a repeated request whose reply was not kept */
-	bool replayed;		/* the reply is the one that was kept */
+	struct nfs_dec d; /* operations that are left */
+	struct nfs_enc e; /* results */
+	uint8_t *count;	  /* where their number stands, behind status and tag */
+	uint32_t done;	  /* operations that are answered */
+	uint32_t op;	  /* the one under way */
+	uint8_t *body;	  /* its result, behind its status */
+	bool keep;	  /* which is sent also when it failed */
+	bool uncached;	  /* a repeated request whose reply was not kept */
+	bool replayed;	  /* the reply is the one that was kept */
 	struct nfs4_ref ref;
 	struct nfs4_place cur, saved;
 	struct nfs4_args a; /* of the operation */

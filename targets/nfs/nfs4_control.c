@@ -4,6 +4,8 @@
 
 #include <xxhash.h>
 
+#define HASHED 1024u /* bytes of a request by which it is known again */
+
 /* channel_dir_from_client4, channel_dir_from_server4 */
 enum { CDFC4_FORE = 1, CDFC4_BACK = 2, CDFC4_FORE_OR_BOTH = 3, CDFC4_BACK_OR_BOTH = 7 };
 enum { CDFS4_FORE = 1, CDFS4_BACK = 2 };
@@ -37,7 +39,7 @@ int nfs4_exchange_id(struct nfs_call *call)
 	nfs_enc_bytes(e, s->server, sizeof(s->server));
 	nfs_enc_bytes(e, s->server, sizeof(s->server));
 	nfs_enc_u32(e, 0); /* no word about the implementation */
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_create_session(struct nfs_call *call)
@@ -54,7 +56,7 @@ int nfs4_create_session(struct nfs_call *call)
 	nfs_enc_u32(e, c.flags);
 	nfs4_channel_encode(e, &c.fore);
 	nfs4_channel_encode(e, &c.back);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_destroy_session(struct nfs_call *call)
@@ -63,9 +65,8 @@ int nfs4_destroy_session(struct nfs_call *call)
 	const struct nfs4_session *own = v->ref.session;
 
 	/* Its own one only at the end (section 18.37.3). */
-	if (own && memcmp(own->id, v->a.session, NFS4_SESSION_BYTES) == 0 &&
-	    v->done + 1 < v->nops)
-		return NFS4ERR_NOT_ONLY_OP;
+	if (own && memcmp(own->id, v->a.session, NFS4_SESSION_BYTES) == 0 && v->done + 1 < v->nops)
+		return NFS4_ERR_NOT_ONLY_OP;
 	return nfs4_session_destroy(nfs4_state_of(call), v->a.session, own);
 }
 
@@ -84,19 +85,19 @@ int nfs4_bind_conn_to_session(struct nfs_call *call)
 		return status;
 	if (a->what != CDFC4_FORE && a->what != CDFC4_BACK && a->what != CDFC4_FORE_OR_BOTH &&
 	    a->what != CDFC4_BACK_OR_BOTH)
-		return NFS4ERR_BADXDR;
+		return NFS4_ERR_BADXDR;
 	nfs_enc_fixed(e, a->session, NFS4_SESSION_BYTES);
 	nfs_enc_u32(e, a->what == CDFC4_FORE || a->what == CDFC4_FORE_OR_BOTH ? CDFS4_FORE
 									      : CDFS4_BACK);
 	nfs_enc_u32(e, 0); /* no RDMA */
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* No callbacks are ever made: there is nothing to prepare for them. */
 int nfs4_backchannel_ctl(struct nfs_call *call)
 {
 	(void)call;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* ---- SEQUENCE ---- */
@@ -117,8 +118,10 @@ static void encode_sequence(struct nfs_call *call, const struct nfs4_sequenced *
 int nfs4_sequence(struct nfs_call *call)
 {
 	struct nfs4_compound *v = of(call);
-	struct nfs4_sequenced q = {.status = NFS4_OK};
-	uint64_t hash = XXH3_64bits_withSeed(v->d.p, nfs_dec_left(&v->d), v->nops);
+	struct nfs4_sequenced q = {.status = NFS4_ERR_NONE};
+	size_t left = nfs_dec_left(&v->d);
+	/* Of what makes requests differ, not of all that a WRITE carries. */
+	uint64_t hash = XXH3_64bits_withSeed(v->d.p, VS_MIN(left, HASHED), left);
 
 	switch (nfs4_session_sequence(nfs4_state_of(call), &v->a, hash, v->nops, call->record_len,
 				      &v->ref, &q)) {
@@ -126,19 +129,19 @@ int nfs4_sequence(struct nfs_call *call)
 		return q.status;
 	case NFS4_SEQ_NEW:
 		encode_sequence(call, &q);
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	case NFS4_SEQ_REPLAY:
 		break;
 	}
 	if (q.status) { /* what was answered is not known any more */
 		encode_sequence(call, &q);
 		v->uncached = true;
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	}
 	memcpy(call->data.p, q.reply, q.reply_len);
 	v->e.p = call->data.p + q.reply_len;
 	v->replayed = true;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* ---- RECLAIM_COMPLETE, section 18.51 ---- */
@@ -161,13 +164,13 @@ int nfs4_reclaim_complete_start(struct nfs_call *call)
 	enum nfs4_status status;
 
 	if (of(call)->a.one_fs)
-		return of(call)->cur.fh.set ? NFS4_OK : NFS4ERR_NOFILEHANDLE;
+		return of(call)->cur.fh.set ? NFS4_ERR_NONE : NFS4_ERR_NOFILEHANDLE;
 	*w = (struct nfs4_waiter){.loop = call->conn->worker->loop,
 				  .woken = {.call = kept, .arg = call}};
 	call->conn->inflight++; /* before another thread may wake it */
 	(void)pthread_mutex_lock(&s->lock);
 	status = nfs4_reclaimed_locked(s, nfs4_client_of(call));
-	if (status == NFS4_OK) {
+	if (status == NFS4_ERR_NONE) {
 		nfs4_keep_changed_locked(s);
 		wait = nfs4_keep_wait_locked(s, w);
 	}
@@ -181,5 +184,5 @@ int nfs4_reclaim_complete_start(struct nfs_call *call)
 int nfs4_reclaim_complete_finish(struct nfs_call *call)
 {
 	(void)call;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }

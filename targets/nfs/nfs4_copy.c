@@ -24,7 +24,8 @@ static bool is_open(struct nfs_call *call)
 {
 	struct nfs4_stateid id = of(call)->a.stateid;
 
-	return nfs4_stateid_of(call, &id) == NFS4_OK && nfs4_special(&id) == NFS4_STATEID_REAL;
+	return nfs4_stateid_of(call, &id) == NFS4_ERR_NONE &&
+	       nfs4_special(&id) == NFS4_STATEID_REAL;
 }
 
 /* ---- SEEK ---- */
@@ -43,20 +44,20 @@ int nfs4_seek_start(struct nfs_call *call)
 	const struct nfs4_args *a = &of(call)->a;
 	enum nfs4_status status = nfs4_use(call, a->stateid, NFS4_SHARE_READ);
 
-	if (status == NFS4_OK && a->what > NFS4_CONTENT_HOLE)
-		status = NFS4ERR_INVAL;
+	if (status == NFS4_ERR_NONE && a->what > NFS4_CONTENT_HOLE)
+		status = NFS4_ERR_INVAL;
 	return status ? (int)status : ask_seek(call, a->offset, a->what == NFS4_CONTENT_HOLE);
 }
 
 int nfs4_seek_finish(struct nfs_call *call)
 {
 	if (call->req.status == VS_E_RANGE)
-		return NFS4ERR_NXIO;
+		return NFS4_ERR_NXIO;
 	if (call->req.status)
 		return nfs4_answered(call);
 	nfs_enc_u32(&of(call)->e, call->req.eof);
 	nfs_enc_u64(&of(call)->e, call->req.offset);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* ---- ALLOCATE, DEALLOCATE ---- */
@@ -66,8 +67,8 @@ static int change_range(struct nfs_call *call, enum ds_op op)
 	const struct nfs4_args *a = &of(call)->a;
 	enum nfs4_status status = nfs4_use(call, a->stateid, NFS4_SHARE_WRITE);
 
-	if (status == NFS4_OK && a->length > UINT64_MAX - a->offset)
-		status = NFS4ERR_INVAL;
+	if (status == NFS4_ERR_NONE && a->length > UINT64_MAX - a->offset)
+		status = NFS4_ERR_INVAL;
 	if (status)
 		return status;
 	call->req.op = op;
@@ -106,12 +107,12 @@ static enum nfs4_status check_two(struct nfs_call *call)
 	struct nfs4_where from = {v->saved.fh.store, v->saved.fh.file, call->served->store};
 	enum nfs4_status status = nfs4_saved_file(call, &call->req.other);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_stateid_of(call, &v->a.other_stateid);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_share_may_use(nfs4_state_of(call), nfs4_client_of(call),
 					    &v->a.other_stateid, &from, NFS4_SHARE_READ);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_use(call, v->a.stateid, NFS4_SHARE_WRITE);
 	call->req.owner_may = is_open(call);
 	return status;
@@ -125,7 +126,7 @@ int nfs4_clone_start(struct nfs_call *call)
 	if (status)
 		return status;
 	if (a->offset % CLONE_ALIGN || a->other_offset % CLONE_ALIGN)
-		return NFS4ERR_INVAL;
+		return NFS4_ERR_INVAL;
 	call->req.op = DS_CLONE;
 	call->req.offset = a->offset;
 	call->req.other_offset = a->other_offset;
@@ -148,7 +149,7 @@ static int copied(struct nfs_call *call, uint64_t bytes)
 	nfs_enc_fixed(e, call->conn->worker->common->verifier, NFS4_VERIFIER_BYTES);
 	nfs_enc_u32(e, 1); /* consecutive */
 	nfs_enc_u32(e, 1); /* synchronous */
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static int copy_piece(struct nfs_call *call)
@@ -168,7 +169,7 @@ static int copy_piece(struct nfs_call *call)
 int nfs4_copy_start(struct nfs_call *call)
 {
 	const struct nfs4_args *a = &of(call)->a;
-	enum nfs4_status status = a->nservers ? NFS4ERR_NOTSUPP : check_two(call);
+	enum nfs4_status status = a->nservers ? NFS4_ERR_NOTSUPP : check_two(call);
 
 	if (status)
 		return status;
@@ -185,13 +186,13 @@ static int copy_measured(struct nfs_call *call)
 	uint64_t size = call->req.attr.size;
 
 	if (call->req.attr.type != DS_REG)
-		return NFS4ERR_WRONG_TYPE;
+		return NFS4_ERR_WRONG_TYPE;
 	if (a->other_offset > size || (a->length && !vs_range_ok(a->other_offset, a->length, size)))
-		return NFS4ERR_INVAL;
+		return NFS4_ERR_INVAL;
 	v->position = 0;
 	v->end = VS_MIN(a->length ? a->length : size - a->other_offset, COPY_MAX);
 	if (!vs_range_ok(a->offset, v->end, DS_FILE_MAX))
-		return NFS4ERR_FBIG;
+		return NFS4_ERR_FBIG;
 	call->req.file = v->where.file;
 	return copy_piece(call);
 }
@@ -223,8 +224,7 @@ int nfs4_read_plus_start(struct nfs_call *call)
 	if (status)
 		return status;
 	of(call)->position = a->offset;
-	of(call)->end = a->offset + VS_MIN(VS_MIN(a->count, NFS4_DATA_MAX),
-					   UINT64_MAX - a->offset);
+	of(call)->end = a->offset + VS_MIN(VS_MIN(a->count, NFS4_DATA_MAX), UINT64_MAX - a->offset);
 	return ask_seek(call, a->offset, false);
 }
 
@@ -248,7 +248,7 @@ static int put_segments(struct nfs_call *call, bool eof, uint32_t count)
 		nfs_enc_u32(e, count);
 		nfs_enc_skip(e, count);
 	}
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static int plus_found_data(struct nfs_call *call)
@@ -301,7 +301,7 @@ int nfs4_io_advise(struct nfs_call *call)
 {
 	enum nfs4_status status = nfs4_use(call, of(call)->a.stateid, NFS4_SHARE_READ);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		nfs_enc_u32(&of(call)->e, 0);
 	return status;
 }

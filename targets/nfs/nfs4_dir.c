@@ -6,7 +6,8 @@
 #define LAST_RESERVED 2u    /* cookies that are never given out */
 
 /* Attributes that are known without a look at the file: rdattr_error, filehandle, fileid. */
-#define KNOWN_WITHOUT ((1u << 11) | (1u << 19) | (1u << 20))
+#define KNOWN_WITHOUT \
+	(1u << NFS4_ATTR_RDATTR_ERROR | 1u << NFS4_ATTR_FILEHANDLE | 1u << NFS4_ATTR_FILEID)
 
 /* Cookies are good for ever, so that this never changes. */
 #define VERIFIER UINT64_C(0x636f6f6b69653431)
@@ -67,11 +68,11 @@ static int finish_list(struct nfs_call *call, bool eof)
 	struct nfs_enc *e = &of(call)->e;
 
 	if (call->full && call->entries.p == e->p)
-		return NFS4ERR_TOOSMALL;
+		return NFS4_ERR_TOOSMALL;
 	e->p = call->entries.p;
 	nfs_enc_u32(e, 0);
 	nfs_enc_u32(e, eof && !call->full);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* ---- the pseudo root: each share that the client may use ---- */
@@ -100,7 +101,7 @@ static int share_answered(struct nfs_call *call)
 	struct nfs4_attr_source from = nfs4_source(call, &call->req.attr, &h);
 
 	from.space = of(call)->space;
-	if (nfs4_answered(call) == NFS4_OK &&
+	if (nfs4_answered(call) == NFS4_ERR_NONE &&
 	    !add(call, nfs4_share_fileid(s), s->name, strlen(s->name), &from))
 		return finish_list(call, false);
 	return ask_share(call, of(call)->position + 1);
@@ -127,11 +128,12 @@ int nfs4_readdir_start(struct nfs_call *call)
 
 	if ((a->cookie && a->cookie <= LAST_RESERVED) ||
 	    (a->cookie && a->verifier != VERIFIER && a->verifier))
-		return NFS4ERR_BAD_COOKIE;
+		return NFS4_ERR_BAD_COOKIE;
 	if (most <= NFS4_VERIFIER_BYTES + END_BYTES)
-		return NFS4ERR_TOOSMALL;
+		return NFS4_ERR_TOOSMALL;
 	nfs_enc_u64(e, VERIFIER);
-	call->entries = (struct nfs_enc){e->p, e->p + most - NFS4_VERIFIER_BYTES - END_BYTES, false};
+	call->entries =
+	    (struct nfs_enc){e->p, e->p + most - NFS4_VERIFIER_BYTES - END_BYTES, false};
 	call->dircount = a->dircount ? a->dircount : UINT32_MAX;
 	call->full = false;
 	of(call)->space = (struct nfs4_space){0};

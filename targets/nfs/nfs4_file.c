@@ -39,19 +39,19 @@ int nfs4_lookup_start(struct nfs_call *call)
 	}
 	s = find_share(call, of(call)->a.name);
 	if (!s)
-		return NFS4ERR_NOENT;
+		return NFS4_ERR_NOENT;
 	at_root_of(call, s);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_lookup_finish(struct nfs_call *call)
 {
 	enum nfs4_status status = nfs4_answered(call);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		nfs4_place_set(call, &call->served->store_id, call->req.attr.handle);
-	else if (status == NFS4ERR_NOTDIR && call->req.after.type == DS_LNK)
-		status = NFS4ERR_SYMLINK;
+	else if (status == NFS4_ERR_NOTDIR && call->req.after.type == DS_LNK)
+		status = NFS4_ERR_SYMLINK;
 	return status;
 }
 
@@ -83,31 +83,31 @@ static int tell_flavors(struct nfs_call *call)
 	of(call)->cur.fh.set = false;
 	nfs_enc_u32(&of(call)->e, 1);
 	nfs_enc_u32(&of(call)->e, AUTH_SYS);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_secinfo_start(struct nfs_call *call)
 {
 	int status = nfs4_lookup_start(call);
 
-	return status == NFS4_OK ? tell_flavors(call) : status;
+	return status == NFS4_ERR_NONE ? tell_flavors(call) : status;
 }
 
 int nfs4_secinfo_finish(struct nfs_call *call)
 {
 	enum nfs4_status status = nfs4_lookup_finish(call);
 
-	return status == NFS4_OK ? tell_flavors(call) : (int)status;
+	return status == NFS4_ERR_NONE ? tell_flavors(call) : (int)status;
 }
 
 int nfs4_secinfo_no_name_start(struct nfs_call *call)
 {
 	if (of(call)->a.what > SECINFO_PARENT)
-		return NFS4ERR_BADXDR;
+		return NFS4_ERR_BADXDR;
 	if (of(call)->a.what != SECINFO_PARENT)
 		return tell_flavors(call);
 	if (!call->served)
-		return NFS4ERR_NOENT;
+		return NFS4_ERR_NOENT;
 	if (is_root(call))
 		return tell_flavors(call);
 	return nfs4_lookupp_start(call);
@@ -162,7 +162,7 @@ int nfs4_getattr_start(struct nfs_call *call)
 	if (call->served)
 		return ask_attrs(call, &of(call)->a.mask);
 	encode_attrs(call, &of(call)->a.mask, &pseudo);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_getattr_finish(struct nfs_call *call)
@@ -186,14 +186,14 @@ static int compare(struct nfs_call *call, const struct ds_attr *a)
 
 	nfs4_bitmap_encode(&e, &f->mask);
 	if (f->values.len > (size_t)(e.end - e.p) - 8)
-		return NFS4ERR_NOT_SAME;
+		return NFS4_ERR_NOT_SAME;
 	nfs_enc_bytes(&e, f->values.p, f->values.len);
 	encode_attrs(call, &f->mask, a);
 	same = v->e.p - got == e.p - want && memcmp(got, want, (size_t)(e.p - want)) == 0;
 	v->e.p = got;
 	if (v->op == NFS4_OP_VERIFY)
-		return same ? NFS4_OK : NFS4ERR_NOT_SAME;
-	return same ? NFS4ERR_SAME : NFS4_OK;
+		return same ? NFS4_ERR_NONE : NFS4_ERR_NOT_SAME;
+	return same ? NFS4_ERR_SAME : NFS4_ERR_NONE;
 }
 
 int nfs4_verify_start(struct nfs_call *call)
@@ -233,7 +233,7 @@ int nfs4_setattr_start(struct nfs_call *call)
 	enum nfs4_status status =
 	    nfs4_attrs_set_decode(&a->attrs, of(call)->minor >= 2, &call->req.set);
 
-	if (status == NFS4_OK && call->req.set.what & DS_SET_SIZE)
+	if (status == NFS4_ERR_NONE && call->req.set.what & DS_SET_SIZE)
 		status = nfs4_use(call, a->stateid, NFS4_SHARE_WRITE);
 	if (status)
 		return set_result(call, status, 0);
@@ -251,7 +251,7 @@ int nfs4_setattr_finish(struct nfs_call *call)
 
 /* ---- ACCESS, READLINK, sections 18.1 and 18.24 ---- */
 
-#define ACCESS_ALL                                                                        \
+#define ACCESS_ALL                                                                     \
 	(DS_MAY_READ | DS_MAY_LOOKUP | DS_MAY_MODIFY | DS_MAY_EXTEND | DS_MAY_DELETE | \
 	 DS_MAY_EXECUTE)
 
@@ -259,7 +259,7 @@ static int tell_access(struct nfs_call *call, uint32_t may)
 {
 	nfs_enc_u32(&of(call)->e, of(call)->a.access & ACCESS_ALL);
 	nfs_enc_u32(&of(call)->e, may);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_access_start(struct nfs_call *call)
@@ -301,5 +301,5 @@ int nfs4_readlink_finish(struct nfs_call *call)
 		return status;
 	nfs_enc_u32(e, n);
 	nfs_enc_skip(e, n);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }

@@ -1,10 +1,7 @@
 #include "targets/nfs/nfs4_format.h"
 
-#define NS_PER_S 1000000000u
 #define BITMAP_WORDS_MAX 16u
-#define SECRETS_MAX 16u /* callback_sec_parms4 of one call */
 #define SERVERS_MAX 64u
-#define GROUPS_MAX 16u
 
 /* nfs_ftype4 */
 enum { NF4REG = 1, NF4DIR, NF4BLK, NF4CHR, NF4LNK, NF4SOCK, NF4FIFO };
@@ -46,14 +43,6 @@ static struct nfs4_fattr decode_fattr(struct nfs_dec *d)
 	return f;
 }
 
-static void decode_fixed(struct nfs_dec *d, uint8_t *to, size_t n)
-{
-	const uint8_t *p = nfs_dec_take(d, n);
-
-	if (p)
-		memcpy(to, p, n);
-}
-
 static struct nfs_bytes decode_name(struct nfs_dec *d)
 {
 	return nfs_dec_bytes(d, NFS4_NAME_BYTES);
@@ -64,12 +53,6 @@ static void decode_owner(struct nfs_dec *d, struct nfs4_args *a)
 {
 	a->clientid = nfs_dec_u64(d);
 	a->owner = nfs_dec_bytes(d, NFS4_OPAQUE_MAX);
-}
-
-static void args_none(struct nfs_dec *d, struct nfs4_args *a)
-{
-	(void)d;
-	(void)a;
 }
 
 static void args_access(struct nfs_dec *d, struct nfs4_args *a)
@@ -329,139 +312,6 @@ static void args_seek(struct nfs_dec *d, struct nfs4_args *a)
 	a->what = nfs_dec_u32(d);
 }
 
-/* ---- sessions ---- */
-
-static void decode_session(struct nfs_dec *d, struct nfs4_args *a)
-{
-	decode_fixed(d, a->session, NFS4_SESSION_BYTES);
-}
-
-static void skip_groups(struct nfs_dec *d)
-{
-	uint32_t n = nfs_dec_enum(d, GROUPS_MAX);
-
-	(void)nfs_dec_take(d, (size_t)n * 4);
-}
-
-/* callback_sec_parms4 */
-static void skip_secrets(struct nfs_dec *d)
-{
-	uint32_t n = nfs_dec_enum(d, SECRETS_MAX);
-
-	for (uint32_t i = 0; i < n && !d->bad; i++) {
-		switch (nfs_dec_u32(d)) {
-		case 0: /* AUTH_NONE */
-			break;
-		case 1: /* AUTH_SYS */
-			(void)nfs_dec_u32(d);
-			(void)nfs_dec_bytes(d, 255);
-			(void)nfs_dec_take(d, 8);
-			skip_groups(d);
-			break;
-		case 6: /* RPCSEC_GSS */
-			(void)nfs_dec_u32(d);
-			(void)nfs_dec_bytes(d, NFS4_OPAQUE_MAX);
-			(void)nfs_dec_bytes(d, NFS4_OPAQUE_MAX);
-			break;
-		default:
-			d->bad = true;
-			break;
-		}
-	}
-}
-
-static void args_backchannel(struct nfs_dec *d, struct nfs4_args *a)
-{
-	(void)a;
-	(void)nfs_dec_u32(d);
-	skip_secrets(d);
-}
-
-static void args_bind_conn(struct nfs_dec *d, struct nfs4_args *a)
-{
-	decode_session(d, a);
-	a->what = nfs_dec_u32(d);
-	(void)nfs_dec_bool(d); /* RDMA mode */
-}
-
-static void args_exchange_id(struct nfs_dec *d, struct nfs4_args *a)
-{
-	a->verifier = nfs_dec_u64(d);
-	a->owner = nfs_dec_bytes(d, NFS4_OPAQUE_MAX);
-	a->flags = nfs_dec_u32(d);
-	a->protect = nfs_dec_enum(d, 2);
-	if (a->protect)
-		return;
-	if (nfs_dec_enum(d, 1)) { /* client_impl_id */
-		(void)nfs_dec_bytes(d, NFS4_OPAQUE_MAX);
-		(void)nfs_dec_bytes(d, NFS4_OPAQUE_MAX);
-		(void)nfs_dec_u64(d);
-		if (nfs_dec_u32(d) >= NS_PER_S)
-			d->bad = true;
-	}
-}
-
-static struct nfs4_channel decode_channel(struct nfs_dec *d)
-{
-	struct nfs4_channel c;
-
-	c.pad = nfs_dec_u32(d);
-	c.max_request = nfs_dec_u32(d);
-	c.max_reply = nfs_dec_u32(d);
-	c.max_cached = nfs_dec_u32(d);
-	c.max_ops = nfs_dec_u32(d);
-	c.slots = nfs_dec_u32(d);
-	if (nfs_dec_enum(d, 1))
-		(void)nfs_dec_u32(d); /* of RDMA */
-	return c;
-}
-
-static void args_create_session(struct nfs_dec *d, struct nfs4_args *a)
-{
-	a->clientid = nfs_dec_u64(d);
-	a->seqid = nfs_dec_u32(d);
-	a->flags = nfs_dec_u32(d);
-	a->fore = decode_channel(d);
-	a->back = decode_channel(d);
-	(void)nfs_dec_u32(d); /* program of callbacks */
-	skip_secrets(d);
-}
-
-static void args_session(struct nfs_dec *d, struct nfs4_args *a)
-{
-	decode_session(d, a);
-}
-
-static void args_what(struct nfs_dec *d, struct nfs4_args *a)
-{
-	a->what = nfs_dec_u32(d);
-}
-
-static void args_sequence(struct nfs_dec *d, struct nfs4_args *a)
-{
-	decode_session(d, a);
-	a->seqid = nfs_dec_u32(d);
-	a->slot = nfs_dec_u32(d);
-	a->highest_slot = nfs_dec_u32(d);
-	a->cache = nfs_dec_bool(d);
-}
-
-static void args_test_stateid(struct nfs_dec *d, struct nfs4_args *a)
-{
-	a->ntested = nfs_dec_enum(d, NFS4_TESTED_MAX);
-	a->tested = nfs_dec_take(d, (size_t)a->ntested * (4 + NFS4_OTHER_BYTES));
-}
-
-static void args_clientid(struct nfs_dec *d, struct nfs4_args *a)
-{
-	a->clientid = nfs_dec_u64(d);
-}
-
-static void args_reclaim(struct nfs_dec *d, struct nfs4_args *a)
-{
-	a->one_fs = nfs_dec_bool(d);
-}
-
 static void (*const decoders[NFS4_OPS])(struct nfs_dec *d, struct nfs4_args *a) = {
     [NFS4_OP_ACCESS] = args_access,
     [NFS4_OP_CLOSE] = args_close,
@@ -485,17 +335,7 @@ static void (*const decoders[NFS4_OPS])(struct nfs_dec *d, struct nfs4_args *a) 
     [NFS4_OP_SETATTR] = args_setattr,
     [NFS4_OP_VERIFY] = args_attrs,
     [NFS4_OP_WRITE] = args_write,
-    [NFS4_OP_BACKCHANNEL_CTL] = args_backchannel,
-    [NFS4_OP_BIND_CONN_TO_SESSION] = args_bind_conn,
-    [NFS4_OP_EXCHANGE_ID] = args_exchange_id,
-    [NFS4_OP_CREATE_SESSION] = args_create_session,
-    [NFS4_OP_DESTROY_SESSION] = args_session,
     [NFS4_OP_FREE_STATEID] = args_stateid,
-    [NFS4_OP_SECINFO_NO_NAME] = args_what,
-    [NFS4_OP_SEQUENCE] = args_sequence,
-    [NFS4_OP_TEST_STATEID] = args_test_stateid,
-    [NFS4_OP_DESTROY_CLIENTID] = args_clientid,
-    [NFS4_OP_RECLAIM_COMPLETE] = args_reclaim,
     [NFS4_OP_ALLOCATE] = args_range,
     [NFS4_OP_COPY] = args_copy,
     [NFS4_OP_DEALLOCATE] = args_range,
@@ -509,6 +349,9 @@ bool nfs4_args_decode(enum nfs4_op op, struct nfs_dec *d, struct nfs4_args *a)
 {
 	void (*decode)(struct nfs_dec *, struct nfs4_args *) = op < NFS4_OPS ? decoders[op] : NULL;
 
-	(decode ? decode : args_none)(d, a);
+	if (decode)
+		decode(d, a);
+	else
+		nfs4_session_args_decode(op, d, a);
 	return !d->bad;
 }

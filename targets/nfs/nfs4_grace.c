@@ -85,8 +85,8 @@ static enum nfs4_status may_claim_locked(const struct nfs4_state *s, const struc
 	bool on = nfs4_grace_on(s->grace);
 
 	if (reclaim)
-		return on && c->remembered && !c->reclaimed ? NFS4_OK : NFS4ERR_NO_GRACE;
-	return on || !c->reclaimed ? NFS4ERR_GRACE : NFS4_OK;
+		return on && c->remembered && !c->reclaimed ? NFS4_ERR_NONE : NFS4_ERR_NO_GRACE;
+	return on || !c->reclaimed ? NFS4_ERR_GRACE : NFS4_ERR_NONE;
 }
 
 enum nfs4_status nfs4_may_claim(struct nfs4_state *s, const struct nfs4_client *c, bool reclaim)
@@ -101,15 +101,14 @@ enum nfs4_status nfs4_may_claim(struct nfs4_state *s, const struct nfs4_client *
 
 enum nfs4_status nfs4_reclaimed_locked(struct nfs4_state *s, struct nfs4_client *c)
 {
-	struct known *k =
-	    (struct known *)(uintptr_t)find(s->grace, c->owner, c->owner_len);
+	struct known *k = (struct known *)(uintptr_t)find(s->grace, c->owner, c->owner_len);
 
 	if (c->reclaimed)
-		return NFS4ERR_COMPLETE_ALREADY;
+		return NFS4_ERR_COMPLETE_ALREADY;
 	c->reclaimed = true;
 	if (k && !k->done) {
 		k->done = true;
 		s->grace->left--;
 	}
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }

@@ -24,9 +24,9 @@ void nfs4_grace_end(struct nfs4_grace *g);
 /* The i-th owner that may still come back; false: there are no more. */
 bool nfs4_grace_left(const struct nfs4_grace *g, unsigned *i, struct nfs_bytes *owner);
 
-/* Whether c may open or lock something now, or reclaim it. NFS4ERR_GRACE, NO_GRACE. */
+/* Whether c may open or lock something now, or reclaim it. NFS4_ERR_GRACE, NO_GRACE. */
 enum nfs4_status nfs4_may_claim(struct nfs4_state *s, const struct nfs4_client *c, bool reclaim);
-/* RECLAIM_COMPLETE (section 18.51). NFS4ERR_COMPLETE_ALREADY. */
+/* RECLAIM_COMPLETE (section 18.51). NFS4_ERR_COMPLETE_ALREADY. */
 enum nfs4_status nfs4_reclaimed_locked(struct nfs4_state *s, struct nfs4_client *c);
 
 #endif

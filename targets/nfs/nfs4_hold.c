@@ -11,7 +11,7 @@ static int put_stateid(struct nfs_call *call, const struct nfs4_stateid *id)
 {
 	nfs4_place_stateid(call, id);
 	nfs4_stateid_encode(&of(call)->e, id);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_open_downgrade(struct nfs_call *call)
@@ -21,9 +21,9 @@ int nfs4_open_downgrade(struct nfs_call *call)
 	struct nfs4_where w = nfs4_where(call);
 	enum nfs4_status status = nfs4_stateid_of(call, &id);
 
-	if (status == NFS4_OK && (a->access & ~NFS4_SHARE_FLAGS || a->deny > NFS4_SHARE_BOTH))
-		status = NFS4ERR_INVAL;
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE && (a->access & ~NFS4_SHARE_FLAGS || a->deny > NFS4_SHARE_BOTH))
+		status = NFS4_ERR_INVAL;
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_share_downgrade(nfs4_state_of(call), nfs4_client_of(call), &id, &w,
 					      a->access & NFS4_SHARE_BOTH, a->deny);
 	return status ? (int)status : put_stateid(call, &id);
@@ -37,7 +37,7 @@ int nfs4_close(struct nfs_call *call)
 	struct nfs4_where w = nfs4_where(call);
 	enum nfs4_status status = nfs4_stateid_of(call, &id);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_share_close(nfs4_state_of(call), nfs4_client_of(call), &id, &w);
 	return status ? (int)status : put_stateid(call, &closed);
 }
@@ -52,7 +52,7 @@ static int put_denied(struct nfs_call *call, const struct nfs4_denied *denied)
 	nfs_enc_u32(e, denied->type);
 	nfs_enc_u64(e, denied->clientid);
 	nfs_enc_bytes(e, denied->owner, denied->owner_len);
-	return NFS4ERR_DENIED;
+	return NFS4_ERR_DENIED;
 }
 
 int nfs4_lock(struct nfs_call *call)
@@ -65,11 +65,11 @@ int nfs4_lock(struct nfs_call *call)
 	struct nfs4_denied denied;
 	enum nfs4_status status = nfs4_stateid_of(call, &id);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_may_claim(s, c, a->reclaim);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_lock_set(s, c, a, &w, &id, &denied);
-	if (status == NFS4ERR_DENIED)
+	if (status == NFS4_ERR_DENIED)
 		return put_denied(call, &denied);
 	return status ? (int)status : put_stateid(call, &id);
 }
@@ -78,13 +78,12 @@ int nfs4_lockt(struct nfs_call *call)
 {
 	struct nfs4_where w = nfs4_where(call);
 	struct nfs4_denied denied;
-	enum nfs4_status status =
-	    nfs4_may_claim(nfs4_state_of(call), nfs4_client_of(call), false);
+	enum nfs4_status status = nfs4_may_claim(nfs4_state_of(call), nfs4_client_of(call), false);
 
-	if (status == NFS4_OK)
-		status = nfs4_lock_test(nfs4_state_of(call), nfs4_client_of(call), &of(call)->a,
-					&w, &denied);
-	return status == NFS4ERR_DENIED ? put_denied(call, &denied) : (int)status;
+	if (status == NFS4_ERR_NONE)
+		status = nfs4_lock_test(nfs4_state_of(call), nfs4_client_of(call), &of(call)->a, &w,
+					&denied);
+	return status == NFS4_ERR_DENIED ? put_denied(call, &denied) : (int)status;
 }
 
 int nfs4_locku(struct nfs_call *call)
@@ -93,7 +92,7 @@ int nfs4_locku(struct nfs_call *call)
 	struct nfs4_where w = nfs4_where(call);
 	enum nfs4_status status = nfs4_stateid_of(call, &id);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_lock_unset(nfs4_state_of(call), nfs4_client_of(call), &of(call)->a,
 					 &w, &id);
 	return status ? (int)status : put_stateid(call, &id);
@@ -124,5 +123,5 @@ int nfs4_test_stateid(struct nfs_call *call)
 		nfs_enc_u32(&of(call)->e,
 			    nfs4_share_test(nfs4_state_of(call), nfs4_client_of(call), &id));
 	}
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }

@@ -22,7 +22,7 @@ static bool is_open(struct nfs_call *call)
 {
 	struct nfs4_stateid id = of(call)->a.stateid;
 
-	return nfs4_stateid_of(call, &id) == NFS4_OK &&
+	return nfs4_stateid_of(call, &id) == NFS4_ERR_NONE &&
 	       nfs4_special(&id) == NFS4_STATEID_REAL;
 }
 
@@ -54,7 +54,7 @@ int nfs4_read_finish(struct nfs_call *call)
 	nfs_enc_u32(e, call->req.eof);
 	nfs_enc_u32(e, (uint32_t)call->req.count);
 	nfs_enc_skip(e, (uint32_t)call->req.count);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_write_start(struct nfs_call *call)
@@ -66,7 +66,7 @@ int nfs4_write_start(struct nfs_call *call)
 	if (status)
 		return status;
 	if (!vs_range_ok(a->offset, length, DS_FILE_MAX))
-		return NFS4ERR_FBIG;
+		return NFS4_ERR_FBIG;
 	call->iov = (struct iovec){(void *)(uintptr_t)a->data.p, length};
 	call->req.op = DS_WRITE;
 	call->req.offset = a->offset;
@@ -90,7 +90,7 @@ int nfs4_write_finish(struct nfs_call *call)
 	nfs_enc_u32(&of(call)->e, (uint32_t)call->req.count);
 	nfs_enc_u32(&of(call)->e, call->req.stable ? FILE_SYNC4 : UNSTABLE4);
 	put_verifier(call);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_commit_start(struct nfs_call *call)
@@ -105,7 +105,7 @@ int nfs4_commit_finish(struct nfs_call *call)
 {
 	enum nfs4_status status = nfs4_answered(call);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		put_verifier(call);
 	return status;
 }

@@ -92,7 +92,8 @@ static void keep(struct nfs4_keep *k)
 	len = encode_locked(k, over);
 	(void)pthread_mutex_unlock(&s->lock);
 	if (k->keeper.save(k->keeper.arg, k->bytes, len, &err))
-		vs_err("nfs: which clients may reclaim their locks could not be kept: %s", err.text);
+		vs_err("nfs: which clients may reclaim their locks could not be kept: %s",
+		       err.text);
 	(void)pthread_mutex_lock(&s->lock);
 	k->kept = number;
 	wake_locked(k);
@@ -132,7 +133,8 @@ static int load(struct nfs4_state *s, struct nfs4_keep *k, struct vs_error *err)
 	if (status)
 		return status;
 	if (len && nfs4_kept_decode(k->bytes, len, owners, &n)) {
-		vs_warn("nfs: the list of clients that may reclaim their locks is damaged; none may");
+		vs_warn(
+		    "nfs: the list of clients that may reclaim their locks is damaged; none may");
 		n = 0;
 	}
 	if (n && nfs4_grace_new(owners, n, s->now(), &s->grace))

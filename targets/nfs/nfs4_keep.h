@@ -19,7 +19,8 @@ struct nfs4_waiter {
 	uint64_t number;
 };
 
-/* Loads who is remembered, and begins the grace period if somebody is. Without a keeper: nothing. */
+/* Loads who is remembered, and begins the grace period if somebody is. Without a keeper: nothing.
+ */
 int nfs4_keep_start(struct nfs4_state *s, const struct nfs_keeper *keeper,
 		    struct vs_error *err) vs_must_check;
 /* When no request is under way any more. What is kept stays. */

@@ -25,12 +25,12 @@ static enum nfs4_status range_of(const struct nfs4_args *a, uint64_t *first, uin
 	*first = a->offset;
 	*last = UINT64_MAX;
 	if (!a->length)
-		return NFS4ERR_INVAL;
+		return NFS4_ERR_INVAL;
 	if (a->length == UINT64_MAX)
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	if (__builtin_add_overflow(a->offset, a->length - 1, last))
-		return NFS4ERR_INVAL;
-	return NFS4_OK;
+		return NFS4_ERR_INVAL;
+	return NFS4_ERR_NONE;
 }
 
 static bool is_write(const struct nfs4_args *a)
@@ -73,12 +73,6 @@ static bool in_the_way(struct nfs4_state *s, const struct nfs4_where *w, const v
 	}
 }
 
-static bool same_file(const struct nfs4_held *h, const struct nfs4_where *w)
-{
-	return memcmp(&h->file->handle, &w->file, sizeof(w->file)) == 0 &&
-	       memcmp(&h->file->store_id, &w->store_id, sizeof(w->store_id)) == 0;
-}
-
 /* The lock state of an owner and an open, made if need be. */
 static struct nfs4_held *lock_state(struct nfs4_state *s, struct nfs4_held *open,
 				    const struct nfs4_where *w, struct nfs_bytes owner)
@@ -97,8 +91,8 @@ static enum nfs4_status find_state(struct nfs4_state *s, struct nfs4_client *c,
 {
 	enum nfs4_status status = nfs4_held_find_locked(s, c, id, out);
 
-	if (status == NFS4_OK && (lock != !!(*out)->open || !same_file(*out, w)))
-		status = NFS4ERR_BAD_STATEID;
+	if (status == NFS4_ERR_NONE && (lock != !!(*out)->open || !nfs4_file_is((*out)->file, w)))
+		status = NFS4_ERR_BAD_STATEID;
 	return status;
 }
 
@@ -114,7 +108,7 @@ static enum nfs4_status set_range(struct nfs4_state *s, struct nfs4_held *h,
 	    h->client->nranges + 2 > most * NFS4_CLIENT_RANGES_MAX) {
 		free(want);
 		free(spare);
-		return NFS4ERR_DELAY;
+		return NFS4_ERR_DELAY;
 	}
 	*want = (struct nfs4_range){.owner = h->owner, .held = h, .write = is_write(a)};
 	(void)range_of(a, &want->first, &want->last);
@@ -126,7 +120,7 @@ static enum nfs4_status set_range(struct nfs4_state *s, struct nfs4_held *h,
 		free(unused);
 	}
 	h->seqid++;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static enum nfs4_status lock_locked(struct nfs4_state *s, struct nfs4_client *c,
@@ -140,25 +134,25 @@ static enum nfs4_status lock_locked(struct nfs4_state *s, struct nfs4_client *c,
 		return status;
 	open = h->open ? h->open : h;
 	if (!(open->access & (is_write(a) ? NFS4_SHARE_WRITE : NFS4_SHARE_READ)))
-		return NFS4ERR_OPENMODE;
+		return NFS4_ERR_OPENMODE;
 	if (a->fresh_owner)
 		h = lock_state(s, open, w, a->owner);
 	if (!h)
-		return NFS4ERR_DELAY;
+		return NFS4_ERR_DELAY;
 	if (in_the_way(s, w, h->owner, a, denied))
-		status = NFS4ERR_DENIED;
+		status = NFS4_ERR_DENIED;
 	else
 		status = set_range(s, h, a, false);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		*id = nfs4_held_stateid(s, h);
 	else if (!h->seqid) /* made for nothing */
 		nfs4_held_drop_locked(s, h);
 	return status;
 }
 
-enum nfs4_status nfs4_lock_set(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
-			   const struct nfs4_where *w, struct nfs4_stateid *id,
-			   struct nfs4_denied *denied)
+enum nfs4_status nfs4_lock_set(struct nfs4_state *s, struct nfs4_client *c,
+			       const struct nfs4_args *a, const struct nfs4_where *w,
+			       struct nfs4_stateid *id, struct nfs4_denied *denied)
 {
 	uint64_t first, last;
 	enum nfs4_status status = range_of(a, &first, &last);
@@ -166,13 +160,14 @@ enum nfs4_status nfs4_lock_set(struct nfs4_state *s, struct nfs4_client *c, cons
 	if (status)
 		return status;
 	(void)pthread_mutex_lock(&s->lock);
-	status = c->gone ? NFS4ERR_EXPIRED : lock_locked(s, c, a, w, id, denied);
+	status = c->gone ? NFS4_ERR_EXPIRED : lock_locked(s, c, a, w, id, denied);
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;
 }
 
-enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
-			    const struct nfs4_where *w, struct nfs4_denied *denied)
+enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c,
+				const struct nfs4_args *a, const struct nfs4_where *w,
+				struct nfs4_denied *denied)
 {
 	uint64_t first, last;
 	enum nfs4_status status = range_of(a, &first, &last);
@@ -181,13 +176,14 @@ enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c, con
 		return status;
 	(void)pthread_mutex_lock(&s->lock);
 	if (in_the_way(s, w, nfs4_owner_find_locked(c, a->owner, true), a, denied))
-		status = NFS4ERR_DENIED;
+		status = NFS4_ERR_DENIED;
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;
 }
 
-enum nfs4_status nfs4_lock_unset(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
-			    const struct nfs4_where *w, struct nfs4_stateid *id)
+enum nfs4_status nfs4_lock_unset(struct nfs4_state *s, struct nfs4_client *c,
+				 const struct nfs4_args *a, const struct nfs4_where *w,
+				 struct nfs4_stateid *id)
 {
 	uint64_t first, last;
 	enum nfs4_status status = range_of(a, &first, &last);
@@ -197,9 +193,9 @@ enum nfs4_status nfs4_lock_unset(struct nfs4_state *s, struct nfs4_client *c, co
 		return status;
 	(void)pthread_mutex_lock(&s->lock);
 	status = find_state(s, c, id, w, true, &h);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = set_range(s, h, a, true);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		*id = nfs4_held_stateid(s, h);
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;

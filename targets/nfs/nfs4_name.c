@@ -1,4 +1,5 @@
-/* Operations that change names: CREATE, REMOVE, RENAME, LINK (sections 18.4, 18.25, 18.26, 18.9). */
+/* Operations that change names: CREATE, REMOVE, RENAME, LINK (sections 18.4, 18.25, 18.26, 18.9).
+ */
 #include "targets/nfs/nfs4.h"
 
 static struct nfs4_compound *of(struct nfs_call *call)
@@ -11,14 +12,14 @@ int nfs4_create_start(struct nfs_call *call)
 	const struct nfs4_args *a = &of(call)->a;
 	enum nfs4_status status = nfs4_name(call);
 
-	if (status == NFS4_OK && a->type == DS_NONE)
-		status = NFS4ERR_BADTYPE;
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE && a->type == DS_NONE)
+		status = NFS4_ERR_BADTYPE;
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_attrs_set_decode(&a->attrs, of(call)->minor >= 2, &call->req.set);
-	if (status == NFS4_OK && a->type == DS_LNK)
-		status = !a->data.len		      ? NFS4ERR_INVAL
-			 : a->data.len > DS_LINK_MAX ? NFS4ERR_NAMETOOLONG
-						      : NFS4_OK;
+	if (status == NFS4_ERR_NONE && a->type == DS_LNK)
+		status = !a->data.len		     ? NFS4_ERR_INVAL
+			 : a->data.len > DS_LINK_MAX ? NFS4_ERR_NAMETOOLONG
+						     : NFS4_ERR_NONE;
 	if (status)
 		return status;
 	call->req.set.what &= ~DS_SET_SIZE;
@@ -42,7 +43,7 @@ int nfs4_create_finish(struct nfs_call *call)
 	nfs4_change_encode(&of(call)->e, &call->req.before, &call->req.after);
 	nfs4_bitmap_encode(&of(call)->e, &set);
 	nfs4_place_set(call, &call->served->store_id, call->req.attr.handle);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_remove_start(struct nfs_call *call)
@@ -59,11 +60,11 @@ int nfs4_remove_finish(struct nfs_call *call)
 {
 	enum nfs4_status status = nfs4_answered(call);
 
-	if (status == NFS4ERR_ISDIR && call->req.op == DS_REMOVE) {
+	if (status == NFS4_ERR_ISDIR && call->req.op == DS_REMOVE) {
 		call->req.op = DS_RMDIR;
 		return nfs4_submit(call);
 	}
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		nfs4_change_encode(&of(call)->e, &call->req.before, &call->req.after);
 	return status;
 }
@@ -75,11 +76,11 @@ int nfs4_rename_start(struct nfs_call *call)
 	struct ds_handle target = call->req.file;
 	enum nfs4_status status = nfs4_name(call);
 
-	if (status == NFS4_OK)
-		status = !to.len						 ? NFS4ERR_INVAL
-			 : to.len <= 2 && memcmp(to.p, "..", to.len) == 0 ? NFS4ERR_BADNAME
-									 : NFS4_OK;
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
+		status = !to.len					  ? NFS4_ERR_INVAL
+			 : to.len <= 2 && memcmp(to.p, "..", to.len) == 0 ? NFS4_ERR_BADNAME
+									  : NFS4_ERR_NONE;
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_saved_file(call, &call->req.file);
 	if (status)
 		return status;
@@ -101,7 +102,7 @@ int nfs4_rename_finish(struct nfs_call *call)
 	nfs4_change_encode(&of(call)->e, &r->before, &r->after);
 	nfs4_change_encode(&of(call)->e, same ? &r->before : &r->before_other,
 			   same ? &r->after : &r->after_other);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_link_start(struct nfs_call *call)
@@ -109,7 +110,7 @@ int nfs4_link_start(struct nfs_call *call)
 	struct ds_handle dir = call->req.file;
 	enum nfs4_status status = nfs4_name(call);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		status = nfs4_saved_file(call, &call->req.file);
 	if (status)
 		return status;
@@ -122,7 +123,7 @@ int nfs4_link_finish(struct nfs_call *call)
 {
 	enum nfs4_status status = nfs4_answered(call);
 
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		nfs4_change_encode(&of(call)->e, &call->req.before_other, &call->req.after_other);
 	return status;
 }

@@ -52,7 +52,7 @@ static int opened(struct nfs_call *call)
 	nfs_enc_u32(&v->e, flags);
 	nfs4_bitmap_encode(&v->e, &v->set);
 	put_delegation(call);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* ---- the steps ---- */
@@ -92,13 +92,13 @@ static enum nfs4_status check_type(enum ds_type type)
 {
 	switch (type) {
 	case DS_REG:
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	case DS_DIR:
-		return NFS4ERR_ISDIR;
+		return NFS4_ERR_ISDIR;
 	case DS_LNK:
-		return NFS4ERR_SYMLINK;
+		return NFS4_ERR_SYMLINK;
 	default:
-		return NFS4ERR_WRONG_TYPE;
+		return NFS4_ERR_WRONG_TYPE;
 	}
 }
 
@@ -130,15 +130,15 @@ static int judged(struct nfs_call *call)
 	uint32_t may = call->req.access, access = of(call)->a.access;
 	enum nfs4_status status = nfs4_answered(call);
 
-	if (status == NFS4_OK) /* with CLAIM_FH and CLAIM_PREVIOUS it was not known yet */
+	if (status == NFS4_ERR_NONE) /* with CLAIM_FH and CLAIM_PREVIOUS it was not known yet */
 		status = check_type(call->req.attr.type);
 	if (status)
 		return status;
 	/* What may be executed may be read: clients read programs to run them. */
 	if (access & NFS4_SHARE_READ && !(may & (DS_MAY_READ | DS_MAY_EXECUTE)))
-		return NFS4ERR_ACCESS;
+		return NFS4_ERR_ACCESS;
 	if (access & NFS4_SHARE_WRITE && !(may & DS_MAY_MODIFY))
-		return NFS4ERR_ACCESS;
+		return NFS4_ERR_ACCESS;
 	return admit(call);
 }
 
@@ -173,14 +173,14 @@ static int made(struct nfs_call *call)
 
 int nfs4_open_finish(struct nfs_call *call)
 {
-	static int (*const steps[])(struct nfs_call *call) = {
-	    [FIND] = found, [MAKE] = made, [JUDGE] = judged};
+	static int (*const steps[])(struct nfs_call *
+				    call) = {[FIND] = found, [MAKE] = made, [JUDGE] = judged};
 	enum nfs4_status status;
 
 	if (of(call)->step != CUT)
 		return steps[of(call)->step](call);
 	status = nfs4_answered(call);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		return opened(call);
 	(void)nfs4_share_close(nfs4_state_of(call), nfs4_client_of(call), &of(call)->opened,
 			       &of(call)->where);
@@ -195,14 +195,14 @@ static enum nfs4_status check(struct nfs_call *call)
 	uint32_t access = a->access & NFS4_SHARE_BOTH;
 
 	if (!access || a->access & ~NFS4_SHARE_FLAGS || a->deny > NFS4_SHARE_BOTH)
-		return NFS4ERR_INVAL;
+		return NFS4_ERR_INVAL;
 	if (a->claim == NFS4_CLAIM_PREVIOUS ? a->create : a->create && a->claim != NFS4_CLAIM_NULL)
-		return NFS4ERR_INVAL;
+		return NFS4_ERR_INVAL;
 	if (a->claim != NFS4_CLAIM_NULL && a->claim != NFS4_CLAIM_FH &&
 	    a->claim != NFS4_CLAIM_PREVIOUS)
-		return NFS4ERR_RECLAIM_BAD; /* of delegations, which are never given */
+		return NFS4_ERR_RECLAIM_BAD; /* of delegations, which are never given */
 	if (call->rule && call->rule->read_only && (access & NFS4_SHARE_WRITE || a->create))
-		return NFS4ERR_ROFS;
+		return NFS4_ERR_ROFS;
 	return nfs4_may_claim(nfs4_state_of(call), nfs4_client_of(call),
 			      a->claim == NFS4_CLAIM_PREVIOUS);
 }
@@ -210,8 +210,7 @@ static enum nfs4_status check(struct nfs_call *call)
 static int make(struct nfs_call *call)
 {
 	struct nfs4_compound *v = of(call);
-	enum nfs4_status status =
-	    nfs4_attrs_set_decode(&v->a.attrs, v->minor >= 2, &v->wanted);
+	enum nfs4_status status = nfs4_attrs_set_decode(&v->a.attrs, v->minor >= 2, &v->wanted);
 
 	if (status)
 		return status;
@@ -238,14 +237,14 @@ int nfs4_open_start(struct nfs_call *call)
 	v->set = (struct nfs4_bitmap){{0}, false};
 	if (v->a.claim != NFS4_CLAIM_NULL) {
 		if (!call->served)
-			return NFS4ERR_ISDIR;
+			return NFS4_ERR_ISDIR;
 		return judge(call, &(struct ds_attr){.type = DS_REG, .handle = call->req.file});
 	}
 	status = nfs4_name(call);
 	if (status)
 		return status;
 	if (!call->served) /* all that is here are directories, and none is made */
-		return v->a.create ? NFS4ERR_ROFS : NFS4ERR_ISDIR;
+		return v->a.create ? NFS4_ERR_ROFS : NFS4_ERR_ISDIR;
 	if (v->a.create)
 		return make(call);
 	v->step = FIND;

@@ -68,20 +68,20 @@ enum nfs4_status nfs4_resolve(struct nfs_call *call, const struct nfs4_fh *fh)
 	call->rule = NULL;
 	memset(&call->req, 0, sizeof(call->req));
 	if (nfs4_is_pseudo(fh))
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	call->served = find_served(c->worker, &fh->store);
 	if (!call->served)
-		return NFS4ERR_STALE;
+		return NFS4_ERR_STALE;
 	call->rule = nfs_rule_find(call->served->rules, call->served->nrules, &c->address);
 	if (!call->rule)
-		return NFS4ERR_ACCESS;
+		return NFS4_ERR_ACCESS;
 	call->fsid = call->served->fsid;
 	nfs_rule_squash(call->rule, &call->rpc.cred, &call->cred);
 	call->req.file = fh->file;
 	call->req.cred = &call->cred;
 	call->req.iov = &call->iov;
 	call->req.iovcnt = 1;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* ---- the current filehandle ---- */
@@ -108,9 +108,9 @@ enum nfs4_status nfs4_saved_file(struct nfs_call *call, struct ds_handle *other)
 	const struct nfs4_compound *v = &call->args.v4;
 
 	if (memcmp(&v->saved.fh.store, &v->cur.fh.store, sizeof(v->cur.fh.store)) != 0)
-		return NFS4ERR_XDEV;
+		return NFS4_ERR_XDEV;
 	*other = v->saved.fh.file;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static bool is_dots(struct nfs_bytes n)
@@ -123,12 +123,12 @@ enum nfs4_status nfs4_name(struct nfs_call *call)
 	struct nfs_bytes n = call->args.v4.a.name;
 
 	if (!n.len)
-		return NFS4ERR_INVAL;
+		return NFS4_ERR_INVAL;
 	if (is_dots(n))
-		return NFS4ERR_BADNAME;
+		return NFS4_ERR_BADNAME;
 	call->req.name = (const char *)n.p;
 	call->req.name_len = n.len;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* ---- stateids ---- */
@@ -139,11 +139,11 @@ enum nfs4_status nfs4_stateid_of(const struct nfs_call *call, struct nfs4_statei
 	const struct nfs4_place *cur = &call->args.v4.cur;
 
 	if (id->seqid != 1 || memcmp(id->other, zeros, sizeof(zeros)) != 0)
-		return NFS4_OK;
+		return NFS4_ERR_NONE;
 	if (!cur->has_stateid)
-		return NFS4ERR_BAD_STATEID;
+		return NFS4_ERR_BAD_STATEID;
 	*id = cur->stateid;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 enum nfs4_status nfs4_use(struct nfs_call *call, struct nfs4_stateid id, uint32_t access)
@@ -151,8 +151,9 @@ enum nfs4_status nfs4_use(struct nfs_call *call, struct nfs4_stateid id, uint32_
 	struct nfs4_where w = nfs4_where(call);
 	enum nfs4_status status = nfs4_stateid_of(call, &id);
 
-	return status ? status
-		      : nfs4_share_may_use(nfs4_state_of(call), nfs4_client_of(call), &id, &w, access);
+	return status
+		   ? status
+		   : nfs4_share_may_use(nfs4_state_of(call), nfs4_client_of(call), &id, &w, access);
 }
 
 /* ---- results ---- */
@@ -192,9 +193,9 @@ int nfs4_putfh(struct nfs_call *call)
 	enum nfs4_status status;
 
 	if (nfs_handle_open(call->conn->worker->seal, h.p, h.len, &fh.store, &fh.file))
-		return NFS4ERR_BADHANDLE;
+		return NFS4_ERR_BADHANDLE;
 	status = nfs4_resolve(call, &fh);
-	if (status == NFS4_OK)
+	if (status == NFS4_ERR_NONE)
 		nfs4_place_set(call, &fh.store, fh.file);
 	return status;
 }
@@ -202,7 +203,7 @@ int nfs4_putfh(struct nfs_call *call)
 int nfs4_putrootfh(struct nfs_call *call)
 {
 	nfs4_place_set(call, &pseudo_store, (struct ds_handle){.object = PSEUDO_FILEID});
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_getfh(struct nfs_call *call)
@@ -212,7 +213,7 @@ int nfs4_getfh(struct nfs_call *call)
 
 	nfs_handle_make(call->conn->worker->seal, &v->cur.fh.store, v->cur.fh.file, &h);
 	nfs_enc_bytes(&v->e, h.b, NFS_HANDLE_BYTES);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_savefh(struct nfs_call *call)
@@ -220,7 +221,7 @@ int nfs4_savefh(struct nfs_call *call)
 	struct nfs4_compound *v = &call->args.v4;
 
 	v->saved = v->cur;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 int nfs4_restorefh(struct nfs_call *call)
@@ -228,7 +229,7 @@ int nfs4_restorefh(struct nfs_call *call)
 	struct nfs4_compound *v = &call->args.v4;
 
 	if (!v->saved.fh.set)
-		return NFS4ERR_NOFILEHANDLE;
+		return NFS4_ERR_NOFILEHANDLE;
 	v->cur = v->saved;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }

@@ -32,7 +32,7 @@ static void push(struct nfs4_range **list, struct nfs4_range *r)
 /* r loses [first, last], which it overlaps. True: nothing is left of it. */
 static bool cut(struct nfs4_range *r, uint64_t first, uint64_t last, struct nfs4_range **spare)
 {
-	bool left = r->first < first, right = r->last > last;
+	bool left = r->first<first, right = r->last> last;
 
 	if (left && right) { /* only one range can reach beyond both ends */
 		struct nfs4_range *rest = *spare, *next = r->next;

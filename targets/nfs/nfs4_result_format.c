@@ -44,40 +44,40 @@ enum nfs4_status nfs4_status_from(int status, enum ds_status why)
 		int code;
 		enum nfs4_status status;
 	} codes[] = {
-	    {0, NFS4_OK},
-	    {VS_E_NOENT, NFS4ERR_NOENT},
-	    {VS_E_EXIST, NFS4ERR_EXIST},
-	    {VS_E_ACCESS, NFS4ERR_ACCESS},
-	    {VS_E_ROFS, NFS4ERR_ROFS},
-	    {VS_E_NOSPC, NFS4ERR_NOSPC},
-	    {VS_E_LIMIT, NFS4ERR_NOSPC},
-	    {VS_E_STALE, NFS4ERR_STALE},
-	    {VS_E_RANGE, NFS4ERR_FBIG},
-	    {VS_E_TOOBIG, NFS4ERR_FBIG},
-	    {VS_E_NOTSUP, NFS4ERR_NOTSUPP},
-	    {VS_E_BUSY, NFS4ERR_DELAY},
-	    {VS_E_AGAIN, NFS4ERR_DELAY},
-	    {VS_E_NOMEM, NFS4ERR_DELAY},
+	    {0, NFS4_ERR_NONE},
+	    {VS_E_NOENT, NFS4_ERR_NOENT},
+	    {VS_E_EXIST, NFS4_ERR_EXIST},
+	    {VS_E_ACCESS, NFS4_ERR_ACCESS},
+	    {VS_E_ROFS, NFS4_ERR_ROFS},
+	    {VS_E_NOSPC, NFS4_ERR_NOSPC},
+	    {VS_E_LIMIT, NFS4_ERR_NOSPC},
+	    {VS_E_STALE, NFS4_ERR_STALE},
+	    {VS_E_RANGE, NFS4_ERR_FBIG},
+	    {VS_E_TOOBIG, NFS4_ERR_FBIG},
+	    {VS_E_NOTSUP, NFS4_ERR_NOTSUPP},
+	    {VS_E_BUSY, NFS4_ERR_DELAY},
+	    {VS_E_AGAIN, NFS4_ERR_DELAY},
+	    {VS_E_NOMEM, NFS4_ERR_DELAY},
 	};
 	static const enum nfs4_status invalid[] = {
-	    [DS_OK] = NFS4ERR_INVAL,
-	    [DS_NOT_DIR] = NFS4ERR_NOTDIR,
-	    [DS_IS_DIR] = NFS4ERR_ISDIR,
-	    [DS_NOT_EMPTY] = NFS4ERR_NOTEMPTY,
-	    [DS_NAME_TOO_LONG] = NFS4ERR_NAMETOOLONG,
-	    [DS_BAD_NAME] = NFS4ERR_BADNAME,
-	    [DS_BAD_COOKIE] = NFS4ERR_BAD_COOKIE,
-	    [DS_CROSSES] = NFS4ERR_XDEV,
-	    [DS_WRONG_TYPE] = NFS4ERR_WRONG_TYPE,
-	    [DS_NOT_SYNC] = NFS4ERR_DELAY,
-	    [DS_TOO_MANY_LINKS] = NFS4ERR_MLINK,
-	    [DS_NOT_OWNER] = NFS4ERR_PERM,
+	    [DS_OK] = NFS4_ERR_INVAL,
+	    [DS_NOT_DIR] = NFS4_ERR_NOTDIR,
+	    [DS_IS_DIR] = NFS4_ERR_ISDIR,
+	    [DS_NOT_EMPTY] = NFS4_ERR_NOTEMPTY,
+	    [DS_NAME_TOO_LONG] = NFS4_ERR_NAMETOOLONG,
+	    [DS_BAD_NAME] = NFS4_ERR_BADNAME,
+	    [DS_BAD_COOKIE] = NFS4_ERR_BAD_COOKIE,
+	    [DS_CROSSES] = NFS4_ERR_XDEV,
+	    [DS_WRONG_TYPE] = NFS4_ERR_WRONG_TYPE,
+	    [DS_NOT_SYNC] = NFS4_ERR_DELAY,
+	    [DS_TOO_MANY_LINKS] = NFS4_ERR_MLINK,
+	    [DS_NOT_OWNER] = NFS4_ERR_PERM,
 	};
 
 	if (status == VS_E_INVAL)
-		return why < VS_ARRAY_LEN(invalid) ? invalid[why] : NFS4ERR_INVAL;
+		return why < VS_ARRAY_LEN(invalid) ? invalid[why] : NFS4_ERR_INVAL;
 	for (size_t i = 0; i < VS_ARRAY_LEN(codes); i++)
 		if (codes[i].code == status)
 			return codes[i].status;
-	return NFS4ERR_IO;
+	return NFS4_ERR_IO;
 }

@@ -74,11 +74,11 @@ static enum nfs4_status make_locked(struct nfs4_state *s, struct nfs4_client *c,
 	struct nfs4_session *x;
 
 	if (c->nsessions == NFS4_SESSIONS_MAX)
-		return NFS4ERR_DELAY;
+		return NFS4_ERR_DELAY;
 	x = calloc(1, sizeof(*x));
 	if (!x || vs_random(x->id + 8, 8)) {
 		free(x);
-		return NFS4ERR_DELAY;
+		return NFS4_ERR_DELAY;
 	}
 	vs_put_be32(x->id, ++s->next_session);
 	vs_put_be32(x->id + 4, (uint32_t)c->id);
@@ -95,7 +95,7 @@ static enum nfs4_status make_locked(struct nfs4_state *s, struct nfs4_client *c,
 	out->flags = 0; /* no callbacks are made, and nothing is kept on disk */
 	out->fore = x->fore;
 	out->back = a->back;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static enum nfs4_status create_locked(struct nfs4_state *s, const struct nfs4_args *a,
@@ -104,29 +104,29 @@ static enum nfs4_status create_locked(struct nfs4_state *s, const struct nfs4_ar
 	struct nfs4_client *c = nfs4_client_find_locked(s, a->clientid);
 
 	if (!c)
-		return NFS4ERR_STALE_CLIENTID;
+		return NFS4_ERR_STALE_CLIENTID;
 	if (a->seqid == c->create_seqid) {
 		*out = c->created;
 		return out->status;
 	}
 	if (a->seqid != c->create_seqid + 1)
-		return NFS4ERR_SEQ_MISORDERED;
+		return NFS4_ERR_SEQ_MISORDERED;
 	if (!c->confirmed && (c->principal.flavor != p.flavor || c->principal.uid != p.uid))
-		return NFS4ERR_CLID_INUSE;
+		return NFS4_ERR_CLID_INUSE;
 	*out = (struct nfs4_created){0};
 	if (a->flags & ~7u)
-		out->status = NFS4ERR_INVAL;
+		out->status = NFS4_ERR_INVAL;
 	else if (a->fore.max_request < REQUEST_MIN || a->fore.max_reply < REQUEST_MIN ||
 		 !a->fore.max_ops || !a->fore.slots)
-		out->status = NFS4ERR_TOOSMALL;
+		out->status = NFS4_ERR_TOOSMALL;
 	else
 		out->status = make_locked(s, c, a, out);
-	if (out->status == NFS4ERR_DELAY)
+	if (out->status == NFS4_ERR_DELAY)
 		return out->status; /* it may be tried again as it is */
 	c->create_seqid = a->seqid;
 	c->created = *out;
 	c->renewed_ns = s->now();
-	if (out->status == NFS4_OK && !c->confirmed)
+	if (out->status == NFS4_ERR_NONE && !c->confirmed)
 		nfs4_client_confirm_locked(s, c);
 	return out->status;
 }
@@ -145,15 +145,15 @@ enum nfs4_status nfs4_session_create(struct nfs4_state *s, const struct nfs4_arg
 enum nfs4_status nfs4_session_destroy(struct nfs4_state *s, const uint8_t *id,
 				      const struct nfs4_session *own)
 {
-	enum nfs4_status status = NFS4_OK;
+	enum nfs4_status status = NFS4_ERR_NONE;
 	struct nfs4_session *x;
 
 	(void)pthread_mutex_lock(&s->lock);
 	x = find_locked(s, id);
 	if (!x)
-		status = NFS4ERR_BADSESSION;
+		status = NFS4_ERR_BADSESSION;
 	else if (x->refs > (x == own))
-		status = NFS4ERR_DELAY; /* until its other requests have ended */
+		status = NFS4_ERR_DELAY; /* until its other requests have ended */
 	else
 		nfs4_session_drop_locked(s, x);
 	(void)pthread_mutex_unlock(&s->lock);
@@ -165,7 +165,7 @@ enum nfs4_status nfs4_session_bind(struct nfs4_state *s, const uint8_t *id)
 	enum nfs4_status status;
 
 	(void)pthread_mutex_lock(&s->lock);
-	status = find_locked(s, id) ? NFS4_OK : NFS4ERR_BADSESSION;
+	status = find_locked(s, id) ? NFS4_ERR_NONE : NFS4_ERR_BADSESSION;
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;
 }
@@ -177,18 +177,18 @@ static enum nfs4_verdict repeated(const struct nfs4_slot *t, uint64_t hash,
 				  struct nfs4_sequenced *out)
 {
 	if (t->busy) {
-		out->status = NFS4ERR_DELAY;
+		out->status = NFS4_ERR_DELAY;
 		return NFS4_SEQ_ERROR;
 	}
 	if (t->hash != hash) {
-		out->status = NFS4ERR_SEQ_FALSE_RETRY;
+		out->status = NFS4_ERR_SEQ_FALSE_RETRY;
 		return NFS4_SEQ_ERROR;
 	}
 	if (t->cached) {
 		memcpy(out->reply, t->reply, t->len);
 		out->reply_len = t->len;
 	} else {
-		out->status = NFS4ERR_RETRY_UNCACHED_REP; /* of the operation behind SEQUENCE */
+		out->status = NFS4_ERR_RETRY_UNCACHED_REP; /* of the operation behind SEQUENCE */
 		out->reply_len = 0;
 	}
 	return NFS4_SEQ_REPLAY;
@@ -200,15 +200,15 @@ static enum nfs4_status admit(struct nfs4_session *x, const struct nfs4_args *a,
 	struct nfs4_slot *t = &x->slot[a->slot];
 
 	if (nops > x->fore.max_ops)
-		return NFS4ERR_TOO_MANY_OPS;
+		return NFS4_ERR_TOO_MANY_OPS;
 	if (request > x->fore.max_request)
-		return NFS4ERR_REQ_TOO_BIG;
+		return NFS4_ERR_REQ_TOO_BIG;
 	if ((a->cache || nops == 1) && !t->reply) {
 		t->reply = malloc(NFS4_CACHED_MAX);
 		if (!t->reply)
-			return NFS4ERR_DELAY;
+			return NFS4_ERR_DELAY;
 	}
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static enum nfs4_verdict sequence_locked(struct nfs4_state *s, const struct nfs4_args *a,
@@ -221,20 +221,20 @@ static enum nfs4_verdict sequence_locked(struct nfs4_state *s, const struct nfs4
 	nfs4_client_sweep_locked(s);
 	x = find_locked(s, a->session);
 	if (!x) {
-		out->status = NFS4ERR_BADSESSION;
+		out->status = NFS4_ERR_BADSESSION;
 		return NFS4_SEQ_ERROR;
 	}
 	x->client->renewed_ns = s->now();
 	if (a->slot >= x->fore.slots) {
-		out->status = NFS4ERR_BADSLOT;
+		out->status = NFS4_ERR_BADSLOT;
 		return NFS4_SEQ_ERROR;
 	}
 	t = &x->slot[a->slot];
 	out->highest = out->target = x->fore.slots - 1;
 	if (a->seqid == t->seqid && (t->hash || t->busy))
 		return repeated(t, hash, out);
-	out->status = a->seqid != t->seqid + 1 ? NFS4ERR_SEQ_MISORDERED
-		      : t->busy		       ? NFS4ERR_DELAY
+	out->status = a->seqid != t->seqid + 1 ? NFS4_ERR_SEQ_MISORDERED
+		      : t->busy		       ? NFS4_ERR_DELAY
 					       : admit(x, a, nops, request);
 	if (out->status)
 		return NFS4_SEQ_ERROR;
@@ -247,13 +247,13 @@ static enum nfs4_verdict sequence_locked(struct nfs4_state *s, const struct nfs4
 	return NFS4_SEQ_NEW;
 }
 
-enum nfs4_verdict nfs4_session_sequence(struct nfs4_state *s, const struct nfs4_args *a, uint64_t hash,
-				uint32_t nops, uint32_t request, struct nfs4_ref *ref,
-				struct nfs4_sequenced *out)
+enum nfs4_verdict nfs4_session_sequence(struct nfs4_state *s, const struct nfs4_args *a,
+					uint64_t hash, uint32_t nops, uint32_t request,
+					struct nfs4_ref *ref, struct nfs4_sequenced *out)
 {
 	enum nfs4_verdict verdict;
 
-	out->status = NFS4_OK;
+	out->status = NFS4_ERR_NONE;
 	(void)pthread_mutex_lock(&s->lock);
 	/* 0 marks a slot that was never used */
 	verdict = sequence_locked(s, a, hash ? hash : 1, nops, request, ref, out);
@@ -262,7 +262,7 @@ enum nfs4_verdict nfs4_session_sequence(struct nfs4_state *s, const struct nfs4_
 }
 
 void nfs4_session_done(struct nfs4_state *s, struct nfs4_ref *ref, const uint8_t *reply,
-			uint32_t len)
+		       uint32_t len)
 {
 	struct nfs4_session *x = ref->session;
 	struct nfs4_slot *t;

@@ -23,8 +23,8 @@
 #define NFS4_LEASE_NS (NFS4_LEASE_S * UINT64_C(1000000000))
 #define NFS4_GRACE_NS NFS4_LEASE_NS
 #define NFS4_CLIENTS_MAX 1024u
-#define NFS4_SESSIONS_MAX 8u /* of a client */
-#define NFS4_SLOTS_MAX 64u   /* of a session */
+#define NFS4_SESSIONS_MAX 8u  /* of a client */
+#define NFS4_SLOTS_MAX 64u    /* of a session */
 #define NFS4_CACHED_MAX 4096u /* bytes of a reply that is kept */
 #define NFS4_COMPOUND_MAX 32u /* operations */
 #define NFS4_HELD_MAX 65536u  /* opens and lock states, of all clients */
@@ -48,7 +48,7 @@ struct nfs4_slot {
 };
 
 struct nfs4_session {
-	struct nfs4_session *next;   /* in its bucket */
+	struct nfs4_session *next; /* in its bucket */
 	struct nfs4_session *of_client;
 	struct nfs4_client *client;
 	uint8_t id[NFS4_SESSION_BYTES];
@@ -71,8 +71,8 @@ struct nfs4_client {
 	uint64_t id, verifier, renewed_ns;
 	struct nfs4_principal principal;
 	bool confirmed, gone;
-	bool reclaimed;	   /* has said RECLAIM_COMPLETE */
-	bool remembered;   /* was there before the restart: it may reclaim */
+	bool reclaimed;	 /* has said RECLAIM_COMPLETE */
+	bool remembered; /* was there before the restart: it may reclaim */
 	uint32_t create_seqid;
 	struct nfs4_created created;
 	struct nfs4_session *sessions;
@@ -151,7 +151,7 @@ struct nfs4_exchanged {
 };
 
 enum nfs4_status nfs4_client_exchange(struct nfs4_state *s, const struct nfs4_args *a,
-				  struct nfs4_principal p, struct nfs4_exchanged *out);
+				      struct nfs4_principal p, struct nfs4_exchanged *out);
 enum nfs4_status nfs4_client_destroy(struct nfs4_state *s, uint64_t id);
 
 /* ---- nfs4_session.c ---- */
@@ -183,18 +183,20 @@ enum nfs4_status nfs4_session_destroy(struct nfs4_state *s, const uint8_t *id,
 				      const struct nfs4_session *own);
 /* BIND_CONN_TO_SESSION, and whether the session is there at all. */
 enum nfs4_status nfs4_session_bind(struct nfs4_state *s, const uint8_t *id);
-/* hash: of what is asked for; request: its bytes; alone: nothing but SEQUENCE, which is always kept. */
-enum nfs4_verdict nfs4_session_sequence(struct nfs4_state *s, const struct nfs4_args *a, uint64_t hash,
-				uint32_t nops, uint32_t request, struct nfs4_ref *ref,
-				struct nfs4_sequenced *out);
+/* hash: of what is asked for; request: its bytes; alone: nothing but SEQUENCE, which is always
+ * kept. */
+enum nfs4_verdict nfs4_session_sequence(struct nfs4_state *s, const struct nfs4_args *a,
+					uint64_t hash, uint32_t nops, uint32_t request,
+					struct nfs4_ref *ref, struct nfs4_sequenced *out);
 /* reply: of a request that is to be cached, at most NFS4_CACHED_MAX. */
 void nfs4_session_done(struct nfs4_state *s, struct nfs4_ref *ref, const uint8_t *reply,
-			uint32_t len);
+		       uint32_t len);
 
 /* ---- nfs4_share.c: opens ---- */
 
 /* What is special about stateids (section 8.2.3). */
 enum nfs4_special { NFS4_STATEID_REAL, NFS4_STATEID_ANONYMOUS, NFS4_STATEID_BYPASS };
+/* nfs4_held.c */
 enum nfs4_special nfs4_special(const struct nfs4_stateid *id);
 
 struct nfs4_where {
@@ -203,23 +205,23 @@ struct nfs4_where {
 	struct ds_store *store;
 };
 
-/* Opens, or adds to what the owner has open already. NFS4ERR_SHARE_DENIED, DELAY, EXPIRED. */
-enum nfs4_status nfs4_share_open(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_where *w,
-			   struct nfs_bytes owner, uint32_t access, uint32_t deny,
-			   struct nfs4_stateid *out);
+/* Opens, or adds to what the owner has open already. NFS4_ERR_SHARE_DENIED, DELAY, EXPIRED. */
+enum nfs4_status nfs4_share_open(struct nfs4_state *s, struct nfs4_client *c,
+				 const struct nfs4_where *w, struct nfs_bytes owner,
+				 uint32_t access, uint32_t deny, struct nfs4_stateid *out);
 enum nfs4_status nfs4_share_downgrade(struct nfs4_state *s, struct nfs4_client *c,
-				struct nfs4_stateid *id, const struct nfs4_where *w,
-				uint32_t access, uint32_t deny);
+				      struct nfs4_stateid *id, const struct nfs4_where *w,
+				      uint32_t access, uint32_t deny);
 enum nfs4_status nfs4_share_close(struct nfs4_state *s, struct nfs4_client *c,
-			    const struct nfs4_stateid *id, const struct nfs4_where *w);
+				  const struct nfs4_stateid *id, const struct nfs4_where *w);
 /* Whether the bytes of w may be used so by who shows id: access is NFS4_SHARE_*. */
 enum nfs4_status nfs4_share_may_use(struct nfs4_state *s, struct nfs4_client *c,
-			      const struct nfs4_stateid *id, const struct nfs4_where *w,
-			      uint32_t access);
+				    const struct nfs4_stateid *id, const struct nfs4_where *w,
+				    uint32_t access);
 enum nfs4_status nfs4_share_test(struct nfs4_state *s, struct nfs4_client *c,
-				   const struct nfs4_stateid *id);
+				 const struct nfs4_stateid *id);
 enum nfs4_status nfs4_share_free(struct nfs4_state *s, struct nfs4_client *c,
-				   const struct nfs4_stateid *id);
+				 const struct nfs4_stateid *id);
 /* A datastore goes: nobody has anything of it open any more. */
 void nfs4_share_forget(struct nfs4_state *s, const struct nfs_store_id *id);
 
@@ -232,13 +234,15 @@ struct nfs4_denied {
 };
 
 /* id: the lock's or, with a->fresh_owner, the open's stateid; becomes the lock's. */
-enum nfs4_status nfs4_lock_set(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
-			   const struct nfs4_where *w, struct nfs4_stateid *id,
-			   struct nfs4_denied *denied);
-enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
-			    const struct nfs4_where *w, struct nfs4_denied *denied);
-enum nfs4_status nfs4_lock_unset(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_args *a,
-			    const struct nfs4_where *w, struct nfs4_stateid *id);
+enum nfs4_status nfs4_lock_set(struct nfs4_state *s, struct nfs4_client *c,
+			       const struct nfs4_args *a, const struct nfs4_where *w,
+			       struct nfs4_stateid *id, struct nfs4_denied *denied);
+enum nfs4_status nfs4_lock_test(struct nfs4_state *s, struct nfs4_client *c,
+				const struct nfs4_args *a, const struct nfs4_where *w,
+				struct nfs4_denied *denied);
+enum nfs4_status nfs4_lock_unset(struct nfs4_state *s, struct nfs4_client *c,
+				 const struct nfs4_args *a, const struct nfs4_where *w,
+				 struct nfs4_stateid *id);
 
 /* ---- among these files; the lock is held ---- */
 
@@ -263,6 +267,7 @@ struct nfs4_stateid nfs4_held_stateid(const struct nfs4_state *s, const struct n
 /* NULL: there is none. */
 struct nfs4_owner *nfs4_owner_find_locked(const struct nfs4_client *c, struct nfs_bytes name,
 					  bool locks);
+bool nfs4_file_is(const struct nfs4_file *f, const struct nfs4_where *w);
 struct nfs4_file *nfs4_file_find_locked(struct nfs4_state *s, const struct nfs4_where *w);
 void nfs4_ranges_drop_locked(struct nfs4_state *s, struct nfs4_held *h);
 

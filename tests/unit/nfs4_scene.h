@@ -76,8 +76,8 @@ static inline void v4_receive(struct v4 *v)
 	assert_int_equal(reply_word(c, 1), 1);
 	assert_int_equal(reply_word(c, 2), 0);
 	assert_int_equal(reply_word(c, 5), NFS_RPC_SUCCESS);
-	v->d = (struct nfs_dec){(uint8_t *)c->reply + 24, (uint8_t *)c->reply + c->reply_len,
-				false};
+	v->d =
+	    (struct nfs_dec){(uint8_t *)c->reply + 24, (uint8_t *)c->reply + c->reply_len, false};
 	v->status = nfs_dec_u32(&v->d);
 	assert_int_equal(nfs_dec_bytes(&v->d, 16).len, 3);
 	v->nresults = nfs_dec_u32(&v->d);
@@ -105,7 +105,7 @@ static inline uint32_t v4_result(struct v4 *v, uint32_t op)
 
 static inline void v4_ok(struct v4 *v, uint32_t op)
 {
-	assert_int_equal(v4_result(v, op), NFS4_OK);
+	assert_int_equal(v4_result(v, op), NFS4_ERR_NONE);
 }
 
 static inline void v4_end(struct v4 *v)
@@ -191,7 +191,7 @@ static inline uint32_t exchange_id(struct v4 *v, const char *owner, uint64_t ver
 {
 	v4_begin(v);
 	put_exchange_id(v, owner, verifier, 0);
-	assert_int_equal(v4_go(v), NFS4_OK);
+	assert_int_equal(v4_go(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_EXCHANGE_ID);
 	v->clientid = nfs_dec_u64(&v->d);
 	return nfs_dec_u32(&v->d);
@@ -201,7 +201,7 @@ static inline void create_session(struct v4 *v, uint32_t seqid)
 {
 	v4_begin(v);
 	put_create_session(v, seqid);
-	assert_int_equal(v4_go(v), NFS4_OK);
+	assert_int_equal(v4_go(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_CREATE_SESSION);
 	memcpy(v->session, nfs_dec_take(&v->d, NFS4_SESSION_BYTES), NFS4_SESSION_BYTES);
 	memset(v->seqid, 0, sizeof(v->seqid));
@@ -223,7 +223,7 @@ static inline struct v4 *v4_open(struct scene *s, const char *from, const char *
 	v->c = client_open(s, from);
 	v->minor = 2;
 	create_session(v, exchange_id(v, owner, 1));
-	assert_int_equal(reclaim_complete(v), NFS4_OK);
+	assert_int_equal(reclaim_complete(v), NFS4_ERR_NONE);
 	return v;
 }
 
@@ -287,14 +287,14 @@ static inline uint32_t walk(struct v4 *v, const char *first, const char *second,
 		v4_ok(v, NFS4_OP_LOOKUP);
 	*out = take_fh(v);
 	v4_end(v);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static inline struct fh root_of(struct v4 *v, const char *share)
 {
 	struct fh h;
 
-	assert_int_equal(walk(v, share, NULL, &h), NFS4_OK);
+	assert_int_equal(walk(v, share, NULL, &h), NFS4_ERR_NONE);
 	return h;
 }
 
@@ -364,7 +364,7 @@ static inline uint32_t open_file(struct v4 *v, const struct fh *dir, const char 
 	take_open(v, id);
 	*out = take_fh(v);
 	v4_end(v);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static inline uint32_t close_file(struct v4 *v, const struct fh *h, const struct nfs4_stateid *id)
@@ -398,7 +398,7 @@ static inline uint32_t write_file(struct v4 *v, const struct fh *h, const struct
 	assert_int_equal(nfs_dec_u32(&v->d), 2); /* FILE_SYNC4 */
 	v4_skip(v, NFS4_VERIFIER_BYTES);
 	v4_end(v);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* data: room for n bytes; *got of them were read. */
@@ -424,7 +424,7 @@ static inline uint32_t read_file(struct v4 *v, const struct fh *h, const struct 
 	v4_end(v);
 	memcpy(data, b.p, b.len);
 	*got = b.len;
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* One of LOCK with a new lock owner, LOCKT, LOCKU; id: open, none, lock. The lock's stateid is in
@@ -457,7 +457,7 @@ static inline uint32_t lock_file(struct v4 *v, const struct fh *h, struct nfs4_s
 	v4_ok(v, NFS4_OP_LOCK);
 	take_stateid(v, id);
 	v4_end(v);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 static inline uint32_t unlock_file(struct v4 *v, const struct fh *h, struct nfs4_stateid *id,
@@ -479,7 +479,7 @@ static inline uint32_t unlock_file(struct v4 *v, const struct fh *h, struct nfs4
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_LOCKU);
 	take_stateid(v, id);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* One operation on a file without arguments that tests build themselves: PUTFH, then what put

@@ -47,7 +47,7 @@ static struct attrs getattr4(struct v4 *v, const struct fh *h, uint32_t w0, uint
 	put_fh(v, h);
 	v4_op(v, NFS4_OP_GETATTR);
 	put_mask(v, w0, w1, w2);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_GETATTR);
 	return take_attrs(&v->d);
@@ -69,8 +69,8 @@ static void attributes(void **state)
 	struct nfs4_bitmap all;
 	struct attrs a;
 
-	assert_int_equal(open_file(v, &root, "attrs", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "attrs", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_ERR_NONE);
 	a = getattr4(v, &h, 1, 0, 0);
 	all = take_mask(&a.d);
 	assert_true(nfs_dec_ok(&a.d));
@@ -116,10 +116,10 @@ static void set_attributes(void **state)
 	struct nfs4_stateid id, reading;
 	struct attrs a;
 
-	assert_int_equal(open_file(v, &root, "set", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "set", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_ERR_NONE);
 	put_setattr(v, &h, &id, 1 << 4, 1 << 1, (uint8_t[12]){[7] = 5, [10] = 1, [11] = 0xc0}, 12);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_SETATTR);
 	assert_int_equal(take_mask(&v->d).w[1], 1 << 1);
@@ -127,23 +127,24 @@ static void set_attributes(void **state)
 	assert_int_equal(nfs_dec_u64(&a.d), 5);
 	assert_int_equal(nfs_dec_u32(&a.d), 0700);
 	put_setattr(v, &h, &anonymous, 0, 1 << 1, mode, 3);
-	assert_int_equal(v4_run(v), NFS4ERR_BADXDR);
+	assert_int_equal(v4_run(v), NFS4_ERR_BADXDR);
 	put_setattr(v, &h, &anonymous, 0, 1 << 4, owner, 8);
-	assert_int_equal(v4_run(v), NFS4ERR_BADOWNER);
+	assert_int_equal(v4_run(v), NFS4_ERR_BADOWNER);
 	put_setattr(v, &h, &anonymous, 0, 1 << 4, number, 8);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	put_setattr(v, &h, &anonymous, 1 << 3, 0, size, 8); /* change cannot be set */
-	assert_int_equal(v4_run(v), NFS4ERR_INVAL);
+	assert_int_equal(v4_run(v), NFS4_ERR_INVAL);
 	put_setattr(v, &h, &anonymous, 1 << 14, 0, size, 8); /* archive is not there */
-	assert_int_equal(v4_run(v), NFS4ERR_ATTRNOTSUPP);
+	assert_int_equal(v4_run(v), NFS4_ERR_ATTRNOTSUPP);
 	v4_ok(v, NFS4_OP_PUTFH);
-	assert_int_equal(v4_result(v, NFS4_OP_SETATTR), NFS4ERR_ATTRNOTSUPP);
+	assert_int_equal(v4_result(v, NFS4_OP_SETATTR), NFS4_ERR_ATTRNOTSUPP);
 	assert_int_equal(nfs_dec_u32(&v->d), 0); /* nothing was set, and that is said */
 	v4_end(v);
 	/* Cutting needs an open for writing. */
-	assert_int_equal(open_file(v, &root, "set", "p", 1, 0, NO_CREATE, &h, &reading), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "set", "p", 1, 0, NO_CREATE, &h, &reading),
+			 NFS4_ERR_NONE);
 	put_setattr(v, &h, &reading, 1 << 4, 0, size, 8);
-	assert_int_equal(v4_run(v), NFS4ERR_OPENMODE);
+	assert_int_equal(v4_run(v), NFS4_ERR_OPENMODE);
 	v4_close(v);
 }
 
@@ -166,12 +167,12 @@ static void verified(void **state)
 	struct fh root = root_of(v, "one"), h;
 	struct nfs4_stateid id;
 
-	assert_int_equal(open_file(v, &root, "ver", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_OK);
-	assert_int_equal(verify(v, &h, NFS4_OP_VERIFY, 10), NFS4_OK);
-	assert_int_equal(verify(v, &h, NFS4_OP_VERIFY, 11), NFS4ERR_NOT_SAME);
-	assert_int_equal(verify(v, &h, NFS4_OP_NVERIFY, 10), NFS4ERR_SAME);
-	assert_int_equal(verify(v, &h, NFS4_OP_NVERIFY, 11), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "ver", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(write_file(v, &h, &id, 0, "0123456789", 10), NFS4_ERR_NONE);
+	assert_int_equal(verify(v, &h, NFS4_OP_VERIFY, 10), NFS4_ERR_NONE);
+	assert_int_equal(verify(v, &h, NFS4_OP_VERIFY, 11), NFS4_ERR_NOT_SAME);
+	assert_int_equal(verify(v, &h, NFS4_OP_NVERIFY, 10), NFS4_ERR_SAME);
+	assert_int_equal(verify(v, &h, NFS4_OP_NVERIFY, 11), NFS4_ERR_NONE);
 	v4_close(v);
 }
 
@@ -214,11 +215,11 @@ static void pseudo_root(void **state)
 	struct fh root, one, h;
 	char name[256];
 
-	assert_int_equal(walk(v, NULL, NULL, &root), NFS4_OK);
+	assert_int_equal(walk(v, NULL, NULL, &root), NFS4_ERR_NONE);
 	v4_start(v);
 	put_fh(v, &root);
 	put_readdir(v, 0, 4096);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_READDIR);
 	v4_skip(v, 8);
@@ -234,7 +235,7 @@ static void pseudo_root(void **state)
 	v4_start(some);
 	put_fh(some, &root);
 	put_readdir(some, 0, 4096);
-	assert_int_equal(v4_run(some), NFS4_OK);
+	assert_int_equal(v4_run(some), NFS4_ERR_NONE);
 	v4_ok(some, NFS4_OP_PUTFH);
 	v4_ok(some, NFS4_OP_READDIR);
 	v4_skip(some, 8);
@@ -242,9 +243,9 @@ static void pseudo_root(void **state)
 	assert_string_equal(name, "one");
 	assert_int_equal(last, cookie);
 	assert_false(take_entry(some, name, &last, &fsid));
-	assert_int_equal(walk(some, "two", NULL, &h), NFS4ERR_NOENT);
-	assert_int_equal(walk(v, "three", NULL, &h), NFS4ERR_NOENT);
-	assert_int_equal(walk(v, "one", "..", &h), NFS4ERR_BADNAME);
+	assert_int_equal(walk(some, "two", NULL, &h), NFS4_ERR_NOENT);
+	assert_int_equal(walk(v, "three", NULL, &h), NFS4_ERR_NOENT);
+	assert_int_equal(walk(v, "one", "..", &h), NFS4_ERR_BADNAME);
 	/* And up again */
 	one = root_of(v, "one");
 	v4_start(v);
@@ -252,12 +253,12 @@ static void pseudo_root(void **state)
 	v4_op(v, NFS4_OP_LOOKUPP);
 	v4_op(v, NFS4_OP_GETFH);
 	v4_op(v, NFS4_OP_LOOKUPP);
-	assert_int_equal(v4_run(v), NFS4ERR_NOENT);
+	assert_int_equal(v4_run(v), NFS4_ERR_NOENT);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_LOOKUPP);
 	h = take_fh(v);
 	assert_memory_equal(h.b, root.b, root.len);
-	assert_int_equal(remove_file(v, &root, "one"), NFS4ERR_ROFS);
+	assert_int_equal(remove_file(v, &root, "one"), NFS4_ERR_ROFS);
 	/* Its attributes are there, too. */
 	(void)getattr4(v, &root, UINT32_MAX, UINT32_MAX, UINT32_MAX);
 	assert_int_equal(size_of(v, &root), 0);
@@ -279,14 +280,14 @@ static void directories(void **state)
 	for (unsigned i = 0; i < FILES; i++) {
 		(void)snprintf(name, sizeof(name), "entry %u", i);
 		assert_int_equal(open_file(v, &root, name, "o", 2, 0, UNCHECKED, &h, &id),
-				 NFS4_OK);
-		assert_int_equal(close_file(v, &h, &id), NFS4_OK);
+				 NFS4_ERR_NONE);
+		assert_int_equal(close_file(v, &h, &id), NFS4_ERR_NONE);
 	}
 	while (!eof) {
 		v4_start(v);
 		put_fh(v, &root);
 		put_readdir(v, cookie, 1500);
-		assert_int_equal(v4_run(v), NFS4_OK);
+		assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 		v4_ok(v, NFS4_OP_PUTFH);
 		v4_ok(v, NFS4_OP_READDIR);
 		v4_skip(v, 8);
@@ -306,15 +307,15 @@ static void directories(void **state)
 	v4_start(v);
 	put_fh(v, &root);
 	put_readdir(v, 0, 40);
-	assert_int_equal(v4_run(v), NFS4ERR_TOOSMALL);
+	assert_int_equal(v4_run(v), NFS4_ERR_TOOSMALL);
 	v4_start(v);
 	put_fh(v, &root);
 	put_readdir(v, 2, 4000); /* reserved */
-	assert_int_equal(v4_run(v), NFS4ERR_BAD_COOKIE);
+	assert_int_equal(v4_run(v), NFS4_ERR_BAD_COOKIE);
 	v4_start(v);
 	put_fh(v, &h);
 	put_readdir(v, 0, 4000);
-	assert_int_equal(v4_run(v), NFS4ERR_NOTDIR);
+	assert_int_equal(v4_run(v), NFS4_ERR_NOTDIR);
 	v4_close(v);
 }
 
@@ -352,50 +353,50 @@ static uint32_t move(struct v4 *v, uint32_t op, const struct fh *from, const cha
 
 static void names(void **state)
 {
-	static const char *const made[] = {[2] = "dir",	 [3] = "blk",  [4] = "chr",
-					   [5] = "link", [6] = "sock", [7] = "fifo"};
+	static const char *const made[] = {
+	    [2] = "dir", [3] = "blk", [4] = "chr", [5] = "link", [6] = "sock", [7] = "fifo"};
 	struct v4 *v = v4_open(*state, "127.0.0.1", "names");
 	struct fh root = root_of(v, "one"), two = root_of(v, "two"), dir, h;
 	struct nfs4_stateid id;
 	struct attrs a;
 
 	for (uint32_t type = 2; type < VS_ARRAY_LEN(made); type++) {
-		assert_int_equal(make_object(v, &root, type, made[type]), NFS4_OK);
-		assert_int_equal(walk(v, "one", made[type], &h), NFS4_OK);
+		assert_int_equal(make_object(v, &root, type, made[type]), NFS4_ERR_NONE);
+		assert_int_equal(walk(v, "one", made[type], &h), NFS4_ERR_NONE);
 		a = getattr4(v, &h, 1 << 1, 1 << 9, 0);
 		assert_int_equal(nfs_dec_u32(&a.d), type);
 		assert_int_equal(nfs_dec_u32(&a.d), type == 3 || type == 4 ? 8 : 0);
 	}
-	assert_int_equal(make_object(v, &root, 1, "reg"), NFS4ERR_BADTYPE);
-	assert_int_equal(make_object(v, &root, 2, "dir"), NFS4ERR_EXIST);
-	assert_int_equal(make_object(v, &root, 2, ""), NFS4ERR_INVAL);
-	assert_int_equal(make_object(v, &root, 2, "."), NFS4ERR_BADNAME);
-	assert_int_equal(make_object(v, &root, 2, "a/b"), NFS4ERR_BADNAME);
-	assert_int_equal(walk(v, "one", "link", &h), NFS4_OK);
+	assert_int_equal(make_object(v, &root, 1, "reg"), NFS4_ERR_BADTYPE);
+	assert_int_equal(make_object(v, &root, 2, "dir"), NFS4_ERR_EXIST);
+	assert_int_equal(make_object(v, &root, 2, ""), NFS4_ERR_INVAL);
+	assert_int_equal(make_object(v, &root, 2, "."), NFS4_ERR_BADNAME);
+	assert_int_equal(make_object(v, &root, 2, "a/b"), NFS4_ERR_BADNAME);
+	assert_int_equal(walk(v, "one", "link", &h), NFS4_ERR_NONE);
 	v4_start(v);
 	put_fh(v, &h);
 	v4_op(v, NFS4_OP_READLINK);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_READLINK);
 	assert_memory_equal(nfs_dec_bytes(&v->d, 8).p, "a/target", 8);
 	v4_end(v);
 	assert_int_equal(open_file(v, &root, "link", "o", 1, 0, NO_CREATE, &h, &id),
-			 NFS4ERR_SYMLINK);
-	assert_int_equal(open_file(v, &root, "dir", "o", 1, 0, NO_CREATE, &h, &id), NFS4ERR_ISDIR);
+			 NFS4_ERR_SYMLINK);
+	assert_int_equal(open_file(v, &root, "dir", "o", 1, 0, NO_CREATE, &h, &id), NFS4_ERR_ISDIR);
 	assert_int_equal(open_file(v, &root, "fifo", "o", 1, 0, NO_CREATE, &h, &id),
-			 NFS4ERR_WRONG_TYPE);
-	assert_int_equal(walk(v, "one", "dir", &dir), NFS4_OK);
-	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "fifo", &dir, "moved"), NFS4_OK);
-	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "sock", &two, "moved"), NFS4ERR_XDEV);
-	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "sock", &root, ".."), NFS4ERR_BADNAME);
-	assert_int_equal(walk(v, "one", "sock", &h), NFS4_OK);
-	assert_int_equal(move(v, NFS4_OP_LINK, &h, "linked", &dir, NULL), NFS4_OK);
-	assert_int_equal(remove_file(v, &root, "dir"), NFS4ERR_NOTEMPTY);
-	assert_int_equal(remove_file(v, &dir, "linked"), NFS4_OK);
-	assert_int_equal(remove_file(v, &dir, "moved"), NFS4_OK);
-	assert_int_equal(remove_file(v, &root, "dir"), NFS4_OK);
-	assert_int_equal(remove_file(v, &root, "dir"), NFS4ERR_NOENT);
+			 NFS4_ERR_WRONG_TYPE);
+	assert_int_equal(walk(v, "one", "dir", &dir), NFS4_ERR_NONE);
+	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "fifo", &dir, "moved"), NFS4_ERR_NONE);
+	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "sock", &two, "moved"), NFS4_ERR_XDEV);
+	assert_int_equal(move(v, NFS4_OP_RENAME, &root, "sock", &root, ".."), NFS4_ERR_BADNAME);
+	assert_int_equal(walk(v, "one", "sock", &h), NFS4_ERR_NONE);
+	assert_int_equal(move(v, NFS4_OP_LINK, &h, "linked", &dir, NULL), NFS4_ERR_NONE);
+	assert_int_equal(remove_file(v, &root, "dir"), NFS4_ERR_NOTEMPTY);
+	assert_int_equal(remove_file(v, &dir, "linked"), NFS4_ERR_NONE);
+	assert_int_equal(remove_file(v, &dir, "moved"), NFS4_ERR_NONE);
+	assert_int_equal(remove_file(v, &root, "dir"), NFS4_ERR_NONE);
+	assert_int_equal(remove_file(v, &root, "dir"), NFS4_ERR_NOENT);
 	v4_close(v);
 }
 
@@ -413,18 +414,18 @@ static void bytes(void **state)
 
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (char)(i * 31 + i / 4096);
-	assert_int_equal(open_file(v, &root, "bytes", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(write_file(v, &h, &id, 3, data, sizeof(data)), NFS4_OK);
-	assert_int_equal(read_file(v, &h, &id, 3, got, sizeof(got), &n, &eof), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "bytes", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(write_file(v, &h, &id, 3, data, sizeof(data)), NFS4_ERR_NONE);
+	assert_int_equal(read_file(v, &h, &id, 3, got, sizeof(got), &n, &eof), NFS4_ERR_NONE);
 	assert_int_equal(n, sizeof(got));
 	assert_true(eof);
 	assert_memory_equal(got, data, sizeof(got));
-	assert_int_equal(read_file(v, &h, &id, 3, got, 5, &n, &eof), NFS4_OK);
+	assert_int_equal(read_file(v, &h, &id, 3, got, 5, &n, &eof), NFS4_ERR_NONE);
 	assert_int_equal(n, 5);
 	assert_false(eof);
-	assert_int_equal(read_file(v, &h, &id, UINT64_MAX, got, 5, &n, &eof), NFS4_OK);
+	assert_int_equal(read_file(v, &h, &id, UINT64_MAX, got, 5, &n, &eof), NFS4_ERR_NONE);
 	assert_int_equal(n, 0);
-	assert_int_equal(write_file(v, &h, &id, UINT64_MAX - 2, data, 2), NFS4ERR_FBIG);
+	assert_int_equal(write_file(v, &h, &id, UINT64_MAX - 2, data, 2), NFS4_ERR_FBIG);
 	/* OPEN and what follows, with its stateid, in one */
 	v4_start(v);
 	put_fh(v, &root);
@@ -438,7 +439,7 @@ static void bytes(void **state)
 	v4_op(v, NFS4_OP_CLOSE);
 	nfs_enc_u32(&v->e, 0);
 	put_stateid(v, &current);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	/* Without one there is no current stateid. */
 	v4_start(v);
 	put_fh(v, &h);
@@ -446,14 +447,14 @@ static void bytes(void **state)
 	put_stateid(v, &current);
 	nfs_enc_u64(&v->e, 3);
 	nfs_enc_u32(&v->e, 7);
-	assert_int_equal(v4_run(v), NFS4ERR_BAD_STATEID);
+	assert_int_equal(v4_run(v), NFS4_ERR_BAD_STATEID);
 	v4_start(v);
 	put_fh(v, &h);
 	v4_op(v, NFS4_OP_COMMIT);
 	nfs_enc_u64(&v->e, 0);
 	nfs_enc_u32(&v->e, 0);
-	assert_int_equal(v4_run(v), NFS4_OK);
-	assert_int_equal(read_file(v, &root, &anonymous, 0, got, 5, &n, &eof), NFS4ERR_ISDIR);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
+	assert_int_equal(read_file(v, &root, &anonymous, 0, got, 5, &n, &eof), NFS4_ERR_ISDIR);
 	v4_close(v);
 }
 
@@ -463,18 +464,20 @@ static void creates(void **state)
 	struct fh root = root_of(v, "one"), h, again;
 	struct nfs4_stateid id;
 
-	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, NO_CREATE, &h, &id), NFS4ERR_NOENT);
-	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, GUARDED, &h, &id), NFS4ERR_EXIST);
-	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, UNCHECKED, &again, &id), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, NO_CREATE, &h, &id), NFS4_ERR_NOENT);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_EXIST);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, UNCHECKED, &again, &id),
+			 NFS4_ERR_NONE);
 	assert_memory_equal(h.b, again.b, h.len);
 	assert_int_equal(id.seqid, 2);
-	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, EXCLUSIVE, &h, &id), NFS4ERR_EXIST);
-	assert_int_equal(open_file(v, &root, "e", "o", 3, 0, EXCLUSIVE_1, &h, &id), NFS4_OK);
-	assert_int_equal(open_file(v, &root, "e", "o", 3, 0, EXCLUSIVE_1, &again, &id), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "c", "o", 3, 0, EXCLUSIVE, &h, &id), NFS4_ERR_EXIST);
+	assert_int_equal(open_file(v, &root, "e", "o", 3, 0, EXCLUSIVE_1, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(open_file(v, &root, "e", "o", 3, 0, EXCLUSIVE_1, &again, &id),
+			 NFS4_ERR_NONE);
 	assert_memory_equal(h.b, again.b, h.len);
-	assert_int_equal(open_file(v, &root, "c", "o", 0, 0, NO_CREATE, &h, &id), NFS4ERR_INVAL);
-	assert_int_equal(open_file(v, &root, "c", "o", 1, 4, NO_CREATE, &h, &id), NFS4ERR_INVAL);
+	assert_int_equal(open_file(v, &root, "c", "o", 0, 0, NO_CREATE, &h, &id), NFS4_ERR_INVAL);
+	assert_int_equal(open_file(v, &root, "c", "o", 1, 4, NO_CREATE, &h, &id), NFS4_ERR_INVAL);
 	v4_close(v);
 }
 
@@ -491,10 +494,10 @@ static void shared(void **state)
 	uint32_t n;
 	bool eof;
 
-	assert_int_equal(open_file(a, &root, "shared", "o", 3, 3, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(write_file(a, &h, &id, 0, "kept", 4), NFS4_OK);
+	assert_int_equal(open_file(a, &root, "shared", "o", 3, 3, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(write_file(a, &h, &id, 0, "kept", 4), NFS4_ERR_NONE);
 	assert_int_equal(open_file(b, &root, "shared", "o", 1, 0, NO_CREATE, &again, &other),
-			 NFS4ERR_SHARE_DENIED);
+			 NFS4_ERR_SHARE_DENIED);
 	v4_start(b);
 	put_fh(b, &root);
 	put_open(b, "o", 2, 0, NO_CREATE, 0);
@@ -505,17 +508,17 @@ static void shared(void **state)
 	nfs_enc_bytes(&b->e, none, 8);
 	nfs_enc_u32(&b->e, NFS4_CLAIM_NULL);
 	nfs_enc_bytes(&b->e, "shared", 6);
-	assert_int_equal(v4_run(b), NFS4ERR_SHARE_DENIED);
+	assert_int_equal(v4_run(b), NFS4_ERR_SHARE_DENIED);
 	assert_int_equal(size_of(a, &h), 4);
-	assert_int_equal(read_file(b, &h, &anonymous, 0, got, 4, &n, &eof), NFS4ERR_LOCKED);
-	assert_int_equal(write_file(b, &h, &id, 0, "x", 1), NFS4ERR_BAD_STATEID); /* not his */
-	assert_int_equal(remove_file(b, &root, "shared"), NFS4_OK);
-	assert_int_equal(walk(a, "one", "shared", &again), NFS4ERR_NOENT);
-	assert_int_equal(read_file(a, &h, &id, 0, got, 4, &n, &eof), NFS4_OK);
+	assert_int_equal(read_file(b, &h, &anonymous, 0, got, 4, &n, &eof), NFS4_ERR_LOCKED);
+	assert_int_equal(write_file(b, &h, &id, 0, "x", 1), NFS4_ERR_BAD_STATEID); /* not his */
+	assert_int_equal(remove_file(b, &root, "shared"), NFS4_ERR_NONE);
+	assert_int_equal(walk(a, "one", "shared", &again), NFS4_ERR_NOENT);
+	assert_int_equal(read_file(a, &h, &id, 0, got, 4, &n, &eof), NFS4_ERR_NONE);
 	assert_memory_equal(got, "kept", 4);
-	assert_int_equal(close_file(a, &h, &id), NFS4_OK);
-	assert_int_equal(close_file(a, &h, &id), NFS4ERR_BAD_STATEID);
-	while (read_file(a, &h, &anonymous, 0, got, 4, &n, &eof) != NFS4ERR_STALE)
+	assert_int_equal(close_file(a, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(close_file(a, &h, &id), NFS4_ERR_BAD_STATEID);
+	while (read_file(a, &h, &anonymous, 0, got, 4, &n, &eof) != NFS4_ERR_STALE)
 		usleep(1000); /* it is taken away behind the reply */
 	v4_close(a);
 	v4_close(b);
@@ -528,28 +531,30 @@ static void locked(void **state)
 	struct fh root = root_of(a, "one"), h;
 	struct nfs4_stateid open_a, open_b, lock_a, lock_b;
 
-	assert_int_equal(open_file(a, &root, "locked", "o", 3, 0, GUARDED, &h, &open_a), NFS4_OK);
+	assert_int_equal(open_file(a, &root, "locked", "o", 3, 0, GUARDED, &h, &open_a),
+			 NFS4_ERR_NONE);
 	assert_int_equal(open_file(b, &root, "locked", "o", 3, 0, NO_CREATE, &h, &open_b),
-			 NFS4_OK);
+			 NFS4_ERR_NONE);
 	lock_a = open_a;
-	assert_int_equal(lock_file(a, &h, &lock_a, "l", NFS4_WRITE_LT, 0, 100), NFS4_OK);
-	assert_int_equal(write_file(a, &h, &lock_a, 0, "by its lock", 11), NFS4_OK);
+	assert_int_equal(lock_file(a, &h, &lock_a, "l", NFS4_WRITE_LT, 0, 100), NFS4_ERR_NONE);
+	assert_int_equal(write_file(a, &h, &lock_a, 0, "by its lock", 11), NFS4_ERR_NONE);
 	lock_b = open_b;
 	assert_int_equal(lock_file(b, &h, &lock_b, "l", NFS4_READ_LT, 99, UINT64_MAX),
-			 NFS4ERR_DENIED);
+			 NFS4_ERR_DENIED);
 	v4_ok(b, NFS4_OP_PUTFH);
-	assert_int_equal(v4_result(b, NFS4_OP_LOCK), NFS4ERR_DENIED);
+	assert_int_equal(v4_result(b, NFS4_OP_LOCK), NFS4_ERR_DENIED);
 	assert_int_equal(nfs_dec_u64(&b->d), 0);
 	assert_int_equal(nfs_dec_u64(&b->d), 100);
 	assert_int_equal(nfs_dec_u32(&b->d), NFS4_WRITE_LT);
 	assert_int_equal(nfs_dec_u64(&b->d), a->clientid);
 	assert_int_equal(nfs_dec_bytes(&b->d, 1).len, 1);
 	v4_end(b);
-	assert_int_equal(unlock_file(a, &h, &lock_a, 99, 1), NFS4_OK);
-	assert_int_equal(lock_file(b, &h, &lock_b, "l", NFS4_READ_LT, 99, UINT64_MAX), NFS4_OK);
-	assert_int_equal(lock_file(a, &h, &lock_a, NULL, NFS4_WRITE_LT, 99, 1), NFS4ERR_DENIED);
-	assert_int_equal(close_file(b, &h, &open_b), NFS4_OK); /* and its locks go */
-	assert_int_equal(lock_file(a, &h, &lock_a, NULL, NFS4_WRITE_LT, 99, 1), NFS4_OK);
+	assert_int_equal(unlock_file(a, &h, &lock_a, 99, 1), NFS4_ERR_NONE);
+	assert_int_equal(lock_file(b, &h, &lock_b, "l", NFS4_READ_LT, 99, UINT64_MAX),
+			 NFS4_ERR_NONE);
+	assert_int_equal(lock_file(a, &h, &lock_a, NULL, NFS4_WRITE_LT, 99, 1), NFS4_ERR_DENIED);
+	assert_int_equal(close_file(b, &h, &open_b), NFS4_ERR_NONE); /* and its locks go */
+	assert_int_equal(lock_file(a, &h, &lock_a, NULL, NFS4_WRITE_LT, 99, 1), NFS4_ERR_NONE);
 	v4_close(a);
 	v4_close(b);
 }
@@ -567,24 +572,25 @@ static void permissions(void **state)
 	uint32_t n;
 	bool eof;
 
-	assert_int_equal(open_file(v, &root, "perm", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(write_file(v, &h, &id, 0, "text", 4), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "perm", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(write_file(v, &h, &id, 0, "text", 4), NFS4_ERR_NONE);
 	assert_int_equal(open_file(reader, &root, "perm", "o", 2, 0, NO_CREATE, &h, &id),
-			 NFS4ERR_ROFS);
+			 NFS4_ERR_ROFS);
 	assert_int_equal(open_file(reader, &root, "new", "o", 1, 0, GUARDED, &h, &id),
-			 NFS4ERR_ROFS);
-	assert_int_equal(remove_file(reader, &root, "perm"), NFS4ERR_ROFS);
-	assert_int_equal(open_file(reader, &root, "perm", "o", 1, 0, NO_CREATE, &h, &id), NFS4_OK);
-	assert_int_equal(read_file(reader, &h, &id, 0, got, 4, &n, &eof), NFS4_OK);
+			 NFS4_ERR_ROFS);
+	assert_int_equal(remove_file(reader, &root, "perm"), NFS4_ERR_ROFS);
+	assert_int_equal(open_file(reader, &root, "perm", "o", 1, 0, NO_CREATE, &h, &id),
+			 NFS4_ERR_NONE);
+	assert_int_equal(read_file(reader, &h, &id, 0, got, 4, &n, &eof), NFS4_ERR_NONE);
 	assert_int_equal(open_file(squashed, &root, "perm", "o", 2, 0, NO_CREATE, &h, &id),
-			 NFS4ERR_ACCESS);
+			 NFS4_ERR_ACCESS);
 	assert_int_equal(open_file(squashed, &root, "perm", "o", 1, 0, NO_CREATE, &h, &id),
-			 NFS4_OK);
-	assert_int_equal(write_file(squashed, &h, &anonymous, 0, "x", 1), NFS4ERR_ACCESS);
+			 NFS4_ERR_NONE);
+	assert_int_equal(write_file(squashed, &h, &anonymous, 0, "x", 1), NFS4_ERR_ACCESS);
 	h.b[20] ^= 1; /* a handle that nobody was shown */
 	v4_start(v);
 	put_fh(v, &h);
-	assert_int_equal(v4_run(v), NFS4ERR_BADHANDLE);
+	assert_int_equal(v4_run(v), NFS4_ERR_BADHANDLE);
 	v4_close(v);
 	v4_close(reader);
 	v4_close(squashed);
@@ -600,7 +606,7 @@ static void security(void **state)
 	v4_op(v, NFS4_OP_SECINFO_NO_NAME);
 	nfs_enc_u32(&v->e, 0);
 	v4_op(v, NFS4_OP_GETFH); /* it is used up */
-	assert_int_equal(v4_run(v), NFS4ERR_NOFILEHANDLE);
+	assert_int_equal(v4_run(v), NFS4_ERR_NOFILEHANDLE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_SECINFO_NO_NAME);
 	assert_int_equal(nfs_dec_u32(&v->d), 1);
@@ -608,7 +614,7 @@ static void security(void **state)
 	v4_start(v);
 	put_fh(v, &root);
 	put_name(v, NFS4_OP_SECINFO, "not there");
-	assert_int_equal(v4_run(v), NFS4ERR_NOENT);
+	assert_int_equal(v4_run(v), NFS4_ERR_NOENT);
 	v4_close(v);
 }
 

@@ -28,9 +28,9 @@ static uint64_t seek(struct v4 *v, const struct fh *h, const struct nfs4_stateid
 	nfs_enc_u64(&v->e, offset);
 	nfs_enc_u32(&v->e, what);
 	status = v4_run(v);
-	if (status == NFS4ERR_NXIO)
+	if (status == NFS4_ERR_NXIO)
 		return UINT64_MAX;
-	assert_int_equal(status, NFS4_OK);
+	assert_int_equal(status, NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_SEEK);
 	(void)nfs_dec_bool(&v->d);
@@ -46,7 +46,7 @@ static void read_plus(struct v4 *v, const struct fh *h, const struct nfs4_statei
 	put_stateid(v, id);
 	nfs_enc_u64(&v->e, offset);
 	nfs_enc_u32(&v->e, count);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_READ_PLUS);
 }
@@ -60,18 +60,18 @@ static void holes(void **state)
 	struct nfs_bytes b;
 
 	memset(data, 'd', sizeof(data));
-	assert_int_equal(open_file(v, &root, "holes", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
-	assert_int_equal(write_file(v, &h, &id, 1 << 20, data, sizeof(data)), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "holes", "o", 3, 0, GUARDED, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(write_file(v, &h, &id, 1 << 20, data, sizeof(data)), NFS4_ERR_NONE);
 	put_range(v, &h, NFS4_OP_ALLOCATE, &id, 0, 3 << 20);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	assert_int_equal(seek(v, &h, &id, 0, 0), 1 << 20);
 	assert_int_equal(seek(v, &h, &id, 1 << 20, 1), (1 << 20) + 65536);
 	assert_int_equal(seek(v, &h, &id, 3 << 20, 0), UINT64_MAX);
 	put_range(v, &h, NFS4_OP_DEALLOCATE, &id, 1 << 20, 4096);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	assert_int_equal(seek(v, &h, &id, 0, 0), (1 << 20) + 4096);
 	put_range(v, &h, NFS4_OP_DEALLOCATE, &id, 2, UINT64_MAX);
-	assert_int_equal(v4_run(v), NFS4ERR_INVAL);
+	assert_int_equal(v4_run(v), NFS4_ERR_INVAL);
 	/* A hole, and then what lies behind it */
 	read_plus(v, &h, &id, (1 << 20), 8192);
 	assert_false(nfs_dec_bool(&v->d));
@@ -126,22 +126,23 @@ static void copies(void **state)
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (char)(i * 17 + i / 512);
 	assert_int_equal(open_file(v, &root, "from", "o", 3, 0, GUARDED, &from, &from_id),
-			 NFS4_OK);
-	assert_int_equal(open_file(v, &root, "to", "o", 3, 0, GUARDED, &to, &to_id), NFS4_OK);
-	assert_int_equal(open_file(v, &two, "far", "o", 3, 0, GUARDED, &far, &far_id), NFS4_OK);
-	assert_int_equal(write_file(v, &from, &from_id, 0, data, sizeof(data)), NFS4_OK);
+			 NFS4_ERR_NONE);
+	assert_int_equal(open_file(v, &root, "to", "o", 3, 0, GUARDED, &to, &to_id), NFS4_ERR_NONE);
+	assert_int_equal(open_file(v, &two, "far", "o", 3, 0, GUARDED, &far, &far_id),
+			 NFS4_ERR_NONE);
+	assert_int_equal(write_file(v, &from, &from_id, 0, data, sizeof(data)), NFS4_ERR_NONE);
 	put_two(v, NFS4_OP_CLONE, &from, &from_id, 0, &to, &to_id, 0, 0);
-	assert_int_equal(v4_run(v), NFS4_OK);
-	assert_int_equal(read_file(v, &to, &to_id, 0, got, sizeof(got), &n, &eof), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
+	assert_int_equal(read_file(v, &to, &to_id, 0, got, sizeof(got), &n, &eof), NFS4_ERR_NONE);
 	assert_int_equal(n, sizeof(got));
 	assert_memory_equal(got, data, sizeof(got));
 	put_two(v, NFS4_OP_CLONE, &from, &from_id, 1, &to, &to_id, 0, 4096);
-	assert_int_equal(v4_run(v), NFS4ERR_INVAL);
+	assert_int_equal(v4_run(v), NFS4_ERR_INVAL);
 	put_two(v, NFS4_OP_CLONE, &from, &from_id, 0, &far, &far_id, 0, 0);
-	assert_int_equal(v4_run(v), NFS4ERR_XDEV);
+	assert_int_equal(v4_run(v), NFS4_ERR_XDEV);
 	/* Bytes that begin anywhere */
 	put_two(v, NFS4_OP_COPY, &from, &from_id, 7, &to, &to_id, 100, 30000);
-	assert_int_equal(v4_run(v), NFS4_OK);
+	assert_int_equal(v4_run(v), NFS4_ERR_NONE);
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_SAVEFH);
 	v4_ok(v, NFS4_OP_PUTFH);
@@ -153,13 +154,13 @@ static void copies(void **state)
 	assert_int_equal(nfs_dec_u32(&v->d), 1);
 	assert_int_equal(nfs_dec_u32(&v->d), 1);
 	v4_end(v);
-	assert_int_equal(read_file(v, &to, &to_id, 100, got, 30000, &n, &eof), NFS4_OK);
+	assert_int_equal(read_file(v, &to, &to_id, 100, got, 30000, &n, &eof), NFS4_ERR_NONE);
 	assert_int_equal(n, 30000);
 	assert_memory_equal(got, data + 7, 30000);
 	put_two(v, NFS4_OP_COPY, &from, &from_id, 39000, &to, &to_id, 0, 2000);
-	assert_int_equal(v4_run(v), NFS4ERR_INVAL);
+	assert_int_equal(v4_run(v), NFS4_ERR_INVAL);
 	put_two(v, NFS4_OP_COPY, &from, &from_id, 0, &root, &to_id, 0, 2000);
-	assert_int_equal(v4_run(v), NFS4ERR_BAD_STATEID);
+	assert_int_equal(v4_run(v), NFS4_ERR_BAD_STATEID);
 	v4_close(v);
 }
 
@@ -241,7 +242,7 @@ static uint32_t reclaim_open(struct v4 *v, const struct fh *h, struct nfs4_state
 	v4_ok(v, NFS4_OP_PUTFH);
 	v4_ok(v, NFS4_OP_OPEN);
 	take_open(v, id);
-	return NFS4_OK;
+	return NFS4_ERR_NONE;
 }
 
 /* LOCK with a->reclaim */
@@ -274,32 +275,33 @@ static void restarts(void **state)
 	a = v4_open(s, "127.0.0.1", "restart a");
 	b = v4_open(s, "127.0.0.1", "restart b");
 	root = root_of(a, "one");
-	assert_int_equal(open_file(a, &root, "restart", "o", 3, 0, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(open_file(a, &root, "restart", "o", 3, 0, GUARDED, &h, &id),
+			 NFS4_ERR_NONE);
 	lock = id;
-	assert_int_equal(lock_file(a, &h, &lock, "l", NFS4_WRITE_LT, 0, 10), NFS4_OK);
+	assert_int_equal(lock_file(a, &h, &lock, "l", NFS4_WRITE_LT, 0, 10), NFS4_ERR_NONE);
 	restart(s);
 	/* The old session is not known; nobody may have what a had while a may come back. */
 	(void)come_back(s, b, "restart b");
 	client_close(a->c);
 	a->c = client_open(s, "127.0.0.1");
 	v4_start(a);
-	assert_int_equal(v4_go(a), NFS4ERR_BADSESSION);
+	assert_int_equal(v4_go(a), NFS4_ERR_BADSESSION);
 	(void)come_back(s, a, "restart a");
-	assert_int_equal(reclaim_complete(b), NFS4_OK);
+	assert_int_equal(reclaim_complete(b), NFS4_ERR_NONE);
 	assert_int_equal(open_file(b, &root, "restart", "o", 3, 0, NO_CREATE, &other, &lock),
-			 NFS4ERR_GRACE);
-	assert_int_equal(reclaim_open(b, &h, &lock), NFS4ERR_NO_GRACE); /* he is through */
-	assert_int_equal(close_file(a, &h, &id), NFS4ERR_BAD_STATEID);
-	assert_int_equal(reclaim_open(a, &h, &id), NFS4_OK);
-	assert_int_equal(reclaim_lock(a, &h, &id), NFS4_OK);
-	assert_int_equal(reclaim_complete(a), NFS4_OK);
+			 NFS4_ERR_GRACE);
+	assert_int_equal(reclaim_open(b, &h, &lock), NFS4_ERR_NO_GRACE); /* he is through */
+	assert_int_equal(close_file(a, &h, &id), NFS4_ERR_BAD_STATEID);
+	assert_int_equal(reclaim_open(a, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(reclaim_lock(a, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(reclaim_complete(a), NFS4_ERR_NONE);
 	/* All are back: it is over. */
 	while (open_file(b, &root, "restart", "o", 3, 0, NO_CREATE, &other, &lock) ==
-	       NFS4ERR_GRACE)
+	       NFS4_ERR_GRACE)
 		usleep(1000);
-	assert_int_equal(lock_file(b, &h, &lock, "l", NFS4_WRITE_LT, 5, 1), NFS4ERR_DENIED);
-	assert_int_equal(close_file(a, &h, &id), NFS4_OK);
-	assert_int_equal(lock_file(b, &h, &lock, "l", NFS4_WRITE_LT, 5, 1), NFS4_OK);
+	assert_int_equal(lock_file(b, &h, &lock, "l", NFS4_WRITE_LT, 5, 1), NFS4_ERR_DENIED);
+	assert_int_equal(close_file(a, &h, &id), NFS4_ERR_NONE);
+	assert_int_equal(lock_file(b, &h, &lock, "l", NFS4_WRITE_LT, 5, 1), NFS4_ERR_NONE);
 	v4_close(a);
 	v4_close(b);
 }
@@ -317,15 +319,17 @@ static void unshared(void **state)
 	uint32_t n;
 	bool eof;
 
-	assert_int_equal(open_file(v, &root, "unshared", "o", 3, 3, GUARDED, &h, &id), NFS4_OK);
+	assert_int_equal(open_file(v, &root, "unshared", "o", 3, 3, GUARDED, &h, &id),
+			 NFS4_ERR_NONE);
 	assert_int_equal(nfs_server_unshare(s->server, "two", &err), 0);
-	assert_int_equal(read_file(v, &h, &id, 0, got, 4, &n, &eof), NFS4ERR_STALE);
+	assert_int_equal(read_file(v, &h, &id, 0, got, 4, &n, &eof), NFS4_ERR_STALE);
 	/* Nothing of the server uses the datastore now. */
 	ds_close(s->two);
 	assert_int_equal(ds_open(s->store, "two", &s->two, &err), 0);
 	assert_int_equal(nfs_server_share(s->server, "two", s->two, &rule, 1, &err), 0);
-	assert_int_equal(read_file(v, &h, &id, 0, got, 4, &n, &eof), NFS4ERR_BAD_STATEID);
-	assert_int_equal(open_file(v, &root, "unshared", "o", 3, 0, NO_CREATE, &h, &id), NFS4_OK);
+	assert_int_equal(read_file(v, &h, &id, 0, got, 4, &n, &eof), NFS4_ERR_BAD_STATEID);
+	assert_int_equal(open_file(v, &root, "unshared", "o", 3, 0, NO_CREATE, &h, &id),
+			 NFS4_ERR_NONE);
 	v4_close(v);
 }
 

@@ -58,10 +58,10 @@ static struct nfs4_client *client(struct nfs4_state *s, const char *owner)
 	struct nfs4_created c;
 	struct nfs4_client *found;
 
-	assert_int_equal(exchange_as(s, owner, 1, 0, root, &x), NFS4_OK);
-	assert_int_equal(session_of(s, &x, root, &c), NFS4_OK);
+	assert_int_equal(exchange_as(s, owner, 1, 0, root, &x), NFS4_ERR_NONE);
+	assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_NONE);
 	found = nfs4_client_find_locked(s, x.clientid);
-	assert_int_equal(nfs4_reclaimed_locked(s, found), NFS4_OK);
+	assert_int_equal(nfs4_reclaimed_locked(s, found), NFS4_ERR_NONE);
 	return found;
 }
 
@@ -75,32 +75,32 @@ static void records(void **unused)
 
 	(void)unused;
 	/* New, and replaced while it is not confirmed */
-	assert_int_equal(exchange_as(s, "o", 1, 0, root, &a), NFS4_OK);
+	assert_int_equal(exchange_as(s, "o", 1, 0, root, &a), NFS4_ERR_NONE);
 	assert_false(a.flags & NFS4_EXCHGID_CONFIRMED);
-	assert_int_equal(exchange_as(s, "o", 1, 0, root, &b), NFS4_OK);
+	assert_int_equal(exchange_as(s, "o", 1, 0, root, &b), NFS4_ERR_NONE);
 	assert_true(a.clientid != b.clientid);
-	assert_int_equal(session_of(s, &a, root, &c), NFS4ERR_STALE_CLIENTID);
-	assert_int_equal(session_of(s, &b, user, &c), NFS4ERR_CLID_INUSE);
-	assert_int_equal(session_of(s, &b, root, &c), NFS4_OK);
+	assert_int_equal(session_of(s, &a, root, &c), NFS4_ERR_STALE_CLIENTID);
+	assert_int_equal(session_of(s, &b, user, &c), NFS4_ERR_CLID_INUSE);
+	assert_int_equal(session_of(s, &b, root, &c), NFS4_ERR_NONE);
 	/* The same once more; updates */
-	assert_int_equal(exchange_as(s, "o", 1, 0, root, &a), NFS4_OK);
+	assert_int_equal(exchange_as(s, "o", 1, 0, root, &a), NFS4_ERR_NONE);
 	assert_true(a.flags & NFS4_EXCHGID_CONFIRMED);
 	assert_int_equal(a.clientid, b.clientid);
 	assert_int_equal(a.seqid, 2);
-	assert_int_equal(exchange_as(s, "o", 1, NFS4_EXCHGID_UPDATE, root, &a), NFS4_OK);
-	assert_int_equal(exchange_as(s, "o", 2, NFS4_EXCHGID_UPDATE, root, &a), NFS4ERR_NOT_SAME);
-	assert_int_equal(exchange_as(s, "o", 1, NFS4_EXCHGID_UPDATE, user, &a), NFS4ERR_PERM);
-	assert_int_equal(exchange_as(s, "p", 1, NFS4_EXCHGID_UPDATE, root, &a), NFS4ERR_NOENT);
-	assert_int_equal(exchange_as(s, "o", 1, 0x800, root, &a), NFS4ERR_INVAL);
+	assert_int_equal(exchange_as(s, "o", 1, NFS4_EXCHGID_UPDATE, root, &a), NFS4_ERR_NONE);
+	assert_int_equal(exchange_as(s, "o", 2, NFS4_EXCHGID_UPDATE, root, &a), NFS4_ERR_NOT_SAME);
+	assert_int_equal(exchange_as(s, "o", 1, NFS4_EXCHGID_UPDATE, user, &a), NFS4_ERR_PERM);
+	assert_int_equal(exchange_as(s, "p", 1, NFS4_EXCHGID_UPDATE, root, &a), NFS4_ERR_NOENT);
+	assert_int_equal(exchange_as(s, "o", 1, 0x800, root, &a), NFS4_ERR_INVAL);
 	/* Restarted: the old record goes when the new one is confirmed. */
-	assert_int_equal(exchange_as(s, "o", 2, 0, root, &a), NFS4_OK);
+	assert_int_equal(exchange_as(s, "o", 2, 0, root, &a), NFS4_ERR_NONE);
 	assert_true(a.clientid != b.clientid);
-	assert_int_equal(nfs4_session_bind(s, c.session), NFS4_OK);
-	assert_int_equal(session_of(s, &a, root, &c), NFS4_OK);
+	assert_int_equal(nfs4_session_bind(s, c.session), NFS4_ERR_NONE);
+	assert_int_equal(session_of(s, &a, root, &c), NFS4_ERR_NONE);
 	assert_null(nfs4_client_find_locked(s, b.clientid));
 	assert_int_equal(s->nclients, 1);
 	/* Somebody else with the same owner, who has no state in the way */
-	assert_int_equal(exchange_as(s, "o", 2, 0, user, &b), NFS4_OK);
+	assert_int_equal(exchange_as(s, "o", 2, 0, user, &b), NFS4_ERR_NONE);
 	assert_null(nfs4_client_find_locked(s, a.clientid));
 	nfs4_state_free(s);
 }
@@ -114,11 +114,11 @@ static void collision(void **state)
 	struct nfs4_stateid id;
 	struct nfs4_exchanged e;
 
-	assert_int_equal(nfs4_share_open(s, c, &w, text("a"), 3, 0, &id), NFS4_OK);
-	assert_int_equal(exchange_as(s, "o", 1, 0, user, &e), NFS4ERR_CLID_INUSE);
-	assert_int_equal(nfs4_client_destroy(s, c->id), NFS4ERR_CLIENTID_BUSY);
+	assert_int_equal(nfs4_share_open(s, c, &w, text("a"), 3, 0, &id), NFS4_ERR_NONE);
+	assert_int_equal(exchange_as(s, "o", 1, 0, user, &e), NFS4_ERR_CLID_INUSE);
+	assert_int_equal(nfs4_client_destroy(s, c->id), NFS4_ERR_CLIENTID_BUSY);
 	clock_ns += NFS4_LEASE_NS + 1;
-	assert_int_equal(exchange_as(s, "o", 1, 0, user, &e), NFS4_OK);
+	assert_int_equal(exchange_as(s, "o", 1, 0, user, &e), NFS4_ERR_NONE);
 	assert_int_equal(s->nheld, 0);
 	nfs4_state_free(s);
 }
@@ -131,17 +131,17 @@ static void bounds(void **unused)
 	char name[32];
 
 	(void)unused;
-	assert_int_equal(exchange_as(s, "many", 1, 0, root, &x), NFS4_OK);
+	assert_int_equal(exchange_as(s, "many", 1, 0, root, &x), NFS4_ERR_NONE);
 	for (unsigned i = 0; i < NFS4_SESSIONS_MAX; i++, x.seqid++)
-		assert_int_equal(session_of(s, &x, root, &c), NFS4_OK);
-	assert_int_equal(session_of(s, &x, root, &c), NFS4ERR_DELAY);
+		assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_NONE);
+	assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_DELAY);
 	for (unsigned i = 1; i < NFS4_CLIENTS_MAX; i++) {
 		(void)snprintf(name, sizeof(name), "client %u", i);
-		assert_int_equal(exchange_as(s, name, 1, 0, root, &x), NFS4_OK);
+		assert_int_equal(exchange_as(s, name, 1, 0, root, &x), NFS4_ERR_NONE);
 	}
-	assert_int_equal(exchange_as(s, "one more", 1, 0, root, &x), NFS4ERR_DELAY);
+	assert_int_equal(exchange_as(s, "one more", 1, 0, root, &x), NFS4_ERR_DELAY);
 	clock_ns += NFS4_LEASE_NS + 1;
-	assert_int_equal(exchange_as(s, "one more", 1, 0, root, &x), NFS4_OK);
+	assert_int_equal(exchange_as(s, "one more", 1, 0, root, &x), NFS4_ERR_NONE);
 	assert_int_equal(s->nclients, 1);
 	nfs4_state_free(s);
 }
@@ -163,18 +163,18 @@ static void shares(void **state)
 		bool denied = (deny & access2) || (access & deny2);
 
 		assert_int_equal(nfs4_share_open(s, a, &w, text("x"), access, deny, &first),
-				 NFS4_OK);
+				 NFS4_ERR_NONE);
 		assert_int_equal(nfs4_share_open(s, b, &w, text("x"), access2, deny2, &second),
-				 denied ? NFS4ERR_SHARE_DENIED : NFS4_OK);
+				 denied ? NFS4_ERR_SHARE_DENIED : NFS4_ERR_NONE);
 		for (uint32_t use = 1; use < 4; use++)
 			assert_int_equal(nfs4_share_may_use(s, b, &none, &w, use),
-					 use & (deny | (denied ? 0 : deny2)) ? NFS4ERR_LOCKED
-									     : NFS4_OK);
+					 use & (deny | (denied ? 0 : deny2)) ? NFS4_ERR_LOCKED
+									     : NFS4_ERR_NONE);
 		assert_int_equal(nfs4_share_may_use(s, a, &first, &w, NFS4_SHARE_WRITE),
-				 access & NFS4_SHARE_WRITE ? NFS4_OK : NFS4ERR_OPENMODE);
+				 access & NFS4_SHARE_WRITE ? NFS4_ERR_NONE : NFS4_ERR_OPENMODE);
 		if (!denied)
-			assert_int_equal(nfs4_share_close(s, b, &second, &w), NFS4_OK);
-		assert_int_equal(nfs4_share_close(s, a, &first, &w), NFS4_OK);
+			assert_int_equal(nfs4_share_close(s, b, &second, &w), NFS4_ERR_NONE);
+		assert_int_equal(nfs4_share_close(s, a, &first, &w), NFS4_ERR_NONE);
 	}
 	assert_int_equal(s->nheld, 0);
 	nfs4_state_free(s);
@@ -190,34 +190,34 @@ static void stateids(void **state)
 	struct nfs4_stateid id, old, next;
 
 	other.file.object++;
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &id), NFS4_OK);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &id), NFS4_ERR_NONE);
 	assert_int_equal(id.seqid, 1);
 	old = id;
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 2, 0, &id), NFS4_OK);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 2, 0, &id), NFS4_ERR_NONE);
 	assert_int_equal(id.seqid, 2);
 	assert_memory_equal(id.other, old.other, sizeof(id.other));
-	assert_int_equal(nfs4_share_test(s, a, &old), NFS4ERR_OLD_STATEID);
-	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_OK);
-	assert_int_equal(nfs4_share_test(s, b, &id), NFS4ERR_BAD_STATEID);
-	assert_int_equal(nfs4_share_may_use(s, a, &id, &other, 1), NFS4ERR_BAD_STATEID);
+	assert_int_equal(nfs4_share_test(s, a, &old), NFS4_ERR_OLD_STATEID);
+	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_test(s, b, &id), NFS4_ERR_BAD_STATEID);
+	assert_int_equal(nfs4_share_may_use(s, a, &id, &other, 1), NFS4_ERR_BAD_STATEID);
 	old = id;
 	old.seqid = 0; /* the newest */
-	assert_int_equal(nfs4_share_may_use(s, a, &old, &w, 3), NFS4_OK);
+	assert_int_equal(nfs4_share_may_use(s, a, &old, &w, 3), NFS4_ERR_NONE);
 	id.seqid = 3;
-	assert_int_equal(nfs4_share_test(s, a, &id), NFS4ERR_BAD_STATEID);
+	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_ERR_BAD_STATEID);
 	id.seqid = 2;
-	assert_int_equal(nfs4_share_downgrade(s, a, &id, &w, 1, 1), NFS4ERR_INVAL);
-	assert_int_equal(nfs4_share_downgrade(s, a, &id, &w, 1, 0), NFS4_OK);
-	assert_int_equal(nfs4_share_may_use(s, a, &id, &w, 2), NFS4ERR_OPENMODE);
-	assert_int_equal(nfs4_share_downgrade(s, a, &id, &w, 2, 0), NFS4ERR_INVAL);
-	assert_int_equal(nfs4_share_free(s, a, &id), NFS4ERR_LOCKS_HELD);
-	assert_int_equal(nfs4_share_close(s, a, &id, &w), NFS4_OK);
-	assert_int_equal(nfs4_share_test(s, a, &id), NFS4ERR_BAD_STATEID);
+	assert_int_equal(nfs4_share_downgrade(s, a, &id, &w, 1, 1), NFS4_ERR_INVAL);
+	assert_int_equal(nfs4_share_downgrade(s, a, &id, &w, 1, 0), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_may_use(s, a, &id, &w, 2), NFS4_ERR_OPENMODE);
+	assert_int_equal(nfs4_share_downgrade(s, a, &id, &w, 2, 0), NFS4_ERR_INVAL);
+	assert_int_equal(nfs4_share_free(s, a, &id), NFS4_ERR_LOCKS_HELD);
+	assert_int_equal(nfs4_share_close(s, a, &id, &w), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_ERR_BAD_STATEID);
 	/* The same place in the table again: the old one means nothing. */
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &next), NFS4_OK);
-	assert_int_equal(nfs4_share_test(s, a, &id), NFS4ERR_BAD_STATEID);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &next), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_ERR_BAD_STATEID);
 	nfs4_share_forget(s, &w.store_id);
-	assert_int_equal(nfs4_share_test(s, a, &next), NFS4ERR_BAD_STATEID);
+	assert_int_equal(nfs4_share_test(s, a, &next), NFS4_ERR_BAD_STATEID);
 	assert_int_equal(s->nheld, 0);
 	nfs4_state_free(s);
 }
@@ -283,7 +283,7 @@ static void lock_step(struct lockers *l, struct model *m, unsigned what, unsigne
 
 	if (what == 0) {
 		status = nfs4_lock_test(l->s, l->client[who], &a, &l->w, &denied);
-		assert_int_equal(status, conflict ? NFS4ERR_DENIED : NFS4_OK);
+		assert_int_equal(status, conflict ? NFS4_ERR_DENIED : NFS4_ERR_NONE);
 		if (conflict)
 			check_denied(m, who, &denied, l);
 		return;
@@ -291,8 +291,8 @@ static void lock_step(struct lockers *l, struct model *m, unsigned what, unsigne
 	if (what == 1 && !l->has[who])
 		return;
 	if (what == 1) {
-		assert_int_equal(
-		    nfs4_lock_unset(l->s, l->client[who], &a, &l->w, &l->lock[who]), NFS4_OK);
+		assert_int_equal(nfs4_lock_unset(l->s, l->client[who], &a, &l->w, &l->lock[who]),
+				 NFS4_ERR_NONE);
 		memset(m->held[who] + first, 0, last - first + 1);
 		return;
 	}
@@ -300,7 +300,7 @@ static void lock_step(struct lockers *l, struct model *m, unsigned what, unsigne
 	if (!l->has[who])
 		l->lock[who] = l->open[who];
 	status = nfs4_lock_set(l->s, l->client[who], &a, &l->w, &l->lock[who], &denied);
-	assert_int_equal(status, conflict ? NFS4ERR_DENIED : NFS4_OK);
+	assert_int_equal(status, conflict ? NFS4_ERR_DENIED : NFS4_ERR_NONE);
 	if (conflict) {
 		check_denied(m, who, &denied, l);
 		return;
@@ -334,9 +334,9 @@ static void locks(void **state)
 	l.client[0] = l.client[1] = client(l.s, "one");
 	l.client[2] = l.client[3] = client(l.s, "two");
 	for (unsigned i = 0; i < OWNERS; i++)
-		assert_int_equal(nfs4_share_open(l.s, l.client[i], &l.w, text(owner_names[i]), 3,
-						 0, &l.open[i]),
-				 NFS4_OK);
+		assert_int_equal(
+		    nfs4_share_open(l.s, l.client[i], &l.w, text(owner_names[i]), 3, 0, &l.open[i]),
+		    NFS4_ERR_NONE);
 	for (unsigned i = 0; i < STEPS; i++) {
 		unsigned first = (unsigned)rand() % BYTES;
 		unsigned last = first + (unsigned)rand() % (BYTES - first);
@@ -346,7 +346,7 @@ static void locks(void **state)
 		assert_int_equal(l.s->nranges, runs(&m));
 	}
 	/* With an open its locks go. */
-	assert_int_equal(nfs4_share_close(l.s, l.client[0], &l.open[0], &l.w), NFS4_OK);
+	assert_int_equal(nfs4_share_close(l.s, l.client[0], &l.open[0], &l.w), NFS4_ERR_NONE);
 	memset(m.held[0], 0, BYTES);
 	assert_int_equal(l.s->nranges, runs(&m));
 	nfs4_state_free(l.s);
@@ -362,23 +362,23 @@ static void lock_rules(void **state)
 	struct nfs4_stateid open, id;
 	struct nfs4_denied denied;
 
-	assert_int_equal(nfs4_share_open(l.s, c, &l.w, text("x"), 1, 0, &open), NFS4_OK);
+	assert_int_equal(nfs4_share_open(l.s, c, &l.w, text("x"), 1, 0, &open), NFS4_ERR_NONE);
 	id = open;
 	a.fresh_owner = true;
-	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4ERR_OPENMODE);
+	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4_ERR_OPENMODE);
 	assert_int_equal(l.s->nheld, 1); /* nothing was left behind */
 	a.type = NFS4_READ_LT;
 	a.length = 0;
-	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4ERR_INVAL);
+	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4_ERR_INVAL);
 	a.offset = 3;
 	a.length = UINT64_MAX - 1;
-	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4ERR_INVAL);
+	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4_ERR_INVAL);
 	a.length = UINT64_MAX - 2; /* the last byte that there is */
-	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4_OK);
-	assert_int_equal(nfs4_share_free(l.s, c, &id), NFS4ERR_LOCKS_HELD);
-	assert_int_equal(nfs4_lock_unset(l.s, c, &a, &l.w, &open), NFS4ERR_BAD_STATEID);
-	assert_int_equal(nfs4_lock_unset(l.s, c, &a, &l.w, &id), NFS4_OK);
-	assert_int_equal(nfs4_share_free(l.s, c, &id), NFS4_OK);
+	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_free(l.s, c, &id), NFS4_ERR_LOCKS_HELD);
+	assert_int_equal(nfs4_lock_unset(l.s, c, &a, &l.w, &open), NFS4_ERR_BAD_STATEID);
+	assert_int_equal(nfs4_lock_unset(l.s, c, &a, &l.w, &id), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_free(l.s, c, &id), NFS4_ERR_NONE);
 	assert_int_equal(l.s->nheld, 1);
 	nfs4_state_free(l.s);
 }
@@ -396,21 +396,22 @@ static void leases(void **state)
 	struct nfs4_args range_a = {
 	    .owner = text("l"), .type = NFS4_WRITE_LT, .length = 10, .fresh_owner = true};
 
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 3, 0, &id), NFS4_OK);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 3, 0, &id), NFS4_ERR_NONE);
 	lock = id;
-	assert_int_equal(nfs4_lock_set(s, a, &range_a, &w, &lock, &denied), NFS4_OK);
+	assert_int_equal(nfs4_lock_set(s, a, &range_a, &w, &lock, &denied), NFS4_ERR_NONE);
 	clock_ns += NFS4_LEASE_NS - 1;
 	b = client(s, "b");
-	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 3, 0, &other), NFS4_OK);
+	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 3, 0, &other), NFS4_ERR_NONE);
 	lock = other;
-	assert_int_equal(nfs4_lock_set(s, b, &range_a, &w, &lock, &denied), NFS4ERR_DENIED);
+	assert_int_equal(nfs4_lock_set(s, b, &range_a, &w, &lock, &denied), NFS4_ERR_DENIED);
 	clock_ns += 2; /* a is not there any more */
 	lock = other;
-	assert_int_equal(nfs4_lock_set(s, b, &range_a, &w, &lock, &denied), NFS4_OK);
+	assert_int_equal(nfs4_lock_set(s, b, &range_a, &w, &lock, &denied), NFS4_ERR_NONE);
 	assert_int_equal(s->nclients, 1);
-	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 1, 3, &other), NFS4_OK);
+	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 1, 3, &other), NFS4_ERR_NONE);
 	clock_ns += NFS4_LEASE_NS;
-	assert_int_equal(nfs4_share_open(s, client(s, "c"), &w, text("x"), 3, 0, &other), NFS4_OK);
+	assert_int_equal(nfs4_share_open(s, client(s, "c"), &w, text("x"), 3, 0, &other),
+			 NFS4_ERR_NONE);
 	assert_int_equal(s->nclients, 1);
 	assert_int_equal(s->nranges, 0);
 	nfs4_state_free(s);
@@ -468,12 +469,12 @@ static struct nfs4_client *come(struct nfs4_state *s, const char *owner, bool co
 	struct nfs4_created created;
 	struct nfs4_client *c;
 
-	assert_int_equal(exchange_as(s, owner, 1, 0, root, &x), NFS4_OK);
-	assert_int_equal(session_of(s, &x, root, &created), NFS4_OK);
+	assert_int_equal(exchange_as(s, owner, 1, 0, root, &x), NFS4_ERR_NONE);
+	assert_int_equal(session_of(s, &x, root, &created), NFS4_ERR_NONE);
 	c = nfs4_client_find_locked(s, x.clientid);
 	(void)pthread_mutex_lock(&s->lock);
 	if (complete) {
-		assert_int_equal(nfs4_reclaimed_locked(s, c), NFS4_OK);
+		assert_int_equal(nfs4_reclaimed_locked(s, c), NFS4_ERR_NONE);
 		nfs4_keep_changed_locked(s);
 	}
 	(void)pthread_mutex_unlock(&s->lock);
@@ -503,32 +504,32 @@ static void grace(void **unused)
 	s = restart(NULL, k);
 	assert_false(nfs4_grace_on(s->grace)); /* nobody was here */
 	a = come(s, "a", true);
-	assert_int_equal(nfs4_may_claim(s, a, false), NFS4_OK);
-	assert_int_equal(nfs4_may_claim(s, a, true), NFS4ERR_NO_GRACE);
+	assert_int_equal(nfs4_may_claim(s, a, false), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_may_claim(s, a, true), NFS4_ERR_NO_GRACE);
 	(void)come(s, "b", true);
 	(void)come(s, "idle", false); /* had nothing */
 	s = restart(s, k);
 	assert_true(nfs4_grace_on(s->grace));
 	a = come(s, "a", false);
 	c = come(s, "c", true);
-	assert_int_equal(nfs4_may_claim(s, a, true), NFS4_OK);
-	assert_int_equal(nfs4_may_claim(s, a, false), NFS4ERR_GRACE);
-	assert_int_equal(nfs4_may_claim(s, c, true), NFS4ERR_NO_GRACE);
-	assert_int_equal(nfs4_may_claim(s, c, false), NFS4ERR_GRACE);
+	assert_int_equal(nfs4_may_claim(s, a, true), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_may_claim(s, a, false), NFS4_ERR_GRACE);
+	assert_int_equal(nfs4_may_claim(s, c, true), NFS4_ERR_NO_GRACE);
+	assert_int_equal(nfs4_may_claim(s, c, false), NFS4_ERR_GRACE);
 	/* Once more in the middle of it: all three may come back. */
 	s = restart(s, k);
 	a = come(s, "a", true);
-	assert_int_equal(nfs4_may_claim(s, a, true), NFS4ERR_NO_GRACE);
+	assert_int_equal(nfs4_may_claim(s, a, true), NFS4_ERR_NO_GRACE);
 	b = come(s, "b", true);
 	c = come(s, "c", false);
-	assert_int_equal(nfs4_may_claim(s, b, false), NFS4ERR_GRACE);
-	assert_int_equal(nfs4_may_claim(s, c, true), NFS4_OK);
+	assert_int_equal(nfs4_may_claim(s, b, false), NFS4_ERR_GRACE);
+	assert_int_equal(nfs4_may_claim(s, c, true), NFS4_ERR_NONE);
 	(void)pthread_mutex_lock(&s->lock);
-	assert_int_equal(nfs4_reclaimed_locked(s, c), NFS4_OK);
+	assert_int_equal(nfs4_reclaimed_locked(s, c), NFS4_ERR_NONE);
 	nfs4_keep_changed_locked(s);
 	(void)pthread_mutex_unlock(&s->lock);
 	wait_for_end(s);
-	assert_int_equal(nfs4_may_claim(s, b, false), NFS4_OK);
+	assert_int_equal(nfs4_may_claim(s, b, false), NFS4_ERR_NONE);
 	/* One that does not come back within the time is forgotten. */
 	s = restart(s, k);
 	(void)come(s, "a", true);
