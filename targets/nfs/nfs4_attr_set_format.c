@@ -100,7 +100,8 @@ static enum nfs4_status (*const getters[NFS4_ATTRS])(struct nfs_dec *d, struct d
 
 enum nfs4_status nfs4_attrs_set_decode(const struct nfs4_fattr *f, bool minor2, struct ds_set *set)
 {
-	struct nfs_dec d = {f->values.p, f->values.p + f->values.len, false};
+	const struct nfs_bytes *v = &f->values;
+	struct nfs_dec d = {v->p, v->len ? v->p + v->len : v->p, false};
 	enum nfs4_status status = f->mask.beyond ? NFS4_ERR_ATTRNOTSUPP : NFS4_ERR_NONE;
 
 	*set = (struct ds_set){0};

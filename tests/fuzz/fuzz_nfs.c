@@ -33,6 +33,7 @@ static struct nfs_worker *worker(void)
 	w.closed = closed;
 	nfs_mounts_init(&common.mounts);
 	VS_ASSERT(nfs_drc_new(64, &common.drc) == 0);
+	VS_ASSERT(nfs4_state_new(key, &common.v4) == 0);
 	VS_ASSERT(nfs_seal_new(key, sizeof(key), &w.seal, NULL) == 0);
 	VS_ASSERT(vs_arena_init(&w.shared, NFS_SHARED_UNITS) == 0);
 	VS_ASSERT(vs_loop_new(&w.loop, NULL) == 0);
