@@ -1,8 +1,9 @@
 /*
- * An NFS server: version 3 with MOUNT version 3 on the same port, over datastores.
+ * An NFS server: versions 3 (with MOUNT on the same port), 4.1 and 4.2, over datastores.
  *
  * Only datastores that nfs_server_share named are served, and each only to the clients on its list,
- * which is looked at for every request. Clients mount HOST:/NAME.
+ * which is looked at for every request. Clients mount HOST:/NAME; with version 4 also HOST:/, which
+ * holds all shares that they may use.
  *
  * Ownership: nfs_server_start gives a server that nfs_server_stop takes back. A datastore that is
  * shared must stay open until it is unshared or the server stopped. Strings and arrays are copied.
