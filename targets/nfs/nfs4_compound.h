@@ -48,6 +48,7 @@ struct nfs4_compound {
 	struct nfs4_bitmap set; /* and what of it was set */
 	bool created;
 	struct nfs4_stateid opened;
+	struct nfs4_had had;
 };
 
 #endif

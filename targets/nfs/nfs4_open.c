@@ -78,7 +78,7 @@ static int admit(struct nfs_call *call)
 	const struct nfs4_args *a = &v->a;
 	enum nfs4_status status =
 	    nfs4_share_open(nfs4_state_of(call), nfs4_client_of(call), &v->where, a->owner,
-			    a->access & NFS4_SHARE_BOTH, a->deny, &v->opened);
+			    a->access & NFS4_SHARE_BOTH, a->deny, &v->opened, &v->had);
 
 	if (status)
 		return status;
@@ -116,7 +116,7 @@ static int judge(struct nfs_call *call, const struct ds_attr *a)
 		return admit(call);
 	if (access & NFS4_SHARE_READ)
 		want |= DS_MAY_READ | DS_MAY_EXECUTE;
-	if (access & NFS4_SHARE_WRITE)
+	if (access & NFS4_SHARE_WRITE || v->wanted.what & DS_SET_SIZE)
 		want |= DS_MAY_MODIFY;
 	v->step = JUDGE;
 	call->req.op = DS_ACCESS;
@@ -137,7 +137,8 @@ static int judged(struct nfs_call *call)
 	/* What may be executed may be read: clients read programs to run them. */
 	if (access & NFS4_SHARE_READ && !(may & (DS_MAY_READ | DS_MAY_EXECUTE)))
 		return NFS4_ERR_ACCESS;
-	if (access & NFS4_SHARE_WRITE && !(may & DS_MAY_MODIFY))
+	if ((access & NFS4_SHARE_WRITE || of(call)->wanted.what & DS_SET_SIZE) &&
+	    !(may & DS_MAY_MODIFY))
 		return NFS4_ERR_ACCESS;
 	return admit(call);
 }
@@ -182,8 +183,8 @@ int nfs4_open_finish(struct nfs_call *call)
 	status = nfs4_answered(call);
 	if (status == NFS4_ERR_NONE)
 		return opened(call);
-	(void)nfs4_share_close(nfs4_state_of(call), nfs4_client_of(call), &of(call)->opened,
-			       &of(call)->where);
+	nfs4_share_undo(nfs4_state_of(call), nfs4_client_of(call), &of(call)->opened,
+			&of(call)->had);
 	return status;
 }
 

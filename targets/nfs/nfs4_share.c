@@ -37,7 +37,8 @@ static struct nfs4_held *find_open(struct nfs4_state *s, const struct nfs4_clien
 
 static enum nfs4_status open_locked(struct nfs4_state *s, struct nfs4_client *c,
 				    const struct nfs4_where *w, struct nfs_bytes owner,
-				    uint32_t access, uint32_t deny, struct nfs4_stateid *out)
+				    uint32_t access, uint32_t deny, struct nfs4_stateid *out,
+				    struct nfs4_had *had)
 {
 	struct nfs4_held *h = find_open(s, c, w, owner);
 
@@ -49,6 +50,7 @@ static enum nfs4_status open_locked(struct nfs4_state *s, struct nfs4_client *c,
 		h = nfs4_held_new_locked(s, c, w, owner, NULL);
 	if (!h)
 		return NFS4_ERR_DELAY;
+	*had = (struct nfs4_had){h->access, h->deny};
 	h->access |= access;
 	h->deny |= deny;
 	h->seqid++;
@@ -58,14 +60,33 @@ static enum nfs4_status open_locked(struct nfs4_state *s, struct nfs4_client *c,
 
 enum nfs4_status nfs4_share_open(struct nfs4_state *s, struct nfs4_client *c,
 				 const struct nfs4_where *w, struct nfs_bytes owner,
-				 uint32_t access, uint32_t deny, struct nfs4_stateid *out)
+				 uint32_t access, uint32_t deny, struct nfs4_stateid *out,
+				 struct nfs4_had *had)
 {
 	enum nfs4_status status;
 
 	(void)pthread_mutex_lock(&s->lock);
-	status = open_locked(s, c, w, owner, access, deny, out);
+	status = open_locked(s, c, w, owner, access, deny, out, had);
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;
+}
+
+void nfs4_share_undo(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_stateid *id,
+		     const struct nfs4_had *had)
+{
+	struct nfs4_held *h;
+
+	(void)pthread_mutex_lock(&s->lock);
+	if (nfs4_held_find_locked(s, c, id, &h) == NFS4_ERR_NONE) {
+		if (h->seqid == 1) {
+			nfs4_held_drop_locked(s, h);
+		} else {
+			h->access = had->access;
+			h->deny = had->deny;
+			h->seqid--;
+		}
+	}
+	(void)pthread_mutex_unlock(&s->lock);
 }
 
 /* An open of w. */

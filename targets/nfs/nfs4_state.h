@@ -205,10 +205,20 @@ struct nfs4_where {
 	struct ds_store *store;
 };
 
-/* Opens, or adds to what the owner has open already. NFS4_ERR_SHARE_DENIED, DELAY, EXPIRED. */
+/* What an owner had open before. */
+struct nfs4_had {
+	uint32_t access, deny;
+};
+
+/* Opens, or adds to what the owner has open already, which was *had. NFS4_ERR_SHARE_DENIED, DELAY,
+ * EXPIRED. */
 enum nfs4_status nfs4_share_open(struct nfs4_state *s, struct nfs4_client *c,
 				 const struct nfs4_where *w, struct nfs_bytes owner,
-				 uint32_t access, uint32_t deny, struct nfs4_stateid *out);
+				 uint32_t access, uint32_t deny, struct nfs4_stateid *out,
+				 struct nfs4_had *had);
+/* Takes back what gave id: the client will not hear of it. */
+void nfs4_share_undo(struct nfs4_state *s, struct nfs4_client *c, const struct nfs4_stateid *id,
+		     const struct nfs4_had *had);
 enum nfs4_status nfs4_share_downgrade(struct nfs4_state *s, struct nfs4_client *c,
 				      struct nfs4_stateid *id, const struct nfs4_where *w,
 				      uint32_t access, uint32_t deny);

@@ -8,6 +8,7 @@
 #include "targets/nfs/nfs4_keep.h"
 
 static uint64_t clock_ns;
+static struct nfs4_had had; /* by the last OPEN */
 
 static uint64_t now(void)
 {
@@ -114,7 +115,7 @@ static void collision(void **state)
 	struct nfs4_stateid id;
 	struct nfs4_exchanged e;
 
-	assert_int_equal(nfs4_share_open(s, c, &w, text("a"), 3, 0, &id), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(s, c, &w, text("a"), 3, 0, &id, &had), NFS4_ERR_NONE);
 	assert_int_equal(exchange_as(s, "o", 1, 0, user, &e), NFS4_ERR_CLID_INUSE);
 	assert_int_equal(nfs4_client_destroy(s, c->id), NFS4_ERR_CLIENTID_BUSY);
 	clock_ns += NFS4_LEASE_NS + 1;
@@ -162,10 +163,11 @@ static void shares(void **state)
 		uint32_t access2 = i / 12 % 3 + 1, deny2 = i / 36;
 		bool denied = (deny & access2) || (access & deny2);
 
-		assert_int_equal(nfs4_share_open(s, a, &w, text("x"), access, deny, &first),
+		assert_int_equal(nfs4_share_open(s, a, &w, text("x"), access, deny, &first, &had),
 				 NFS4_ERR_NONE);
-		assert_int_equal(nfs4_share_open(s, b, &w, text("x"), access2, deny2, &second),
-				 denied ? NFS4_ERR_SHARE_DENIED : NFS4_ERR_NONE);
+		assert_int_equal(
+		    nfs4_share_open(s, b, &w, text("x"), access2, deny2, &second, &had),
+		    denied ? NFS4_ERR_SHARE_DENIED : NFS4_ERR_NONE);
 		for (uint32_t use = 1; use < 4; use++)
 			assert_int_equal(nfs4_share_may_use(s, b, &none, &w, use),
 					 use & (deny | (denied ? 0 : deny2)) ? NFS4_ERR_LOCKED
@@ -190,13 +192,19 @@ static void stateids(void **state)
 	struct nfs4_stateid id, old, next;
 
 	other.file.object++;
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &id), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &id, &had), NFS4_ERR_NONE);
 	assert_int_equal(id.seqid, 1);
 	old = id;
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 2, 0, &id), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 2, 0, &id, &had), NFS4_ERR_NONE);
 	assert_int_equal(id.seqid, 2);
 	assert_memory_equal(id.other, old.other, sizeof(id.other));
 	assert_int_equal(nfs4_share_test(s, a, &old), NFS4_ERR_OLD_STATEID);
+	/* One more that came to nothing leaves no trace. */
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 3, &next, &had), NFS4_ERR_NONE);
+	nfs4_share_undo(s, a, &next, &had);
+	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 3, 0, &next, &had), NFS4_ERR_NONE);
+	nfs4_share_undo(s, b, &next, &had);
+	assert_int_equal(s->nheld, 1);
 	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_ERR_NONE);
 	assert_int_equal(nfs4_share_test(s, b, &id), NFS4_ERR_BAD_STATEID);
 	assert_int_equal(nfs4_share_may_use(s, a, &id, &other, 1), NFS4_ERR_BAD_STATEID);
@@ -214,7 +222,7 @@ static void stateids(void **state)
 	assert_int_equal(nfs4_share_close(s, a, &id, &w), NFS4_ERR_NONE);
 	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_ERR_BAD_STATEID);
 	/* The same place in the table again: the old one means nothing. */
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &next), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 1, 0, &next, &had), NFS4_ERR_NONE);
 	assert_int_equal(nfs4_share_test(s, a, &id), NFS4_ERR_BAD_STATEID);
 	nfs4_share_forget(s, &w.store_id);
 	assert_int_equal(nfs4_share_test(s, a, &next), NFS4_ERR_BAD_STATEID);
@@ -334,9 +342,9 @@ static void locks(void **state)
 	l.client[0] = l.client[1] = client(l.s, "one");
 	l.client[2] = l.client[3] = client(l.s, "two");
 	for (unsigned i = 0; i < OWNERS; i++)
-		assert_int_equal(
-		    nfs4_share_open(l.s, l.client[i], &l.w, text(owner_names[i]), 3, 0, &l.open[i]),
-		    NFS4_ERR_NONE);
+		assert_int_equal(nfs4_share_open(l.s, l.client[i], &l.w, text(owner_names[i]), 3, 0,
+						 &l.open[i], &had),
+				 NFS4_ERR_NONE);
 	for (unsigned i = 0; i < STEPS; i++) {
 		unsigned first = (unsigned)rand() % BYTES;
 		unsigned last = first + (unsigned)rand() % (BYTES - first);
@@ -362,7 +370,8 @@ static void lock_rules(void **state)
 	struct nfs4_stateid open, id;
 	struct nfs4_denied denied;
 
-	assert_int_equal(nfs4_share_open(l.s, c, &l.w, text("x"), 1, 0, &open), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(l.s, c, &l.w, text("x"), 1, 0, &open, &had),
+			 NFS4_ERR_NONE);
 	id = open;
 	a.fresh_owner = true;
 	assert_int_equal(nfs4_lock_set(l.s, c, &a, &l.w, &id, &denied), NFS4_ERR_OPENMODE);
@@ -396,21 +405,21 @@ static void leases(void **state)
 	struct nfs4_args range_a = {
 	    .owner = text("l"), .type = NFS4_WRITE_LT, .length = 10, .fresh_owner = true};
 
-	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 3, 0, &id), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(s, a, &w, text("x"), 3, 0, &id, &had), NFS4_ERR_NONE);
 	lock = id;
 	assert_int_equal(nfs4_lock_set(s, a, &range_a, &w, &lock, &denied), NFS4_ERR_NONE);
 	clock_ns += NFS4_LEASE_NS - 1;
 	b = client(s, "b");
-	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 3, 0, &other), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 3, 0, &other, &had), NFS4_ERR_NONE);
 	lock = other;
 	assert_int_equal(nfs4_lock_set(s, b, &range_a, &w, &lock, &denied), NFS4_ERR_DENIED);
 	clock_ns += 2; /* a is not there any more */
 	lock = other;
 	assert_int_equal(nfs4_lock_set(s, b, &range_a, &w, &lock, &denied), NFS4_ERR_NONE);
 	assert_int_equal(s->nclients, 1);
-	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 1, 3, &other), NFS4_ERR_NONE);
+	assert_int_equal(nfs4_share_open(s, b, &w, text("x"), 1, 3, &other, &had), NFS4_ERR_NONE);
 	clock_ns += NFS4_LEASE_NS;
-	assert_int_equal(nfs4_share_open(s, client(s, "c"), &w, text("x"), 3, 0, &other),
+	assert_int_equal(nfs4_share_open(s, client(s, "c"), &w, text("x"), 3, 0, &other, &had),
 			 NFS4_ERR_NONE);
 	assert_int_equal(s->nclients, 1);
 	assert_int_equal(s->nranges, 0);
