@@ -67,8 +67,9 @@ int nfs4_lock(struct nfs_call *call)
 
 	if (status == NFS4_ERR_NONE)
 		status = nfs4_may_claim(s, c, a->reclaim);
-	if (status == NFS4_ERR_NONE)
-		status = nfs4_lock_set(s, c, a, &w, &id, &denied);
+	if (status)
+		return status;
+	status = nfs4_lock_set(s, c, a, &w, &id, &denied);
 	if (status == NFS4_ERR_DENIED)
 		return put_denied(call, &denied);
 	return status ? (int)status : put_stateid(call, &id);
@@ -76,13 +77,15 @@ int nfs4_lock(struct nfs_call *call)
 
 int nfs4_lockt(struct nfs_call *call)
 {
+	struct nfs4_state *s = nfs4_state_of(call);
+	struct nfs4_client *c = nfs4_client_of(call);
 	struct nfs4_where w = nfs4_where(call);
 	struct nfs4_denied denied;
-	enum nfs4_status status = nfs4_may_claim(nfs4_state_of(call), nfs4_client_of(call), false);
+	enum nfs4_status status = nfs4_may_claim(s, c, false);
 
-	if (status == NFS4_ERR_NONE)
-		status = nfs4_lock_test(nfs4_state_of(call), nfs4_client_of(call), &of(call)->a, &w,
-					&denied);
+	if (status)
+		return status;
+	status = nfs4_lock_test(s, c, &of(call)->a, &w, &denied);
 	return status == NFS4_ERR_DENIED ? put_denied(call, &denied) : (int)status;
 }
 

@@ -1,5 +1,7 @@
 #include "targets/nfs/nfs4_range.h"
 
+#include "common/bytes.h"
+
 #include <stddef.h>
 
 static bool overlaps(const struct nfs4_range *r, uint64_t first, uint64_t last)
@@ -37,6 +39,7 @@ static bool cut(struct nfs4_range *r, uint64_t first, uint64_t last, struct nfs4
 	if (left && right) { /* only one range can reach beyond both ends */
 		struct nfs4_range *rest = *spare, *next = r->next;
 
+		VS_ASSERT(rest);
 		*spare = NULL;
 		*rest = *r;
 		rest->next = next;

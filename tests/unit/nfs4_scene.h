@@ -1,11 +1,11 @@
 /*
- * A client of NFSv4 over nfs_scene.h: compounds are built and their results taken apart by hand,
- * with sessions, so that a test says what stands in each request.
+ * A client of NFSv4 over nfs_server_scene.h: compounds are built and their results taken apart by
+ * hand, with sessions, so that a test says what stands in each request.
  */
 #ifndef TESTS_UNIT_NFS4_SCENE_H
 #define TESTS_UNIT_NFS4_SCENE_H
 
-#include "tests/unit/nfs_scene.h"
+#include "tests/unit/nfs_server_scene.h"
 
 #include "targets/nfs/nfs4_format.h"
 

@@ -2,7 +2,7 @@
  * What the server remembers of clients of NFSv4: records of client owners, share reservations and
  * byte-range locks against models, leases, the grace period.
  */
-#include "tests/unit/nfs_scene.h"
+#include "tests/unit/nfs_server_scene.h"
 
 #include "targets/nfs/nfs4_grace.h"
 #include "targets/nfs/nfs4_keep.h"
