@@ -67,7 +67,7 @@ include $(foreach d,$(DIRS),$(wildcard $(d)/module.mk))
 obj       = $(patsubst %.c,$(B)/obj/%.o,$(1))
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 ALL_SRCS := $(foreach m,$(MODULES),$($(m)_SRCS)) $(vstored_SRCS) $(vstore_SRCS) $(sim_SRCS) \
-            $(load_SRCS) $(engine_SRCS) $(guest_SRCS) $(file_SRCS) $(benches_SRCS) $(tools_SRCS)
+            $(load_SRCS) $(engine_SRCS) $(guest_SRCS) $(file_SRCS) $(inside_SRCS) $(benches_SRCS) $(tools_SRCS)
 TESTS_C  := $(foreach m,$(MODULES),$($(m)_TESTS))
 TESTBINS := $(patsubst %.c,$(B)/%,$(TESTS_C))
 FUZZBINS := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ_SRCS))
@@ -88,7 +88,7 @@ $(foreach m,$(MODULES),$(eval $(call archive,$(m))))
 
 PROGRAMS := $(if $(vstored_SRCS),$(B)/vstored) $(if $(vstore_SRCS),$(B)/vstore)
 SIM      := $(if $(sim_SRCS),$(B)/tests/sim/sim)
-TOOLS    := $(patsubst %.c,$(B)/%,$(tools_SRCS) $(benches_SRCS)) $(if $(load_SRCS),$(B)/tests/load/load) \
+TOOLS    := $(patsubst %.c,$(B)/%,$(tools_SRCS) $(inside_SRCS) $(benches_SRCS)) $(if $(load_SRCS),$(B)/tests/load/load) \
             $(if $(engine_SRCS),$(B)/tests/load/engine) \
             $(if $(guest_SRCS),$(B)/tests/e2e/guest_load $(B)/tests/e2e/file_load)
 
@@ -121,6 +121,11 @@ $(B)/tests/e2e/guest_load: $(call obj,$(guest_SRCS))
 	$(call Q,LINK)$(CC) $(LDFLAGS) -static -o $@ $^
 
 $(B)/tests/e2e/file_load: $(call obj,$(file_SRCS))
+	@mkdir -p $(@D)
+	$(call Q,LINK)$(CC) $(LDFLAGS) -static -o $@ $^
+
+# Programs that run inside a guest that has no libraries, one source each.
+$(patsubst %.c,$(B)/%,$(inside_SRCS)): $(B)/%: $(B)/obj/%.o
 	@mkdir -p $(@D)
 	$(call Q,LINK)$(CC) $(LDFLAGS) -static -o $@ $^
 
