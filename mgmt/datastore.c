@@ -178,7 +178,8 @@ static int start_server(struct mg_node *n, struct mg_datastores *d, struct vs_er
 				       .max_connections = CONNECTIONS,
 				       .threads = THREADS,
 				       .key = key,
-				       .key_len = sizeof(key)};
+				       .key_len = sizeof(key),
+				       .keeper = mg_nfs_keeper(n)};
 	int rc = handle_key(n, key, err);
 
 	for (unsigned i = 0; i < l->n; i++)

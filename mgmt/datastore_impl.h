@@ -30,4 +30,7 @@ int mg_datastore_keep(struct mg_node *n, const struct mg_datastore *s, const jso
 int mg_datastore_serve(struct mg_datastores *d, struct mg_datastore *s, const json_t *doc,
 		       struct vs_error *err) vs_must_check;
 
+/* nfs_keep.c */
+struct nfs_keeper mg_nfs_keeper(struct mg_node *n);
+
 #endif

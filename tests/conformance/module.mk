@@ -1,4 +1,2 @@
-tools_SRCS += tests/conformance/nfs_serve.c
-
 # Runs inside a guest that has no libraries.
 inside_SRCS += tests/conformance/nfs_files.c

@@ -1,9 +1,8 @@
 /*
- * nfs_files FOLDER [2]: what programs do with files, in a folder of Linux's NFS client, held against
- * what POSIX says; 2: and what NFSv4.2 adds. A line for each thing that is wrong; the exit status
- * says whether there was one.
- * nfs_files FOLDER lock STOP: locks a file and writes to it until there is a file STOP.
- * nfs_files FOLDER try: whether the lock can be had.
+ * nfs_files FOLDER [2]: what programs do with files, in a folder of Linux's NFS client, held
+ * against what POSIX says; 2: and what NFSv4.2 adds. A line for each thing that is wrong; the exit
+ * status says whether there was one. nfs_files FOLDER lock STOP: locks a file and writes to it
+ * until there is a file STOP. nfs_files FOLDER try: whether the lock can be had.
  */
 #include <dirent.h>
 #include <errno.h>
