@@ -41,9 +41,23 @@ def test_both_see_the_same():
         umount /all""")
 
 
+def test_locks_of_two_guests_exclude_each_other():
+    folder = os.path.join(node.state, "other")
+    os.mkdir(folder)
+    with Guest(folder, host="other") as other:
+        other.mount(node, "4.2", "one")
+        for one, there, two, here in ((guest, "/one", other, "/mnt"), (other, "/mnt", guest, "/one")):
+            one.say(f"rm -f /tmp/stop; /nfs_files {there} lock /tmp/stop > /tmp/said 2>&1 &")
+            until(lambda: "locked" in one.say("usleep 100000; cat /tmp/said"), "no lock")
+            two.say(f"/nfs_files {here} try", 1)
+            one.say("touch /tmp/stop; wait")
+            two.say(f"/nfs_files {here} try")
+        other.say("umount /mnt")
+
+
 def test_a_lock_survives_kills_of_the_daemon():
     """The only client that is remembered comes back at once, and the grace period is over."""
-    guest.say("/nfs_files /one lock /tmp/stop > /tmp/said 2>&1 &")
+    guest.say("rm -f /tmp/stop; /nfs_files /one lock /tmp/stop > /tmp/said 2>&1 &")
     until(lambda: "locked" in guest.say("usleep 100000; cat /tmp/said"), "no lock")
     for _ in range(2):
         node.kill()

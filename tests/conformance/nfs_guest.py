@@ -8,7 +8,8 @@ from linux_guest import Linux, closure, networks
 from node import BUILD
 
 MODULES = ["virtio_pci", "virtio_net", "nfsv3", "nfsv4"]
-SCRIPT = "mkdir -p /mnt\n{networks}\n"
+# NFSv4 clients are known by their hosts' names (RFC 8881 section 2.4).
+SCRIPT = "mkdir -p /mnt\nhostname {host}\n{networks}\n"
 
 
 def missing():
@@ -17,13 +18,13 @@ def missing():
 
 
 class Guest(Linux):
-    def __init__(self, folder, **more):
+    def __init__(self, folder, host="guest", **more):
         inside = closure({"bin/qemu-img": shutil.which("qemu-img")}, [])
         for name in ("file_load", "guest_load"):
             inside[name] = os.path.join(BUILD, "tests", "e2e", name)
         inside["nfs_files"] = os.path.join(BUILD, "tests", "conformance", "nfs_files")
-        super().__init__(folder, SCRIPT.format(networks=networks(more.get("nics", 1))), MODULES,
-                         inside, **more)
+        super().__init__(folder, SCRIPT.format(host=host, networks=networks(more.get("nics", 1))),
+                         MODULES, inside, **more)
 
     def mount(self, node, version, name, where="/mnt", options=""):
         """What is the host's loopback there is 10.0.2.2 here."""

@@ -116,6 +116,26 @@ def test_clients_see_what_is_shared_with_them():
     node.vstore("datastore", "share", "vms", "--client", "127.0.0.0/8", "--squash", "none")
 
 
+def test_a_disk_and_a_file_share_their_content():
+    """A disk that moves from a volume into a datastore, and back, takes no space again."""
+    vs.run("qemu-img", "create", "-q", "-f", "raw", path("disk"), "24M")
+    with open(path("disk"), "r+b") as f:
+        f.seek(MIB)
+        f.write(os.urandom(12 * MIB))
+    node.vstore("volume", "import", path("disk"), "disk")
+    before = node.json("df")["unique_content_bytes"]
+    node.vstore("volume", "export", "disk", path("moved"))
+    node.vstore("datastore", "put", path("moved"), "vms/disk")
+    assert node.json("df")["unique_content_bytes"] - before < MIB // 2
+    node.vstore("volume", "delete", "disk")
+    node.vstore("datastore", "get", "vms/disk", path("back"))
+    node.vstore("volume", "import", path("back"), "again")
+    assert node.json("df")["unique_content_bytes"] - before < MIB // 2
+    assert read("back") == read("disk")
+    node.vstore("volume", "delete", "again")
+    node.vstore("datastore", "rm", "vms/disk")
+
+
 def test_snapshots_keep_all_files():
     make("in", b"one")
     node.vstore("datastore", "put", path("in"), "vms/changes")
