@@ -116,6 +116,19 @@ void nfs4_client_sweep_locked(struct nfs4_state *s)
 		sweep_locked(s);
 }
 
+/* The oldest that is not confirmed makes room: whoever is real comes again. */
+static void drop_unconfirmed(struct nfs4_state *s)
+{
+	struct nfs4_client *oldest = NULL;
+
+	for (struct nfs4_client *c = s->clients; c; c = c->next)
+		if (!c->confirmed && c->refs == 0 &&
+		    (!oldest || c->renewed_ns <= oldest->renewed_ns))
+			oldest = c;
+	if (oldest)
+		nfs4_client_drop_locked(s, oldest);
+}
+
 static enum nfs4_status add_locked(struct nfs4_state *s, const struct nfs4_args *a,
 				   struct nfs4_principal p, struct nfs4_exchanged *out)
 {
@@ -123,6 +136,8 @@ static enum nfs4_status add_locked(struct nfs4_state *s, const struct nfs4_args 
 
 	if (s->nclients == NFS4_CLIENTS_MAX)
 		sweep_locked(s);
+	if (s->nclients == NFS4_CLIENTS_MAX)
+		drop_unconfirmed(s);
 	if (s->nclients == NFS4_CLIENTS_MAX)
 		return NFS4_ERR_DELAY;
 	c = calloc(1, sizeof(*c));

@@ -51,6 +51,7 @@ void nfs4_session_drop_locked(struct nfs4_state *s, struct nfs4_session *x)
 		link = &(*link)->of_client;
 	*link = x->of_client;
 	x->client->nsessions--;
+	s->nslots -= x->fore.slots;
 	ref_locked(x);
 	x->gone = true;
 	unref_locked(x);
@@ -58,14 +59,16 @@ void nfs4_session_drop_locked(struct nfs4_state *s, struct nfs4_session *x)
 
 /* ---- CREATE_SESSION, section 18.36 ---- */
 
-static void limit(struct nfs4_channel *c)
+static void limit(const struct nfs4_state *s, struct nfs4_channel *c)
 {
+	uint32_t slots = s->nslots < NFS4_SLOTS_ALL / 2 ? NFS4_SLOTS_MAX : NFS4_SLOTS_FEW;
+
 	c->pad = 0;
 	c->max_request = VS_MIN(c->max_request, NFS_RECORD_MAX);
 	c->max_reply = VS_MIN(c->max_reply, NFS_RECORD_MAX);
 	c->max_cached = VS_MIN(c->max_cached, NFS4_CACHED_MAX);
 	c->max_ops = VS_MIN(c->max_ops, NFS4_COMPOUND_MAX);
-	c->slots = VS_MIN(c->slots, NFS4_SLOTS_MAX);
+	c->slots = VS_MIN(c->slots, slots);
 }
 
 static enum nfs4_status make_locked(struct nfs4_state *s, struct nfs4_client *c,
@@ -73,7 +76,7 @@ static enum nfs4_status make_locked(struct nfs4_state *s, struct nfs4_client *c,
 {
 	struct nfs4_session *x;
 
-	if (c->nsessions == NFS4_SESSIONS_MAX)
+	if (c->nsessions == NFS4_SESSIONS_MAX || s->nslots > NFS4_SLOTS_ALL - NFS4_SLOTS_MAX)
 		return NFS4_ERR_DELAY;
 	x = calloc(1, sizeof(*x));
 	if (!x || vs_random(x->id + 8, 8)) {
@@ -84,7 +87,8 @@ static enum nfs4_status make_locked(struct nfs4_state *s, struct nfs4_client *c,
 	vs_put_be32(x->id + 4, (uint32_t)c->id);
 	x->client = c;
 	x->fore = a->fore;
-	limit(&x->fore);
+	limit(s, &x->fore);
+	s->nslots += x->fore.slots;
 	x->next = *bucket(s, x->id);
 	*bucket(s, x->id) = x;
 	x->of_client = c->sessions;

@@ -25,6 +25,8 @@
 #define NFS4_CLIENTS_MAX 1024u
 #define NFS4_SESSIONS_MAX 8u  /* of a client */
 #define NFS4_SLOTS_MAX 64u    /* of a session */
+#define NFS4_SLOTS_FEW 8u     /* the same, when many are given out */
+#define NFS4_SLOTS_ALL 16384u /* of all sessions: 64 MiB of kept replies */
 #define NFS4_CACHED_MAX 4096u /* bytes of a reply that is kept */
 #define NFS4_COMPOUND_MAX 32u /* operations */
 #define NFS4_HELD_MAX 65536u  /* opens and lock states, of all clients */
@@ -125,6 +127,7 @@ struct nfs4_state {
 	uint32_t boot;	    /* another with each start */
 	uint8_t server[16]; /* who this is, on all addresses and after restarts */
 	uint32_t next_client, next_session;
+	unsigned nslots; /* given out */
 	struct nfs4_client *clients;
 	unsigned nclients;
 	uint64_t swept_ns;

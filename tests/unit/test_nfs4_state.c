@@ -127,7 +127,7 @@ static void collision(void **state)
 static void bounds(void **unused)
 {
 	struct nfs4_state *s = state_new();
-	struct nfs4_exchanged x;
+	struct nfs4_exchanged x, first = {0};
 	struct nfs4_created c;
 	char name[32];
 
@@ -136,14 +136,30 @@ static void bounds(void **unused)
 	for (unsigned i = 0; i < NFS4_SESSIONS_MAX; i++, x.seqid++)
 		assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_NONE);
 	assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_DELAY);
-	for (unsigned i = 1; i < NFS4_CLIENTS_MAX; i++) {
+	nfs4_client_drop_locked(s, nfs4_client_find_locked(s, x.clientid));
+	assert_int_equal(s->nslots, 0);
+	/* Who is not confirmed makes room, and nobody else does. */
+	for (unsigned i = 0; i < NFS4_CLIENTS_MAX; i++) {
 		(void)snprintf(name, sizeof(name), "client %u", i);
 		assert_int_equal(exchange_as(s, name, 1, 0, root, &x), NFS4_ERR_NONE);
+		if (i == 0)
+			first = x;
+		if (i < 2)
+			continue;
+		assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_NONE);
+		assert_true(c.fore.slots == 8);
 	}
-	assert_int_equal(exchange_as(s, "one more", 1, 0, root, &x), NFS4_ERR_DELAY);
+	assert_int_equal(exchange_as(s, "one more", 1, 0, root, &x), NFS4_ERR_NONE);
+	assert_null(nfs4_client_find_locked(s, first.clientid));
+	assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_NONE);
+	assert_int_equal(exchange_as(s, "another", 1, 0, root, &x), NFS4_ERR_NONE);
+	assert_int_equal(session_of(s, &x, root, &c), NFS4_ERR_NONE);
+	assert_int_equal(exchange_as(s, "too many", 1, 0, root, &x), NFS4_ERR_DELAY);
+	assert_true(s->nslots <= NFS4_SLOTS_ALL);
 	clock_ns += NFS4_LEASE_NS + 1;
 	assert_int_equal(exchange_as(s, "one more", 1, 0, root, &x), NFS4_ERR_NONE);
 	assert_int_equal(s->nclients, 1);
+	assert_int_equal(s->nslots, 0);
 	nfs4_state_free(s);
 }
 
