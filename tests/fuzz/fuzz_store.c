@@ -84,7 +84,10 @@ static void fuzz_volume(const uint8_t *b)
 	if (bs_volent_get(b, &vol) || vol.kind == BS_VOL_FREE)
 		return;
 	VS_ASSERT(vol.size <= BS_VOLUME_MAX_SIZE && memchr(vol.name, '\0', BS_NAME_MAX));
-	VS_ASSERT(vol.height >= 1 && vol.size >> 12 <= UINT64_C(1) << 9 * vol.height);
+	if (vol.flags & BS_VOL_OBJECTS && vol.kind != BS_VOL_ORIGIN)
+		VS_ASSERT(vol.height == BS_OBJECTS_HEIGHT && !vol.size);
+	else if (vol.kind != BS_VOL_ORIGIN) /* which has no map */
+		VS_ASSERT(vol.height >= 1 && vol.size >> 12 <= UINT64_C(1) << 9 * vol.height);
 	bs_volent_put(once, &vol);
 	VS_ASSERT(bs_volent_get(once, &vol) == 0);
 	bs_volent_put(twice, &vol);
