@@ -32,7 +32,8 @@ int nfs_seal_new(const uint8_t *key, size_t len, struct nfs_seal **out,
 		 struct vs_error *err) vs_must_check;
 void nfs_seal_free(struct nfs_seal *s);
 
-/* What a server calls itself, by the key of its handles; public. VS_E_INVAL (length), VS_E_NOMEM. */
+/* What a server calls itself, by the key of its handles; public. VS_E_INVAL (length), VS_E_NOMEM.
+ */
 #define NFS_SERVER_ID_BYTES 16u
 int nfs_server_id(const uint8_t *key, size_t len, uint8_t out[NFS_SERVER_ID_BYTES]) vs_must_check;
 

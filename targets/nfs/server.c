@@ -69,8 +69,8 @@ static int start_v4(struct nfs_server *srv, const struct nfs_server_options *opt
 		    struct vs_error *err)
 {
 	uint8_t id[NFS_SERVER_ID_BYTES];
-	int status = opts->key ? nfs_server_id(opts->key, opts->key_len, id)
-			       : vs_random(id, sizeof(id));
+	int status =
+	    opts->key ? nfs_server_id(opts->key, opts->key_len, id) : vs_random(id, sizeof(id));
 
 	if (status == 0)
 		status = nfs4_state_new(id, &srv->common.v4);

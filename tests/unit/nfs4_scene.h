@@ -261,7 +261,8 @@ static inline struct fh take_fh(struct v4 *v)
 	b = nfs_dec_bytes(&v->d, NFS4_FH_MAX);
 	assert_non_null(b.p);
 	h.len = b.len;
-	memcpy(h.b, b.p, b.len);
+	if (b.p)
+		memcpy(h.b, b.p, b.len);
 	return h;
 }
 
@@ -270,6 +271,7 @@ static inline uint32_t walk(struct v4 *v, const char *first, const char *second,
 {
 	uint32_t status;
 
+	*out = (struct fh){0};
 	v4_start(v);
 	v4_op(v, NFS4_OP_PUTROOTFH);
 	if (first)
@@ -352,6 +354,8 @@ static inline uint32_t open_file(struct v4 *v, const struct fh *dir, const char 
 
 	v4_start(v);
 	put_fh(v, dir);
+	*out = (struct fh){0};
+	*id = (struct nfs4_stateid){0};
 	put_open(v, owner, access, deny, how, 77);
 	nfs_enc_u32(&v->e, NFS4_CLAIM_NULL);
 	nfs_enc_bytes(&v->e, name, (uint32_t)strlen(name));
@@ -422,7 +426,8 @@ static inline uint32_t read_file(struct v4 *v, const struct fh *h, const struct 
 	*eof = nfs_dec_bool(&v->d);
 	b = nfs_dec_bytes(&v->d, n);
 	v4_end(v);
-	memcpy(data, b.p, b.len);
+	if (b.len)
+		memcpy(data, b.p, b.len);
 	*got = b.len;
 	return NFS4_ERR_NONE;
 }

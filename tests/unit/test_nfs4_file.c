@@ -199,8 +199,7 @@ static bool take_entry(struct v4 *v, char name[256], uint64_t *cookie, uint64_t 
 	*cookie = nfs_dec_u64(&v->d);
 	b = nfs_dec_bytes(&v->d, 255);
 	assert_non_null(b.p);
-	memcpy(name, b.p, b.len);
-	name[b.len] = '\0';
+	(void)snprintf(name, 256, "%.*s", (int)b.len, b.p ? (const char *)b.p : "");
 	a = take_attrs(&v->d);
 	(void)nfs_dec_u32(&a.d);
 	*fsid = nfs_dec_u64(&a.d);
@@ -211,7 +210,7 @@ static void pseudo_root(void **state)
 {
 	struct v4 *v = v4_open(*state, "127.0.0.1", "pseudo");
 	struct v4 *some = v4_open(*state, "127.0.0.3", "pseudo some");
-	uint64_t cookie, last, fsid, other_fsid;
+	uint64_t cookie = 0, last = 0, fsid = 0, other_fsid = 0;
 	struct fh root, one, h;
 	char name[256];
 
