@@ -192,8 +192,11 @@ int bs_volent_get(const uint8_t *p, struct bs_volent *out)
 	out->pages_left = vs_get_le64(p + 168);
 	if (out->kind == BS_VOL_FREE)
 		return 0;
-	if (out->kind == BS_VOL_ORIGIN)
+	if (out->kind == BS_VOL_ORIGIN) {
+		memset(out->name, 0, sizeof(out->name)); /* it has none, nor a map */
+		out->height = 0;
 		return origin_ok(out) ? 0 : VS_E_CORRUPT;
+	}
 	if (out->kind > BS_VOL_GONE || !shape_ok(out) || out->compression > BS_CODING_ZSTD ||
 	    (out->sector != 512 && out->sector != 4096) || !memchr(out->name, '\0', BS_NAME_MAX))
 		return VS_E_CORRUPT;
