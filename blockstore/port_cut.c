@@ -294,6 +294,11 @@ static int check_scatter(const struct bs_req *req)
 }
 
 /* What only volumes of objects have. */
+static bool is_word(uint8_t word)
+{
+	return word < BS_OBJECT_WORDS || word == BS_NO_WORD;
+}
+
 static int check_object(const struct bs_req *req)
 {
 	bool takes = req->op == BS_READ || req->op == BS_WRITE || req->op == BS_COPY ||
@@ -308,9 +313,12 @@ static int check_object(const struct bs_req *req)
 		return VS_E_RANGE;
 	if (req->nchanges > BS_CHANGES_MAX || (req->nchanges && !takes))
 		return VS_E_INVAL;
-	for (unsigned i = 0; i < req->nchanges; i++)
-		if (req->changes[i].object >= BS_OBJECTS)
+	for (unsigned i = 0; i < req->nchanges; i++) {
+		const struct bs_object_change *c = &req->changes[i];
+
+		if (c->object >= BS_OBJECTS || !is_word(c->check) || !is_word(c->end))
 			return VS_E_RANGE;
+	}
 	return req->flags & BS_SCATTER ? check_scatter(req) : 0;
 }
 

@@ -433,6 +433,12 @@ static void test_what_is_no_object_is_refused(void **state)
 
 	assert_int_equal(bs_io_wait(f->port, &req), VS_E_RANGE);
 	c.object = 0;
+	c.check = BS_OBJECT_WORDS;
+	assert_int_equal(bs_io_wait(f->port, &req), VS_E_RANGE);
+	c.check = BS_NO_WORD;
+	c.end = BS_NO_WORD - 1;
+	assert_int_equal(bs_io_wait(f->port, &req), VS_E_RANGE);
+	c.end = BS_NO_WORD;
 	req.object = BS_OBJECTS;
 	assert_int_equal(bs_io_wait(f->port, &req), VS_E_RANGE);
 	req = (struct bs_req){.op = BS_READ,
