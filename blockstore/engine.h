@@ -112,7 +112,7 @@ struct bs_counters {
 };
 
 struct bs_port;
-#define BS_MAX_PORTS 64
+#define BS_MAX_PORTS 128     /* 64 datastores have one each */
 #define BS_STARVING_READS 1u /* of buffers for reads */
 #define BS_STARVING_UNITS 2u
 
