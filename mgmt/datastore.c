@@ -7,7 +7,6 @@
 #include "common/text.h"
 #include "mgmt/copy.h"
 #include "mgmt/datastore_impl.h"
-#include "mgmt/draft.h"
 #include "mgmt/volume_impl.h"
 
 #include <openssl/rand.h>
@@ -230,12 +229,38 @@ void mg_datastores_close(struct mg_datastores *d)
 	free(d);
 }
 
-int mg_datastore_create(struct mg_node *n, const char *name, uint64_t quota, struct vs_error *err)
+/* What was just made is known, open and shared with nobody; or gone. */
+static int add(struct mg_node *n, const char *name, uint64_t quota, struct vs_error *err)
 {
 	struct mg_datastores *d = n->datastores;
-	char key[VS_UUID_TEXT];
+	char key[VS_UUID_TEXT] = "";
 	struct bs_volume_info info;
 	json_t *doc;
+	int i, rc = bs_volume_find(n->store, name, &info, err);
+
+	if (rc == 0) {
+		vs_uuid_format(&info.uuid, key);
+		doc = json_pack("{s:s, s:I, s:[]}", "volume", key, "quota", (json_int_t)quota,
+				"shares");
+		rc = mg_catalogue_insert(n->catalogue, MG_DATASTORE, key, doc, &info.uuid, 1, err);
+		json_decref(doc);
+	}
+	if (rc == 0)
+		rc = take(n, d, name, err);
+	if (rc == 0)
+		return 0;
+	i = find(d, name);
+	if (i >= 0)
+		drop(d, &d->at[i]);
+	if (bs_volume_delete(n->store, name, BS_DELETE_PLAIN, NULL) == 0)
+		(void)!mg_catalogue_delete(n->catalogue, MG_DATASTORE, key, NULL);
+	else
+		mg_event(n->events, MG_WARNING, "datastore.left", name, "could not be deleted");
+	return rc;
+}
+
+int mg_datastore_create(struct mg_node *n, const char *name, uint64_t quota, struct vs_error *err)
+{
 	int rc;
 
 	if (!vs_name_ok(name))
@@ -244,19 +269,7 @@ int mg_datastore_create(struct mg_node *n, const char *name, uint64_t quota, str
 			       "first a letter or digit",
 			       name);
 	rc = ds_create(n->store, name, err);
-	if (rc == 0)
-		rc = bs_volume_find(n->store, name, &info, err);
-	if (rc != 0)
-		return rc;
-	vs_uuid_format(&info.uuid, key);
-	doc = json_pack("{s:s, s:I, s:[]}", "volume", key, "quota", (json_int_t)quota, "shares");
-	rc = mg_catalogue_insert(n->catalogue, MG_DATASTORE, key, doc, &info.uuid, 1, err);
-	json_decref(doc);
-	if (rc == 0)
-		rc = take(n, d, name, err);
-	if (rc != 0 && bs_volume_delete(n->store, name, BS_DELETE_PLAIN, NULL) == 0)
-		(void)!mg_catalogue_delete(n->catalogue, MG_DATASTORE, key, NULL);
-	return rc;
+	return rc == 0 ? add(n, name, quota, err) : rc;
 }
 
 int mg_datastore_delete(struct mg_node *n, const char *name, bool with_snapshots,
@@ -333,9 +346,8 @@ int mg_datastore_clone(struct mg_node *n, const char *name, const char *snap, co
 		       struct vs_error *err)
 {
 	struct mg_datastore *s = mg_datastore_find(n, name, err);
-	char full[BS_FULL_NAME_MAX], key[VS_UUID_TEXT];
+	char full[BS_FULL_NAME_MAX];
 	struct bs_volume_info info;
-	json_t *doc;
 	int rc;
 
 	if (!s)
@@ -344,13 +356,7 @@ int mg_datastore_clone(struct mg_node *n, const char *name, const char *snap, co
 		return vs_fail(err, VS_E_INVAL, "'%s' is not a name", to);
 	(void)snprintf(full, sizeof(full), "%s@%s", name, snap);
 	rc = bs_volume_clone(n->store, full, to, &info, err);
-	if (rc != 0)
-		return rc;
-	vs_uuid_format(&info.uuid, key);
-	doc = json_pack("{s:s, s:i, s:[]}", "volume", key, "quota", 0, "shares");
-	rc = mg_catalogue_insert(n->catalogue, MG_DATASTORE, key, doc, &info.uuid, 1, err);
-	json_decref(doc);
-	return rc != 0 ? rc : take(n, n->datastores, to, err);
+	return rc == 0 ? add(n, to, 0, err) : rc;
 }
 
 int mg_datastore_get(struct mg_node *n, const char *name, struct ds_store **out,

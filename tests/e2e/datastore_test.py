@@ -173,6 +173,25 @@ def test_a_killed_daemon_has_lost_nothing():
     assert vs.run("nfs-cat", url("vms/shared")) == "for clients"
 
 
+def test_a_clone_that_finds_no_place_is_gone():
+    """And what it would have been beside works."""
+    node.vstore("datastore", "snapshot", "create", "vms@s")
+    clones = [f"clone{i}" for i in range(63)]
+    for name in clones:
+        node.vstore("datastore", "clone", "vms@s", name)
+    for _ in range(2):  # the second would find what the first has left
+        assert "64 datastores" in refused("datastore", "clone", "vms@s", "more")
+        assert "64 datastores" in refused("datastore", "create", "more")
+    node.kill()  # so many leave room for all else
+    node.start()
+    node.vstore("volume", "import", path("disk"), "disk")
+    node.vstore("volume", "delete", "disk")
+    node.vstore("datastore", "get", f"{clones[-1]}/shared", path("out"))
+    for name in clones:
+        node.vstore("datastore", "delete", name)
+    node.vstore("datastore", "snapshot", "delete", "vms@s")
+
+
 def test_deleted_it_gives_its_space_back():
     node.vstore("datastore", "delete", "vms")
     assert node.json("datastore", "list") == []
