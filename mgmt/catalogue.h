@@ -35,6 +35,7 @@ enum mg_kind {
 	MG_ORIGIN,
 	MG_DATASTORE,
 	MG_NFS,
+	MG_PART,
 	MG_KINDS
 };
 extern const char *const mg_kind_name[MG_KINDS];

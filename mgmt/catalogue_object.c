@@ -9,7 +9,7 @@ const char *const mg_kind_name[MG_KINDS] = {
     [MG_TARGET] = "target",	  [MG_NBD] = "nbd",   [MG_REPO] = "repo",
     [MG_BASE] = "base",		  [MG_VM] = "vm",     [MG_DRAFT] = "draft",
     [MG_SCRUB] = "scrub",	  [MG_UNIT] = "unit", [MG_ORIGIN] = "origin",
-    [MG_DATASTORE] = "datastore", [MG_NFS] = "nfs",
+    [MG_DATASTORE] = "datastore", [MG_NFS] = "nfs",   [MG_PART] = "part",
 };
 
 /* Statement over (kind, name[, doc]). */

@@ -7,6 +7,7 @@
 #include "common/text.h"
 #include "mgmt/copy.h"
 #include "mgmt/datastore_impl.h"
+#include "mgmt/datastore_part.h"
 #include "mgmt/volume_impl.h"
 
 #include <openssl/rand.h>
@@ -204,6 +205,8 @@ int mg_datastores_open(struct mg_node *n, struct mg_datastores **out, struct vs_
 		rc = start_server(n, d, err);
 	if (rc == 0)
 		rc = take_all(n, d, err);
+	if (rc == 0)
+		rc = mg_parts_clean(n, err);
 	if (rc != 0) {
 		mg_datastores_close(d);
 		*out = NULL;

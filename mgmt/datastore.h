@@ -55,7 +55,7 @@ int mg_datastore_get(struct mg_node *n, const char *name, struct ds_store **out,
 		     struct vs_error *err) vs_must_check;
 void mg_datastore_put(struct mg_node *n, struct ds_store *s);
 
-/* Files (datastore_file.c). put and get are tasks; file: an absolute path on the node. */
+/* Files. put and get are tasks; file: an absolute path on the node. */
 int mg_datastore_file_put(struct mg_node *n, const char *name, const char *path, const char *file,
 			  json_t **task, struct vs_error *err) vs_must_check;
 int mg_datastore_file_get(struct mg_node *n, const char *name, const char *path, const char *file,

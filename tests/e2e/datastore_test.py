@@ -173,6 +173,33 @@ def test_a_killed_daemon_has_lost_nothing():
     assert vs.run("nfs-cat", url("vms/shared")) == "for clients"
 
 
+def put_under_way():
+    """A put that takes minutes, once it works on its file; returns the task."""
+    with open(path("in"), "wb") as f:
+        f.write(os.urandom(MIB))
+        f.truncate(1 << 40)
+    status, body = node.api("POST", "/v1/datastores/vms/put", {"path": "big", "file": path("in")})
+    assert status == 202, body
+    vs.until(lambda: any(e["size"] == 1 << 40 for e in names("vms").values()), "nothing is made")
+    return body["task"]["id"]
+
+
+def test_a_put_that_does_not_end_leaves_nothing():
+    make("in", b"a user's")
+    for name in ("a", ".vstore-put-1"):
+        node.vstore("datastore", "put", path("in"), f"vms/{name}")
+    mine = names("vms")
+    task = put_under_way()
+    assert "a task works" in refused("datastore", "delete", "vms")
+    node.vstore("task", "cancel", str(task))
+    vs.until(lambda: names("vms") == mine, lambda: f"cancelled, it left {names('vms/d')}")
+    put_under_way()
+    node.kill()
+    node.start()
+    assert names("vms") == mine, "what the killed put made is still there, or more has gone"
+    assert not [e for e in node.json("event", "list") if e["kind"] == "datastore.left"]
+
+
 def test_a_clone_that_finds_no_place_is_gone():
     """And what it would have been beside works."""
     node.vstore("datastore", "snapshot", "create", "vms@s")
@@ -186,7 +213,7 @@ def test_a_clone_that_finds_no_place_is_gone():
     node.start()
     node.vstore("volume", "import", path("disk"), "disk")
     node.vstore("volume", "delete", "disk")
-    node.vstore("datastore", "get", f"{clones[-1]}/shared", path("out"))
+    node.vstore("datastore", "get", f"{clones[-1]}/a", path("out"))
     for name in clones:
         node.vstore("datastore", "delete", name)
     node.vstore("datastore", "snapshot", "delete", "vms@s")
