@@ -4,4 +4,4 @@ nfs_TESTS := $(addprefix tests/unit/,test_nfs_drc.c test_nfs_format.c test_nfs_h
 
 nfs_SRCS += $(addprefix targets/nfs/nfs4_, attr_format.c attr_set_format.c client.c compound.c control.c copy.c dir.c file.c format.c grace.c held.c hold.c keep.c keep_format.c \
 	io.c lock.c name.c open.c ops.c place.c range.c result_format.c session.c session_format.c share.c)
-nfs_TESTS += $(addprefix tests/unit/test_nfs4_,file.c format.c range.c session.c state.c)
+nfs_TESTS += $(addprefix tests/unit/test_nfs4_,attr.c file.c format.c range.c session.c state.c)
