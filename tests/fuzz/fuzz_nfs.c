@@ -4,45 +4,7 @@
  * byte cuts the input into sends. Then the decoders alone: what they return must lie within their
  * input.
  */
-#include "common/bytes.h"
-#include "targets/nfs/conn.h"
-
-#include <netinet/in.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static const uint8_t key[16] = "a key for fuzzes";
-
-static void closed(struct nfs_worker *w)
-{
-	(void)w;
-}
-
-static struct nfs_worker *worker(void)
-{
-	static struct nfs_common common;
-	static struct nfs_worker w;
-
-	if (w.loop)
-		return &w;
-	w.common = &common;
-	w.closed = closed;
-	nfs_mounts_init(&common.mounts);
-	VS_ASSERT(nfs_drc_new(64, &common.drc) == 0);
-	VS_ASSERT(nfs4_state_new(key, &common.v4) == 0);
-	VS_ASSERT(nfs_seal_new(key, sizeof(key), &w.seal, NULL) == 0);
-	VS_ASSERT(vs_arena_init(&w.shared, NFS_SHARED_UNITS) == 0);
-	VS_ASSERT(vs_loop_new(&w.loop, NULL) == 0);
-	(void)pthread_mutex_init(&w.entry_lock, NULL);
-	(void)pthread_mutex_init(&w.conns_lock, NULL);
-	w.idle = (struct vs_idle){.idle = nfs_conn_idle, .arg = &w};
-	vs_loop_add_idle(w.loop, &w.idle);
-	return &w;
-}
+#include "tests/fuzz/nfs_scene.h"
 
 /* What is answered are whole records. */
 static void check_replies(int fd)
@@ -62,19 +24,14 @@ static void check_replies(int fd)
 
 static void feed(const uint8_t *data, size_t size, size_t step)
 {
-	const struct sockaddr_in in = {.sin_family = AF_INET};
-	struct sockaddr_storage peer = {0};
 	struct nfs_worker *w = worker();
-	int fd[2];
+	int fd = connect_to(w);
 
-	memcpy(&peer, &in, sizeof(in));
-	VS_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) == 0);
-	VS_ASSERT(nfs_conn_open(w, fd[0], &peer) == 0);
 	while (size) {
-		ssize_t n = send(fd[1], data, VS_MIN(size, step), MSG_NOSIGNAL);
+		ssize_t n = send(fd, data, VS_MIN(size, step), MSG_NOSIGNAL);
 
 		vs_loop_turn(w->loop, 0);
-		check_replies(fd[1]);
+		check_replies(fd);
 		if (n <= 0 && !w->conns)
 			break;
 		if (n > 0) {
@@ -82,18 +39,7 @@ static void feed(const uint8_t *data, size_t size, size_t step)
 			size -= (size_t)n;
 		}
 	}
-	(void)close(fd[1]);
-	for (int i = 0; i < 1000 && w->conns; i++)
-		vs_loop_turn(w->loop, 0);
-	VS_ASSERT(!w->conns);
-	for (size_t i = 0; i < VS_ARRAY_LEN(w->shared.used); i++)
-		VS_ASSERT(w->shared.used[i] == 0);
-}
-
-static void inside(struct nfs_bytes b, const uint8_t *data, size_t size)
-{
-	VS_ASSERT(b.len == 0 ||
-		  (b.p >= data && b.p <= data + size && b.len <= (size_t)(data + size - b.p)));
+	hang_up(w, fd);
 }
 
 static void decode(const uint8_t *data, size_t size)

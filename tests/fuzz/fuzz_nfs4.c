@@ -3,45 +3,7 @@
  * each led by its number of operations, and SEQUENCE is put in front, so that the operations are
  * reached. There are no shares: what is there is the pseudo root. Then the decoders alone.
  */
-#include "common/bytes.h"
-#include "targets/nfs/conn.h"
-
-#include <netinet/in.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static const uint8_t key[16] = "a key for fuzzes";
-
-static void closed(struct nfs_worker *w)
-{
-	(void)w;
-}
-
-static struct nfs_worker *worker(void)
-{
-	static struct nfs_common common;
-	static struct nfs_worker w;
-
-	if (w.loop)
-		return &w;
-	w.common = &common;
-	w.closed = closed;
-	nfs_mounts_init(&common.mounts);
-	VS_ASSERT(nfs_drc_new(64, &common.drc) == 0);
-	VS_ASSERT(nfs4_state_new(key, &common.v4) == 0);
-	VS_ASSERT(nfs_seal_new(key, sizeof(key), &w.seal, NULL) == 0);
-	VS_ASSERT(vs_arena_init(&w.shared, NFS_SHARED_UNITS) == 0);
-	VS_ASSERT(vs_loop_new(&w.loop, NULL) == 0);
-	(void)pthread_mutex_init(&w.entry_lock, NULL);
-	(void)pthread_mutex_init(&w.conns_lock, NULL);
-	w.idle = (struct vs_idle){.idle = nfs_conn_idle, .arg = &w};
-	vs_loop_add_idle(w.loop, &w.idle);
-	return &w;
-}
+#include "tests/fuzz/nfs_scene.h"
 
 /* The only client of the server: a new one for each input. */
 static void make_session(struct nfs4_state *s, uint8_t id[NFS4_SESSION_BYTES])
@@ -99,41 +61,25 @@ static void check_reply(int fd)
 
 static void feed(const uint8_t *data, size_t size)
 {
-	const struct sockaddr_in in = {.sin_family = AF_INET};
-	struct sockaddr_storage peer = {0};
 	struct nfs_worker *w = worker();
 	uint8_t session[NFS4_SESSION_BYTES], record[4096];
 	uint32_t seqid = 0;
-	int fd[2];
+	int fd = connect_to(w);
 
-	memcpy(&peer, &in, sizeof(in));
 	make_session(w->common->v4, session);
-	VS_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) == 0);
-	VS_ASSERT(nfs_conn_open(w, fd[0], &peer) == 0);
 	while (size > 2) {
 		size_t n = VS_MIN((size_t)vs_get_be16(data) % 2048, size - 2);
 		size_t len = build(record, sizeof(record), session, ++seqid, data + 2, n);
 
-		VS_ASSERT(send(fd[1], record, len, MSG_NOSIGNAL) == (ssize_t)len);
+		VS_ASSERT(send(fd, record, len, MSG_NOSIGNAL) == (ssize_t)len);
 		for (int i = 0; i < 4; i++)
 			vs_loop_turn(w->loop, 0);
-		check_reply(fd[1]);
+		check_reply(fd);
 		data += 2 + n;
 		size -= 2 + n;
 	}
-	(void)close(fd[1]);
-	for (int i = 0; i < 1000 && w->conns; i++)
-		vs_loop_turn(w->loop, 0);
-	VS_ASSERT(!w->conns);
+	hang_up(w, fd);
 	VS_ASSERT(w->common->v4->nheld == 0 && w->common->v4->nranges == 0);
-	for (size_t i = 0; i < VS_ARRAY_LEN(w->shared.used); i++)
-		VS_ASSERT(w->shared.used[i] == 0);
-}
-
-static void inside(struct nfs_bytes b, const uint8_t *data, size_t size)
-{
-	VS_ASSERT(b.len == 0 ||
-		  (b.p >= data && b.p <= data + size && b.len <= (size_t)(data + size - b.p)));
 }
 
 static void decode(const uint8_t *data, size_t size)
