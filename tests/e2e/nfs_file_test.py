@@ -2,12 +2,10 @@
 """Files of NFS servers of others: found, imported, exported to, and as the store of a node that goes
 on while the server is killed and comes back. The server is nfs-ganesha."""
 
-import json
 import os
 import random
 import socket
 import stat
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +16,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "conformance")]
 import nbd_wire as nbd  # noqa: E402
 import node as vs  # noqa: E402
 import tap  # noqa: E402
+from far_store import FarNode, Load  # noqa: E402
 from ganesha import Export, Ganesha  # noqa: E402
 
 MIB = 1 << 20
@@ -162,31 +161,6 @@ def test_no_name_of_ours_is_libnfs_own():
         assert not both, both
 
 
-class Load:
-    """Writes on a volume of a node, told in a journal."""
-
-    def __init__(self, url, name):
-        self.url, self.journal = url, os.path.join(folder, name)
-        self.process = subprocess.Popen(
-            [vs.LOAD, "write", url, self.journal, "--span", "64M"], stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
-        assert self.process.stdout.readline() == "running\n"
-
-    def result(self):
-        return json.loads(self.process.communicate()[0].splitlines()[-1])
-
-    def verify(self):
-        vs.run(vs.LOAD, "verify", self.url, self.journal)
-
-
-class FarNode(vs.Node):
-    """A node whose store is a file of the server."""
-
-    def __init__(self, url, *options):
-        super().__init__(init=False, options=options)
-        self.store = url
-
-
 def test_a_live_import_outlives_its_server():
     """Killed while blocks are fetched; what is read meanwhile waits, and all of it arrives."""
     size, chance = 768 * MIB, random.Random(2)
@@ -237,7 +211,7 @@ def test_a_store_on_a_file():
     with FarNode(url) as far:
         assert "in use by another process" in vs.refused(vs.VSTORE, "check", url)
         far.vstore("volume", "create", "v", "--size", "128M")
-        load = Load(*far.target("v"), "away")
+        load = Load(*far.target("v"), os.path.join(folder, "away"))
         time.sleep(0.3)
         for _ in range(2):  # held, no error, and it goes on
             server.kill()
@@ -265,7 +239,7 @@ def test_a_store_on_a_file():
 def test_a_server_that_stays_away():
     with FarNode(server.url(f"{share}/store.img"), "--store-hold", "1") as far:
         far.vstore("volume", "create", "w", "--size", "128M")
-        load = Load(*far.target("w"), "gone")
+        load = Load(*far.target("w"), os.path.join(folder, "gone"))
         time.sleep(0.3)
         server.kill()
         vs.until(lambda: far.json("store", "show")["state"] == "failed", "nothing is said of it")

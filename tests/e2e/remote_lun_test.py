@@ -12,6 +12,7 @@ import time
 import node as vs
 
 import tap
+from far_store import FarNode, Load
 from tgt import Tgt
 
 MIB = 1 << 20
@@ -166,31 +167,6 @@ def test_what_cannot_be_exported():
     assert node.json("snapshot", "list") == []
 
 
-class Load:
-    """Writes on a volume of the node, told in a journal."""
-
-    def __init__(self, url, name):
-        self.url, self.journal = url, path(name)
-        self.process = subprocess.Popen(
-            [vs.LOAD, "write", url, self.journal, "--span", "64M"], stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
-        assert self.process.stdout.readline() == "running\n"
-
-    def result(self):
-        return json.loads(self.process.communicate()[0].splitlines()[-1])
-
-    def verify(self):
-        vs.run(vs.LOAD, "verify", self.url, self.journal)
-
-
-class LunNode(vs.Node):
-    """A node whose store is a LUN."""
-
-    def __init__(self, url, *options):
-        super().__init__(init=False, options=options)
-        self.store = url
-
-
 def test_a_store_on_a_lun():
     array.vstore("volume", "create", "store", "--size", "2G", "--sector", "4096")
     array.vstore("target", "create", vs.IQN + "t", "--volume", "store:0", "--chap-user", "joe",
@@ -200,10 +176,10 @@ def test_a_store_on_a_lun():
     assert "CHAP" in vs.refused(vs.VSTORE, "init", url)
     vs.run(vs.VSTORE, "init", url, *secret)
     vs.run(vs.VSTORE, "check", url, *secret)
-    with LunNode(url, "--store-secret-file", path("right")) as far:
+    with FarNode(url, "--store-secret-file", path("right")) as far:
         assert "in use by another process" in vs.refused(vs.VSTORE, "check", url, *secret)
         far.vstore("volume", "create", "v", "--size", "128M")
-        load = Load(*far.target("v"), "away")
+        load = Load(*far.target("v"), path("away"))
         time.sleep(0.5)
         for _ in range(2):  # held, no error, and it goes on
             array.kill()
@@ -223,9 +199,9 @@ def test_a_store_on_a_lun():
 
 def test_an_array_that_stays_away():
     url = array.iscsi_url(0, vs.IQN + "t").replace("//", "//joe@")
-    with LunNode(url, "--store-secret-file", path("right"), "--store-hold", "1") as far:
+    with FarNode(url, "--store-secret-file", path("right"), "--store-hold", "1") as far:
         far.vstore("volume", "create", "w", "--size", "128M")
-        load = Load(*far.target("w"), "gone")
+        load = Load(*far.target("w"), path("gone"))
         time.sleep(0.3)
         array.kill()
         vs.until(lambda: far.json("store", "show")["state"] == "failed",
