@@ -129,7 +129,10 @@ static int end_share(struct mg_node *n, const struct mg_request *req, struct mg_
 	return answer(n, req->param[0], 200, reply, err);
 }
 
-static int put_file(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+/* The tasks that copy a file of the node in or out. */
+static int transfer(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		    int (*begin)(struct mg_node *n, const char *name, const char *path,
+				 const char *file, json_t **task, struct vs_error *err),
 		    struct vs_error *err)
 {
 	const char *path, *file;
@@ -138,21 +141,20 @@ static int put_file(struct mg_node *n, const struct mg_request *req, struct mg_r
 
 	if (rc != 0)
 		return rc;
-	rc = mg_datastore_file_put(n, req->param[0], path, file, &task, err);
+	rc = begin(n, req->param[0], path, file, &task, err);
 	return mg_reply_task(rc, task, reply, err);
+}
+
+static int put_file(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
+		    struct vs_error *err)
+{
+	return transfer(n, req, reply, mg_datastore_file_put, err);
 }
 
 static int get_file(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,
 		    struct vs_error *err)
 {
-	const char *path, *file;
-	json_t *task = NULL;
-	int rc = mg_body(req, err, "{s:s, s:s}", "path", &path, "file", &file);
-
-	if (rc != 0)
-		return rc;
-	rc = mg_datastore_file_get(n, req->param[0], path, file, &task, err);
-	return mg_reply_task(rc, task, reply, err);
+	return transfer(n, req, reply, mg_datastore_file_get, err);
 }
 
 static int list_files(struct mg_node *n, const struct mg_request *req, struct mg_reply *reply,

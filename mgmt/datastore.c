@@ -130,9 +130,11 @@ static int take_all(struct mg_node *n, struct mg_datastores *d, struct vs_error 
 {
 	struct names *list = calloc(1, sizeof(*list));
 	struct vs_error why;
-	int rc = list ? mg_objects_walk(n, add_name, list, err)
-		      : vs_fail(err, VS_E_NOMEM, "out of memory");
+	int rc;
 
+	if (!list)
+		return vs_fail(err, VS_E_NOMEM, "out of memory");
+	rc = mg_objects_walk(n, add_name, list, err);
 	for (unsigned i = 0; rc == 0 && i < list->n; i++)
 		if (take(n, d, list->name[i], &why) != 0)
 			mg_event(n->events, MG_ERROR, "datastore.failed", list->name[i],
@@ -152,16 +154,14 @@ static int handle_key(struct mg_node *n, uint8_t key[KEY], struct vs_error *err)
 	if (rc == VS_E_NOENT) {
 		if (RAND_bytes(key, KEY) != 1)
 			return vs_fail(err, VS_E_IO, "cannot get random bytes");
-		for (unsigned i = 0; i < KEY; i++)
-			(void)snprintf(text + 2 * i, 3, "%02x", key[i]);
+		vs_format_hex(key, KEY, text);
 		doc = json_pack("{s:s}", "key", text);
 		rc = mg_catalogue_insert(n->catalogue, MG_NFS, KEY_NAME, doc, NULL, 0, err);
 	} else if (rc == 0) {
 		have = json_string_value(json_object_get(doc, "key"));
-		for (unsigned i = 0; rc == 0 && i < KEY; i++)
-			if (!have || sscanf(have + 2 * i, "%2hhx", &key[i]) != 1)
-				rc = vs_fail(err, VS_E_CORRUPT,
-					     "the catalogue's key of NFS handles is damaged");
+		if (!have || vs_parse_hex(have, key, KEY) != 0)
+			rc = vs_fail(err, VS_E_CORRUPT,
+				     "the catalogue's key of NFS handles is damaged");
 	}
 	vs_secret_wipe(text, sizeof(text));
 	json_decref(doc);
