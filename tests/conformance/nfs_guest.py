@@ -22,7 +22,8 @@ class Guest(Linux):
         inside = closure({"bin/qemu-img": shutil.which("qemu-img")}, [])
         for name in ("file_load", "guest_load"):
             inside[name] = os.path.join(BUILD, "tests", "e2e", name)
-        inside["nfs_files"] = os.path.join(BUILD, "tests", "conformance", "nfs_files")
+        for name in ("nfs_files", "nfs_instant"):
+            inside[name] = os.path.join(BUILD, "tests", "conformance", name)
         super().__init__(folder, SCRIPT.format(host=host, networks=networks(more.get("nics", 1))),
                          MODULES, inside, **more)
 

@@ -20,6 +20,7 @@ from node import Node, until  # noqa: E402
 MIB = 1 << 20
 VERSIONS = ["3", "4.1", "4.2"]
 OPERATIONS = 100000 if os.environ.get("VSTORE_SOAK") else 10000
+SNAPSHOTS = 24
 KILLS = 20 if os.environ.get("VSTORE_SOAK") else 2
 seed = int(os.environ.get("VSTORE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 node = guest = None
@@ -105,6 +106,33 @@ def test_snapshots_are_read_only_folders():
     guest.mount(node, version, "copy")
     assert guest.say("cat /mnt/a/file") == "before\n"
     guest.say("umount /mnt")
+
+
+def test_a_snapshot_while_a_client_writes_is_one_instant():
+    """What nfs_instant says of a folder holds in each snapshot, and not in files that are read one
+    after the other while it works."""
+    for version in (VERSIONS[0], VERSIONS[-1]):
+        name = f"instant{version}"
+        datastore(name)
+        guest.mount(node, version, name)
+        guest.say("rm -f /tmp/stop; mkdir /mnt/f")
+        guest.say("/nfs_instant /mnt/f /tmp/stop > /tmp/instant 2>&1 &")
+        until(lambda: guest.say("usleep 100000; cat /tmp/instant") == "running\n", "no writer")
+        for i in range(SNAPSHOTS):
+            node.vstore("datastore", "snapshot", "create", f"{name}@s{i}")
+            time.sleep(0.01 * (i % 7))
+        until(lambda: guest.say("/nfs_instant /mnt/f > /tmp/said; echo $?") == "1\n",
+              "the check finds nothing wrong with any files")
+        guest.say("touch /tmp/stop; wait")
+        assert "ended after" in (said := guest.say("cat /tmp/instant")), said
+        guest.say("/nfs_instant /mnt/f")
+        rounds = set()
+        for i in range(SNAPSHOTS):
+            said = guest.say(f"/nfs_instant /mnt/.snapshots/s{i}/f || echo wrong")
+            assert "wrong" not in said, f"snapshot {i} by {version}: {said}"
+            rounds.add(int(said.split()[1]))
+        assert len(rounds) > SNAPSHOTS // 2, f"few were made while it worked: {rounds}"
+        guest.say("umount /mnt")
 
 
 def test_a_quota_is_the_size_that_clients_see():
