@@ -170,11 +170,13 @@ static int handle_key(struct mg_node *n, uint8_t key[KEY], struct vs_error *err)
 
 static int start_server(struct mg_node *n, struct mg_datastores *d, struct vs_error *err)
 {
-	const struct mg_listens *l = &n->options->nfs;
-	const char *addresses[MG_LISTEN_MAX];
+	const struct mg_listens *l = &n->options->nfs, *portmap = &n->options->nfs_portmap;
+	const char *addresses[MG_LISTEN_MAX], *mapped[MG_LISTEN_MAX];
 	uint8_t key[KEY];
 	struct nfs_server_options o = {.listen = addresses,
 				       .nlisten = l->n,
+				       .portmap = mapped,
+				       .nportmap = portmap->n,
 				       .max_connections = CONNECTIONS,
 				       .threads = THREADS,
 				       .key = key,
@@ -184,6 +186,8 @@ static int start_server(struct mg_node *n, struct mg_datastores *d, struct vs_er
 
 	for (unsigned i = 0; i < l->n; i++)
 		addresses[i] = l->at[i].text;
+	for (unsigned i = 0; i < portmap->n; i++)
+		mapped[i] = portmap->at[i].text;
 	if (rc == 0)
 		rc = nfs_server_start(&o, &d->server, err);
 	vs_secret_wipe(key, sizeof(key));

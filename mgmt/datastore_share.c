@@ -151,8 +151,8 @@ void mg_datastores_addresses(struct mg_datastores *d, json_t *front_ends)
 {
 	char text[NFS_ADDRESS_MAX];
 
-	for (unsigned i = 0; d->server && i < d->naddresses; i++)
-		if (nfs_server_address(d->server, i, text) == 0)
-			json_array_append_new(
-			    front_ends, json_pack("{s:s, s:s}", "kind", "nfs", "address", text));
+	for (unsigned i = 0; d->server && nfs_server_address(d->server, i, text) == 0; i++)
+		json_array_append_new(front_ends, json_pack("{s:s, s:s}", "kind",
+							    i < d->naddresses ? "nfs" : "portmap",
+							    "address", text));
 }

@@ -31,6 +31,7 @@ const char mg_options_help[] =
     "      --iscsi [TAG@]ADDR:PORT listen for iSCSI, \"off\" for none [127.0.0.1:3260]\n"
     "      --isns ADDR:PORT        register iSCSI targets with this iSNS server [off]\n"
     "      --nfs ADDR:PORT         listen for NFS, \"off\" for none [127.0.0.1:2049]\n"
+    "      --nfs-portmap ADDR:PORT answer as the port mapper there, for NFS [off]\n"
     "      --nbd ADDR:PORT         listen for NBD, \"off\" for none [off]\n"
     "      --discard on|off        give what is free back to the devices [on]\n"
     "      --log-level LEVEL       error, warning, info or debug [info]\n"
@@ -39,7 +40,7 @@ const char mg_options_help[] =
     "\n"
     "Each option is also a key of the configuration file (\"memory = 2G\"); the command line "
     "wins.\n"
-    "--store, --iscsi, --nfs and --nbd may be given several times.\n";
+    "--store, --iscsi, --nfs, --nfs-portmap and --nbd may be given several times.\n";
 
 int mg_options_listen(const char *text, bool tagged, struct mg_listen *out, struct vs_error *err)
 {
@@ -176,6 +177,8 @@ int mg_options_set(struct mg_options *o, const char *key, const char *value, str
 		return set_listen(&o->isns, key, value, err);
 	if (strcmp(key, "nfs") == 0)
 		return set_listen(&o->nfs, key, value, err);
+	if (strcmp(key, "nfs-portmap") == 0)
+		return set_listen(&o->nfs_portmap, key, value, err);
 	if (strcmp(key, "nbd") == 0)
 		return set_listen(&o->nbd, key, value, err);
 	if (strcmp(key, "discard") == 0) {
@@ -254,7 +257,11 @@ static int defaults(struct mg_options *o, struct vs_error *err)
 	}
 	if (!o->iscsi.given && set_listen(&o->iscsi, "iscsi", "127.0.0.1:3260", err) != 0)
 		return VS_E_INVAL;
-	return o->nfs.given ? 0 : set_listen(&o->nfs, "nfs", "127.0.0.1:2049", err);
+	if (!o->nfs.given && set_listen(&o->nfs, "nfs", "127.0.0.1:2049", err) != 0)
+		return VS_E_INVAL;
+	if (o->nfs_portmap.n && !o->nfs.n)
+		return vs_fail(err, VS_E_INVAL, "nfs-portmap: NFS is off; give its address (nfs)");
+	return 0;
 }
 
 /* Values of the command line, kept until the file was read; an option's listens replace the file's.
@@ -277,6 +284,8 @@ static void merge(struct mg_options *o, const struct mg_options *cli)
 		o->isns = cli->isns;
 	if (cli->nfs.given)
 		o->nfs = cli->nfs;
+	if (cli->nfs_portmap.given)
+		o->nfs_portmap = cli->nfs_portmap;
 	if (cli->nbd.given)
 		o->nbd = cli->nbd;
 	if (cli->discard)
@@ -295,6 +304,7 @@ static const struct option longopts[] = {
     {"iscsi", required_argument, NULL, 'o'},
     {"isns", required_argument, NULL, 'o'},
     {"nfs", required_argument, NULL, 'o'},
+    {"nfs-portmap", required_argument, NULL, 'o'},
     {"nbd", required_argument, NULL, 'o'},
     {"discard", required_argument, NULL, 'o'},
     {"log-level", required_argument, NULL, 'o'},

@@ -53,7 +53,8 @@ struct mg_options {
 	uint64_t store_hold_ns;		  /* how long the store waits for a LUN; 0: as is usual */
 	int discard;			  /* 1 on, -1 off */
 	struct mg_listens iscsi, nfs, nbd;
-	struct mg_listens isns; /* the server to register with; at most one */
+	struct mg_listens nfs_portmap; /* where to be the port mapper for nfs */
+	struct mg_listens isns;	       /* the server to register with; at most one */
 	enum vs_log_level log_level;
 };
 

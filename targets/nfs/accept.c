@@ -10,7 +10,7 @@
 #define ACCEPTS 16 /* in one turn of the loop */
 #define ACCEPT_PAUSE_NS (UINT64_C(200) * 1000000)
 
-static void give_to_thread(struct nfs_acceptor *a, int fd)
+static void give_to_thread(struct nfs_acceptor *a, struct nfs_accepted from)
 {
 	struct nfs_shares *shares = a->thread->shares;
 	struct nfs_thread *best = a->threads[0];
@@ -23,12 +23,12 @@ static void give_to_thread(struct nfs_acceptor *a, int fd)
 	given = best->ninbox < best->limit;
 	if (given) {
 		atomic_fetch_add(&best->load, 1);
-		best->inbox[best->ninbox++] = fd;
+		best->inbox[best->ninbox++] = from;
 		nfs_thread_poke(best);
 	}
 	(void)pthread_mutex_unlock(&shares->lock);
 	if (!given)
-		(void)close(fd);
+		(void)close(from.fd);
 }
 
 static void accept_some(struct vs_watch *w, uint32_t events)
@@ -50,7 +50,7 @@ static void accept_some(struct vs_watch *w, uint32_t events)
 		}
 		if (fd < 0)
 			return;
-		give_to_thread(l->acceptor, fd);
+		give_to_thread(l->acceptor, (struct nfs_accepted){fd, l->portmap});
 	}
 }
 
@@ -68,13 +68,14 @@ static void accept_again(struct vs_timer *t)
 	watch(t->arg);
 }
 
-void nfs_accept_add(struct nfs_acceptor *a, int fd)
+void nfs_accept_add(struct nfs_acceptor *a, int fd, bool portmap)
 {
 	struct nfs_listener *l = &a->listeners[a->nlisteners++];
 
 	l->watch = (struct vs_watch){.fd = fd, .ready = accept_some, .arg = l};
 	l->pause = (struct vs_timer){.fired = accept_again, .arg = l};
 	l->acceptor = a;
+	l->portmap = portmap;
 }
 
 void nfs_accept_open(struct nfs_acceptor *a)

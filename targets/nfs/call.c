@@ -5,10 +5,19 @@
 static const struct nfs_version *const nfs_versions[] = {&nfs3_version, &nfs4_version};
 static const struct nfs_version *const mount_versions[] = {&nfs_mount3_version};
 
+static const struct nfs_version *const portmap_versions[] = {
+    &nfs_portmap2_version, &nfs_rpcbind3_version, &nfs_rpcbind4_version};
+
 static const struct nfs_program programs[] = {
     {NFS3_PROG, VS_ARRAY_LEN(nfs_versions), nfs_versions},
     {NFS_MOUNT_PROG, VS_ARRAY_LEN(mount_versions), mount_versions},
+    {NFS_PORTMAP_PROG, VS_ARRAY_LEN(portmap_versions), portmap_versions},
 };
+
+const struct nfs_program *nfs_program_at(size_t i)
+{
+	return i < VS_ARRAY_LEN(programs) ? &programs[i] : NULL;
+}
 
 struct nfs_call *nfs_call_take(struct nfs_conn *c)
 {
@@ -98,7 +107,8 @@ static const struct nfs_version *find_version(struct nfs_call *call)
 	struct nfs_enc e = {call->reply, call->reply + sizeof(call->reply), false};
 
 	for (size_t i = 0; i < VS_ARRAY_LEN(programs); i++)
-		if (programs[i].number == call->rpc.prog)
+		if (programs[i].number == call->rpc.prog &&
+		    (programs[i].number == NFS_PORTMAP_PROG) == call->conn->portmap)
 			p = &programs[i];
 	if (!p) {
 		refuse(call, NFS_RPC_PROG_UNAVAIL);

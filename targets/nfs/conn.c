@@ -282,7 +282,8 @@ static void enlist(struct nfs_conn *c)
 	(void)pthread_mutex_unlock(&w->conns_lock);
 }
 
-int nfs_conn_open(struct nfs_worker *w, int fd, const struct sockaddr_storage *peer)
+int nfs_conn_open(struct nfs_worker *w, struct nfs_accepted from,
+		  const struct sockaddr_storage *peer)
 {
 	struct nfs_conn *c = calloc(1, sizeof(*c));
 	int status = c ? vs_arena_init(&c->arena, NFS_OWN_UNITS) : VS_E_NOMEM;
@@ -290,7 +291,8 @@ int nfs_conn_open(struct nfs_worker *w, int fd, const struct sockaddr_storage *p
 	if (status)
 		goto fail;
 	c->worker = w;
-	c->watch = (struct vs_watch){.fd = fd, .ready = ready, .arg = c};
+	c->portmap = from.portmap;
+	c->watch = (struct vs_watch){.fd = from.fd, .ready = ready, .arg = c};
 	c->timer = (struct vs_timer){.fired = timed_out, .arg = c};
 	c->out_tail = &c->out_head;
 	c->events = EPOLLIN;
@@ -300,7 +302,7 @@ int nfs_conn_open(struct nfs_worker *w, int fd, const struct sockaddr_storage *p
 	status = c->calls ? set_peer(c, peer) : VS_E_NOMEM;
 	if (status)
 		goto fail;
-	set_options(fd);
+	set_options(from.fd);
 	status = vs_loop_add(w->loop, &c->watch, c->events);
 	if (status)
 		goto fail;
@@ -312,6 +314,6 @@ fail:
 		free(c->calls);
 	}
 	free(c);
-	(void)close(fd);
+	(void)close(from.fd);
 	return status;
 }

@@ -21,6 +21,7 @@
 #include "targets/nfs/mounts.h"
 #include "targets/nfs/nfs3_format.h"
 #include "targets/nfs/nfs4_compound.h"
+#include "targets/nfs/portmap_format.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -53,6 +54,15 @@ struct nfs_served {
 	bool leaving;	   /* takes no new ones */
 };
 
+/* Where the server listens. */
+struct nfs_place {
+	struct nfs_address address;
+	uint16_t port;
+	bool v6;
+	bool any;     /* all addresses of the family */
+	bool portmap; /* the port mapper's */
+};
+
 /* What all workers of a server share. */
 struct nfs_common {
 	struct nfs_drc *drc;
@@ -60,6 +70,9 @@ struct nfs_common {
 	uint8_t verifier[NFS3_VERIFIER_BYTES]; /* of writes; another with each start */
 	struct nfs4_state *v4;
 	uint64_t started_ns; /* Unix time */
+	/* Constant once the threads run. */
+	struct nfs_place places[NFS_LISTEN_MAX];
+	unsigned nplaces;
 };
 
 struct nfs_conn;
@@ -98,6 +111,7 @@ struct nfs_call {
 		struct nfs3_args v3;
 		struct nfs4_compound v4;
 		struct nfs_bytes path; /* MOUNT */
+		struct nfs_portmap_args portmap;
 	} args;
 	struct nfs_served *served;
 	uint64_t fsid; /* of served, when there is one */
@@ -137,6 +151,7 @@ struct nfs_conn {
 	uint32_t events;       /* what epoll watches for */
 	enum nfs_phase phase;
 	bool blocked; /* waits for calls, memory or the output */
+	bool portmap; /* came to the port mapper's port: that is all it may ask */
 	struct nfs_address address;
 	char peer[NFS_ADDRESS_MAX];
 	int64_t since;
@@ -163,8 +178,15 @@ struct nfs_conn {
 
 /* conn.c */
 
-/* Takes fd over, also on failure. peer: whose it is. */
-int nfs_conn_open(struct nfs_worker *w, int fd, const struct sockaddr_storage *peer) vs_must_check;
+/* An accepted socket. */
+struct nfs_accepted {
+	int fd;
+	bool portmap; /* at the port mapper's port */
+};
+
+/* Takes the descriptor over, also on failure. peer: whose it is. */
+int nfs_conn_open(struct nfs_worker *w, struct nfs_accepted from,
+		  const struct sockaddr_storage *peer) vs_must_check;
 /* No more is read; closes when what is being worked on is answered, or after NFS_DRAIN_NS. */
 void nfs_conn_drain(struct nfs_conn *c);
 /* Closes at once; the structure stays until nothing is in flight. */

@@ -29,5 +29,10 @@ struct nfs_program {
 extern const struct nfs_version nfs3_version;	    /* nfs3.c */
 extern const struct nfs_version nfs4_version;	    /* nfs4_compound.c */
 extern const struct nfs_version nfs_mount3_version; /* mount.c */
+/* portmap.c; served where the server was told to answer for the port mapper, and nothing else is */
+extern const struct nfs_version nfs_portmap2_version, nfs_rpcbind3_version, nfs_rpcbind4_version;
+
+/* call.c: the i-th program that is served, the port mapper last; NULL: there are no more. */
+const struct nfs_program *nfs_program_at(size_t i);
 
 #endif

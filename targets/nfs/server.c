@@ -5,7 +5,10 @@
 #include "common/text.h"
 #include "targets/nfs/worker.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define DEFAULT_CONNECTIONS 256
@@ -22,20 +25,55 @@ struct nfs_server {
 	unsigned nthreads;
 };
 
+static int note_place(struct nfs_common *common, int fd, bool portmap)
+{
+	static const uint8_t zero[16];
+	struct nfs_place *p = &common->places[common->nplaces];
+	union {
+		struct sockaddr_storage any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} at = {0};
+	socklen_t len = sizeof(at);
+
+	if (getsockname(fd, (struct sockaddr *)&at, &len) ||
+	    !nfs_address_from(&at.any, &p->address))
+		return VS_E_IO;
+	p->portmap = portmap;
+	p->v6 = at.any.ss_family == AF_INET6;
+	/* IPv4 is the last four bytes. */
+	p->any = memcmp(p->address.b + (p->v6 ? 0 : 12), zero, p->v6 ? 16 : 4) == 0;
+	p->port = ntohs(p->v6 ? at.in6.sin6_port : at.in.sin_port);
+	common->nplaces++;
+	return 0;
+}
+
+static int listen_at(struct nfs_server *srv, const char *address, bool portmap,
+		     struct vs_error *err)
+{
+	const char *what = portmap ? "the port mapper" : "NFS";
+	int fd, status = vs_listen_tcp(what, address, &fd, err);
+
+	if (status)
+		return status;
+	nfs_accept_add(&srv->acceptor, fd, portmap);
+	status = note_place(&srv->common, fd, portmap);
+	return status ? vs_fail(err, status, "cannot listen for %s on %s", what, address) : 0;
+}
+
 static int listen_all(struct nfs_server *srv, const struct nfs_server_options *opts,
 		      struct vs_error *err)
 {
-	if (opts->nlisten > NFS_LISTEN_MAX)
+	int status = 0;
+
+	if (opts->nlisten > NFS_LISTEN_MAX || opts->nportmap > NFS_LISTEN_MAX - opts->nlisten)
 		return vs_fail(err, VS_E_LIMIT, "NFS listens on at most %d addresses",
 			       NFS_LISTEN_MAX);
-	for (size_t i = 0; i < opts->nlisten; i++) {
-		int fd, status = vs_listen_tcp("NFS", opts->listen[i], &fd, err);
-
-		if (status)
-			return status;
-		nfs_accept_add(&srv->acceptor, fd);
-	}
-	return 0;
+	for (size_t i = 0; status == 0 && i < opts->nlisten; i++)
+		status = listen_at(srv, opts->listen[i], false, err);
+	for (size_t i = 0; status == 0 && i < opts->nportmap; i++)
+		status = listen_at(srv, opts->portmap[i], true, err);
+	return status;
 }
 
 static int start_threads(struct nfs_server *srv, const struct nfs_server_options *opts,

@@ -1,5 +1,6 @@
 /*
- * An NFS server: versions 3 (with MOUNT on the same port), 4.1 and 4.2, over datastores.
+ * An NFS server: versions 3 (with MOUNT on the same port), 4.1 and 4.2, over datastores; and the
+ * port mapper that leads clients to it, when it is told to be one.
  *
  * Only datastores that nfs_server_share named are served, and each only to the clients on its list,
  * which is looked at for every request. Clients mount HOST:/NAME; with version 4 also HOST:/, which
@@ -45,6 +46,13 @@ struct nfs_keeper {
 struct nfs_server_options {
 	const char *const *listen; /* "127.0.0.1:2049", "[::1]:2049"; numeric; port 0: any */
 	size_t nlisten;
+	/*
+	 * Where to answer as the machine's port mapper (RFC 1833), for clients that ask port 111
+	 * where NFS and MOUNT are: addresses like those above, with which they are at most
+	 * NFS_LISTEN_MAX.
+	 */
+	const char *const *portmap;
+	size_t nportmap;
 	/*
 	 * 1 to 4096, each up to 1.6 MiB of memory; 0: 256. When all are in use, the one that has
 	 * been silent longest makes room: clients connect again when they have something to say.
@@ -112,7 +120,10 @@ struct nfs_server_client_info {
 
 /* Fills up to max entries; returns how many clients are connected. */
 size_t nfs_server_clients(struct nfs_server *srv, struct nfs_server_client_info *out, size_t max);
-/* The i-th address with the port in use, as a client names it. VS_E_NOENT beyond the last. */
+/*
+ * The i-th address with the port in use, as a client names it, those of the port mapper last.
+ * VS_E_NOENT beyond the last.
+ */
 int nfs_server_address(struct nfs_server *srv, size_t i, char text[NFS_ADDRESS_MAX]) vs_must_check;
 
 #endif

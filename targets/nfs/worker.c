@@ -96,18 +96,18 @@ static bool make_room(struct nfs_thread *t, const struct sockaddr_storage *peer)
 	return true;
 }
 
-static void open_connection(struct nfs_thread *t, int fd)
+static void open_connection(struct nfs_thread *t, struct nfs_accepted from)
 {
 	struct sockaddr_storage peer = {0};
 	socklen_t len = sizeof(peer);
 
-	if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
+	if (getpeername(from.fd, (struct sockaddr *)&peer, &len) == 0 &&
 	    (atomic_load(&t->load) <= t->limit || make_room(t, &peer))) {
-		if (nfs_conn_open(&t->w, fd, &peer) == 0)
+		if (nfs_conn_open(&t->w, from, &peer) == 0)
 			return;
 	} else {
 		vs_debug("nfs: a client was refused: all connections are in use");
-		(void)close(fd);
+		(void)close(from.fd);
 	}
 	atomic_fetch_sub(&t->load, 1);
 }
@@ -115,17 +115,17 @@ static void open_connection(struct nfs_thread *t, int fd)
 static void take_inbox(struct nfs_thread *t)
 {
 	unsigned n;
-	int fds[32];
+	struct nfs_accepted some[32];
 
 	do {
 		(void)pthread_mutex_lock(&t->shares->lock);
-		n = VS_MIN(t->ninbox, (unsigned)VS_ARRAY_LEN(fds));
+		n = VS_MIN(t->ninbox, (unsigned)VS_ARRAY_LEN(some));
 		t->ninbox -= n;
-		memcpy(fds, t->inbox + t->ninbox, n * sizeof(*fds));
+		memcpy(some, t->inbox + t->ninbox, n * sizeof(*some));
 		(void)pthread_mutex_unlock(&t->shares->lock);
 		for (unsigned i = 0; i < n; i++)
-			open_connection(t, fds[i]);
-	} while (n == VS_ARRAY_LEN(fds));
+			open_connection(t, some[i]);
+	} while (n == VS_ARRAY_LEN(some));
 }
 
 /* ---- shares ---- */
@@ -285,7 +285,7 @@ static void thread_free(struct nfs_thread *t)
 {
 	/* Accepted while the thread was stopping. */
 	while (t->ninbox)
-		(void)close(t->inbox[--t->ninbox]);
+		(void)close(t->inbox[--t->ninbox].fd);
 	vs_loop_free(t->w.loop);
 	vs_arena_destroy(&t->w.shared);
 	nfs_seal_free(t->w.seal);

@@ -32,6 +32,7 @@ struct nfs_listener {
 	struct vs_watch watch;
 	struct vs_timer pause; /* runs while the process is out of descriptors */
 	struct nfs_acceptor *acceptor;
+	bool portmap;
 };
 
 struct nfs_acceptor {
@@ -57,7 +58,7 @@ struct nfs_thread {
 	/* under the lock */
 	struct vs_post post;
 	bool posted;
-	int *inbox; /* accepted sockets; room for limit */
+	struct nfs_accepted *inbox; /* room for limit */
 	unsigned ninbox;
 	uint64_t seen;	       /* adopted, and nothing that is not in it is in use */
 	struct vs_error error; /* why a share of that version could not be opened */
@@ -74,7 +75,7 @@ void nfs_threads_stop(struct nfs_shares *shares, struct nfs_thread **t, unsigned
 
 /* accept.c */
 
-void nfs_accept_add(struct nfs_acceptor *a, int fd);
+void nfs_accept_add(struct nfs_acceptor *a, int fd, bool portmap);
 /* On the acceptor's thread. */
 void nfs_accept_open(struct nfs_acceptor *a);
 void nfs_accept_close(struct nfs_acceptor *a);

@@ -1,8 +1,8 @@
 /*
  * An NFS connection fed with whatever a client may send: record marks and fragments, RPC headers,
- * the arguments of all procedures, handles. A worker without shares and a socket pair; the first
- * byte cuts the input into sends. Then the decoders alone: what they return must lie within their
- * input.
+ * the arguments of all procedures, handles; and the same to the port mapper's port. A worker
+ * without shares and a socket pair; the first byte cuts the input into sends. Then the decoders
+ * alone: what they return must lie within their input.
  */
 #include "tests/fuzz/nfs_scene.h"
 
@@ -22,10 +22,10 @@ static void check_replies(int fd)
 	VS_ASSERT(have == sizeof(buf) || at == have);
 }
 
-static void feed(const uint8_t *data, size_t size, size_t step)
+static void feed(const uint8_t *data, size_t size, size_t step, bool portmap)
 {
 	struct nfs_worker *w = worker();
-	int fd = connect_to(w);
+	int fd = connect_to(w, portmap);
 
 	while (size) {
 		ssize_t n = send(fd, data, VS_MIN(size, step), MSG_NOSIGNAL);
@@ -59,6 +59,19 @@ static void decode(const uint8_t *data, size_t size)
 	}
 }
 
+static void decode_portmap(const uint8_t *data, size_t size)
+{
+	for (uint32_t version = 2; version <= 4; version++) {
+		for (uint32_t proc = 0; proc < NFS_RPCBIND_PROCS; proc++) {
+			struct nfs_dec d = {data, data + size, false};
+			struct nfs_portmap_args a;
+
+			if (nfs_portmap_args_decode(version, proc, &d, &a))
+				inside(a.netid, data, size);
+		}
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct nfs_store_id id;
@@ -66,8 +79,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 1)
 		return 0;
-	feed(data + 1, size - 1, data[0] ? data[0] * 16u : size);
+	feed(data + 1, size - 1, data[0] ? data[0] * 16u : size, false);
+	feed(data + 1, size - 1, data[0] ? data[0] * 16u : size, true);
 	decode(data + 1, size - 1);
+	decode_portmap(data + 1, size - 1);
 	(void)!nfs_handle_open(worker()->seal, data + 1, size - 1, &id, &file);
 	return 0;
 }

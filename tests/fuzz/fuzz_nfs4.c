@@ -64,7 +64,7 @@ static void feed(const uint8_t *data, size_t size)
 	struct nfs_worker *w = worker();
 	uint8_t session[NFS4_SESSION_BYTES], record[4096];
 	uint32_t seqid = 0;
-	int fd = connect_to(w);
+	int fd = connect_to(w, false);
 
 	make_session(w->common->v4, session);
 	while (size > 2) {

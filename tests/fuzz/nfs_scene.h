@@ -43,7 +43,7 @@ static inline struct nfs_worker *worker(void)
 }
 
 /* The value is the client's end. */
-static inline int connect_to(struct nfs_worker *w)
+static inline int connect_to(struct nfs_worker *w, bool portmap)
 {
 	const struct sockaddr_in in = {.sin_family = AF_INET};
 	struct sockaddr_storage peer = {0};
@@ -51,7 +51,7 @@ static inline int connect_to(struct nfs_worker *w)
 
 	memcpy(&peer, &in, sizeof(in));
 	VS_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) == 0);
-	VS_ASSERT(nfs_conn_open(w, fd[0], &peer) == 0);
+	VS_ASSERT(nfs_conn_open(w, (struct nfs_accepted){fd[0], portmap}, &peer) == 0);
 	return fd[1];
 }
 

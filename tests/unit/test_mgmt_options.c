@@ -55,6 +55,27 @@ static void test_defaults(void **state)
 	assert_int_equal(options.log_level, VS_LOG_INFO);
 }
 
+/* The port mapper is off unless told, is for NFS only, and may be off again on the command line. */
+static void test_portmap(void **state)
+{
+	char path[64];
+	struct vs_error err;
+
+	(void)state;
+	assert_int_equal(parse(ARGS("--config", "/dev/null"), &err), MG_RUN);
+	assert_int_equal(options.nfs_portmap.n, 0);
+	config(path, "nfs-portmap = 127.0.0.1:111\nnfs-portmap = [::1]:111\n");
+	assert_int_equal(parse(ARGS("--config", path), &err), MG_RUN);
+	assert_int_equal(options.nfs_portmap.n, 2);
+	assert_int_equal(options.nfs_portmap.at[1].port, 111);
+	assert_int_equal(parse(ARGS("--config", path, "--nfs", "off"), &err), MG_USAGE);
+	assert_non_null(strstr(err.text, "NFS is off"));
+	assert_int_equal(
+	    parse(ARGS("--config", path, "--nfs", "off", "--nfs-portmap", "off"), &err), MG_RUN);
+	assert_int_equal(options.nfs_portmap.n, 0);
+	assert_int_equal(unlink(path), 0);
+}
+
 /* A store on a LUN: its secret and how long it is waited for; the command line wins. */
 static void test_lun(void **state)
 {
@@ -201,9 +222,13 @@ static void test_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_defaults),	     cmocka_unit_test(test_lun),
-	    cmocka_unit_test(test_help_and_version), cmocka_unit_test(test_file_and_command_line),
-	    cmocka_unit_test(test_bad_files),	     cmocka_unit_test(test_bad_arguments),
+	    cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_portmap),
+	    cmocka_unit_test(test_lun),
+	    cmocka_unit_test(test_help_and_version),
+	    cmocka_unit_test(test_file_and_command_line),
+	    cmocka_unit_test(test_bad_files),
+	    cmocka_unit_test(test_bad_arguments),
 	    cmocka_unit_test(test_addresses),
 	};
 
