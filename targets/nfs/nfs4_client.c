@@ -34,6 +34,8 @@ void nfs4_state_free(struct nfs4_state *s)
 		return;
 	while (s->clients)
 		nfs4_client_drop_locked(s, s->clients);
+	while (s->hosts)
+		nfs4_client_drop_locked(s, s->hosts);
 	nfs4_grace_free(s->grace);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s->table);
@@ -64,7 +66,7 @@ static struct nfs4_client *find_owner(struct nfs4_state *s, struct nfs_bytes own
 
 bool nfs4_client_expired_locked(const struct nfs4_state *s, const struct nfs4_client *c)
 {
-	return c->refs == 0 && s->now() - c->renewed_ns > NFS4_LEASE_NS;
+	return !c->host && c->refs == 0 && s->now() - c->renewed_ns > NFS4_LEASE_NS;
 }
 
 static void free_if_unused(struct nfs4_client *c)
@@ -75,12 +77,15 @@ static void free_if_unused(struct nfs4_client *c)
 
 void nfs4_client_drop_locked(struct nfs4_state *s, struct nfs4_client *c)
 {
-	struct nfs4_client **link = &s->clients;
+	struct nfs4_client **link = c->host ? &s->hosts : &s->clients;
 
 	while (*link != c)
 		link = &(*link)->next;
 	*link = c->next;
-	s->nclients--;
+	if (c->host)
+		s->nhosts--;
+	else
+		s->nclients--;
 	c->refs++; /* sessions that go must not free it meanwhile */
 	c->gone = true;
 	if (c->reclaimed)

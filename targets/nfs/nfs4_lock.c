@@ -46,31 +46,37 @@ static void tell(const struct nfs4_range *r, struct nfs4_denied *out)
 	out->length = r->last == UINT64_MAX ? UINT64_MAX : r->last - r->first + 1;
 	out->type = r->write ? NFS4_WRITE_LT : NFS4_READ_LT;
 	out->clientid = o->client->id;
-	out->owner_len = o->len;
-	memcpy(out->owner, o->name, o->len);
+	out->owner_len = VS_MIN(o->len, NFS4_OPAQUE_MAX); /* those of NLM may be longer */
+	memcpy(out->owner, o->name, out->owner_len);
 }
 
-/* Clients that are not there any more are in nobody's way. */
-static bool in_the_way(struct nfs4_state *s, const struct nfs4_where *w, const void *owner,
-		       const struct nfs4_args *a, struct nfs4_denied *out)
+struct nfs4_range *nfs4_in_the_way_locked(struct nfs4_state *s, const struct nfs4_where *w,
+					  const void *owner, uint64_t first, uint64_t last,
+					  bool write)
 {
-	uint64_t first, last;
-
-	(void)range_of(a, &first, &last);
 	for (;;) {
 		struct nfs4_file *f = nfs4_file_find_locked(s, w);
 		struct nfs4_range *r =
-		    f ? nfs4_range_conflict(f->ranges, owner, first, last, is_write(a)) : NULL;
+		    f ? nfs4_range_conflict(f->ranges, owner, first, last, write) : NULL;
 		struct nfs4_client *c = r ? ((const struct nfs4_owner *)r->owner)->client : NULL;
 
-		if (!r)
-			return false;
-		if (!nfs4_client_expired_locked(s, c)) {
-			tell(r, out);
-			return true;
-		}
+		if (!r || !nfs4_client_expired_locked(s, c))
+			return r;
 		nfs4_client_drop_locked(s, c);
 	}
+}
+
+static bool in_the_way(struct nfs4_state *s, const struct nfs4_where *w, const void *owner,
+		       const struct nfs4_args *a, struct nfs4_denied *out)
+{
+	const struct nfs4_range *r;
+	uint64_t first, last;
+
+	(void)range_of(a, &first, &last);
+	r = nfs4_in_the_way_locked(s, w, owner, first, last, is_write(a));
+	if (r)
+		tell(r, out);
+	return r;
 }
 
 /* The lock state of an owner and an open, made if need be. */
@@ -96,8 +102,8 @@ static enum nfs4_status find_state(struct nfs4_state *s, struct nfs4_client *c,
 	return status;
 }
 
-static enum nfs4_status set_range(struct nfs4_state *s, struct nfs4_held *h,
-				  const struct nfs4_args *a, bool unlock)
+bool nfs4_range_set_locked(struct nfs4_state *s, struct nfs4_held *h, uint64_t first, uint64_t last,
+			   bool write, bool unlock)
 {
 	struct nfs4_range *want = malloc(sizeof(*want)), *spare = malloc(sizeof(*spare));
 	unsigned most = unlock ? 2 : 1; /* unlocking may split, and should work when all is full */
@@ -108,10 +114,10 @@ static enum nfs4_status set_range(struct nfs4_state *s, struct nfs4_held *h,
 	    h->client->nranges + 2 > most * NFS4_CLIENT_RANGES_MAX) {
 		free(want);
 		free(spare);
-		return NFS4_ERR_DELAY;
+		return false;
 	}
-	*want = (struct nfs4_range){.owner = h->owner, .held = h, .write = is_write(a)};
-	(void)range_of(a, &want->first, &want->last);
+	*want = (struct nfs4_range){
+	    .owner = h->owner, .held = h, .first = first, .last = last, .write = write};
 	grown = nfs4_range_set(&h->file->ranges, want, spare, unlock, &unused);
 	s->nranges += (unsigned)grown;
 	h->client->nranges += (unsigned)grown;
@@ -120,7 +126,17 @@ static enum nfs4_status set_range(struct nfs4_state *s, struct nfs4_held *h,
 		free(unused);
 	}
 	h->seqid++;
-	return NFS4_ERR_NONE;
+	return true;
+}
+
+static enum nfs4_status set_range(struct nfs4_state *s, struct nfs4_held *h,
+				  const struct nfs4_args *a, bool unlock)
+{
+	uint64_t first, last;
+
+	(void)range_of(a, &first, &last);
+	return nfs4_range_set_locked(s, h, first, last, is_write(a), unlock) ? NFS4_ERR_NONE
+									     : NFS4_ERR_DELAY;
 }
 
 static enum nfs4_status lock_locked(struct nfs4_state *s, struct nfs4_client *c,

@@ -17,6 +17,7 @@
 
 #include "targets/nfs/nfs4_attr_format.h"
 #include "targets/nfs/nfs4_range.h"
+#include "targets/nfs/rule.h"
 
 #include <pthread.h>
 
@@ -68,8 +69,11 @@ struct nfs4_created {
 	struct nfs4_channel fore, back;
 };
 
+/* A client of NFSv4, or whoever has locks of NFSv3 (nlm_lock.h): an address, without a lease. */
 struct nfs4_client {
 	struct nfs4_client *next;
+	bool host;
+	struct nfs_address address; /* of a host */
 	uint64_t id, verifier, renewed_ns;
 	struct nfs4_principal principal;
 	bool confirmed, gone;
@@ -130,6 +134,8 @@ struct nfs4_state {
 	unsigned nslots; /* given out */
 	struct nfs4_client *clients;
 	unsigned nclients;
+	struct nfs4_client *hosts; /* those that have locks */
+	unsigned nhosts;
 	uint64_t swept_ns;
 	struct nfs4_session *sessions[NFS4_BUCKETS];
 	struct nfs4_file *files[NFS4_BUCKETS];
@@ -283,5 +289,12 @@ struct nfs4_owner *nfs4_owner_find_locked(const struct nfs4_client *c, struct nf
 bool nfs4_file_is(const struct nfs4_file *f, const struct nfs4_where *w);
 struct nfs4_file *nfs4_file_find_locked(struct nfs4_state *s, const struct nfs4_where *w);
 void nfs4_ranges_drop_locked(struct nfs4_state *s, struct nfs4_held *h);
+/* The range of another owner that stands in the way; who is not there any more does not. */
+struct nfs4_range *nfs4_in_the_way_locked(struct nfs4_state *s, const struct nfs4_where *w,
+					  const void *owner, uint64_t first, uint64_t last,
+					  bool write);
+/* Locks or unlocks bytes for h's owner. False: there is no room, and nothing has changed. */
+bool nfs4_range_set_locked(struct nfs4_state *s, struct nfs4_held *h, uint64_t first, uint64_t last,
+			   bool write, bool unlock) vs_must_check;
 
 #endif
