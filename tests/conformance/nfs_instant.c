@@ -122,7 +122,7 @@ static void look(const char *folder, bool empty_may, struct named *s)
 static int check(void)
 {
 	struct named made = {0}, done = {0};
-	uint64_t a, b, c, last;
+	uint64_t a = 0, b = 0, c = 0, last;
 	ssize_t len;
 	bool ok = get("a", &a, &len) && get("b", &b, &len) && get("c", &c, &len);
 
