@@ -168,6 +168,14 @@ static int handle_key(struct mg_node *n, uint8_t key[KEY], struct vs_error *err)
 	return rc;
 }
 
+static void rpcbind_event(void *arg, bool well, const char *message)
+{
+	const struct mg_node *n = arg;
+
+	mg_event(n->events, well ? MG_INFO : MG_WARNING,
+		 well ? "rpcbind.registered" : "rpcbind.taken", "nfs", "%s", message);
+}
+
 static int start_server(struct mg_node *n, struct mg_datastores *d, struct vs_error *err)
 {
 	const struct mg_listens *l = &n->options->nfs, *portmap = &n->options->nfs_portmap;
@@ -177,6 +185,7 @@ static int start_server(struct mg_node *n, struct mg_datastores *d, struct vs_er
 				       .nlisten = l->n,
 				       .portmap = mapped,
 				       .nportmap = portmap->n,
+				       .rpcbind = {NFS_RPCBIND_SOCKET, rpcbind_event, n},
 				       .max_connections = CONNECTIONS,
 				       .threads = THREADS,
 				       .key = key,

@@ -1,5 +1,7 @@
 #include "targets/nfs/portmap_format.h"
 
+#include "common/text.h"
+
 #include <stdio.h>
 
 #define PORTMAP_VERSION 2u
@@ -73,4 +75,45 @@ void nfs_portmap_node_encode(struct nfs_enc *e, uint32_t version,
 void nfs_portmap_list_end(struct nfs_enc *e)
 {
 	nfs_enc_u32(e, 0);
+}
+
+void nfs_rpcbind_args_encode(struct nfs_enc *e, const struct nfs_portmap_entry *entry)
+{
+	nfs_enc_u32(e, entry->prog);
+	nfs_enc_u32(e, entry->vers);
+	encode_string(e, entry->netid);
+	encode_string(e, entry->uaddr);
+	encode_string(e, "");
+}
+
+bool nfs_rpcbind_node_decode(struct nfs_dec *d, struct nfs_portmap_node *out)
+{
+	if (!nfs_dec_bool(d))
+		return false;
+	out->prog = nfs_dec_u32(d);
+	out->vers = nfs_dec_u32(d);
+	out->netid = nfs_dec_bytes(d, NFS_PORTMAP_STRING_MAX);
+	out->uaddr = nfs_dec_bytes(d, NFS_PORTMAP_STRING_MAX);
+	(void)nfs_dec_bytes(d, NFS_PORTMAP_STRING_MAX); /* owner */
+	return !d->bad;
+}
+
+bool nfs_portmap_uaddr_parse(struct nfs_bytes uaddr, char host[NFS_PORTMAP_UADDR_MAX],
+			     uint16_t *port)
+{
+	uint64_t byte[2];
+
+	if (uaddr.len >= NFS_PORTMAP_UADDR_MAX)
+		return false;
+	memcpy(host, uaddr.p, uaddr.len);
+	host[uaddr.len] = '\0';
+	for (int i = 1; i >= 0; i--) {
+		char *dot = strrchr(host, '.');
+
+		if (!dot || vs_parse_u64(dot + 1, UINT8_MAX, &byte[i]))
+			return false;
+		*dot = '\0';
+	}
+	*port = (uint16_t)(byte[0] << 8 | byte[1]);
+	return true;
 }

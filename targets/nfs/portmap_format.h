@@ -39,6 +39,12 @@ struct nfs_portmap_entry {
 	char uaddr[NFS_PORTMAP_UADDR_MAX];
 };
 
+/* What another port mapper has. */
+struct nfs_portmap_node {
+	uint32_t prog, vers;
+	struct nfs_bytes netid, uaddr;
+};
+
 /* Whether the arguments were all there and nothing else. */
 bool nfs_portmap_args_decode(uint32_t version, uint32_t proc, struct nfs_dec *d,
 			     struct nfs_portmap_args *out);
@@ -51,5 +57,12 @@ void nfs_portmap_address_encode(struct nfs_enc *e, uint32_t version,
 void nfs_portmap_node_encode(struct nfs_enc *e, uint32_t version,
 			     const struct nfs_portmap_entry *entry);
 void nfs_portmap_list_end(struct nfs_enc *e);
+/* The arguments of SET and UNSET of versions 3 and 4. */
+void nfs_rpcbind_args_encode(struct nfs_enc *e, const struct nfs_portmap_entry *entry);
+/* The next node of what DUMP of versions 3 and 4 gave; false: the list ends, or d is bad. */
+bool nfs_rpcbind_node_decode(struct nfs_dec *d, struct nfs_portmap_node *out);
+/* Of "h.p1.p2"; false: it is none. */
+bool nfs_portmap_uaddr_parse(struct nfs_bytes uaddr, char host[NFS_PORTMAP_UADDR_MAX],
+			     uint16_t *port);
 
 #endif

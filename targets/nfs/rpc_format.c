@@ -104,3 +104,24 @@ void nfs_rpc_mark(uint8_t to[NFS_RPC_MARK_BYTES], uint32_t length)
 {
 	vs_put_be32(to, NFS_RPC_LAST | length);
 }
+
+void nfs_rpc_call_encode(struct nfs_enc *e, const struct nfs_rpc_call *call)
+{
+	const uint32_t words[] = {call->xid,	     CALL,	 RPC_VERSION,	    call->prog,
+				  call->vers,	     call->proc, NFS_RPC_AUTH_NONE, 0,
+				  NFS_RPC_AUTH_NONE, 0};
+
+	for (size_t i = 0; i < VS_ARRAY_LEN(words); i++)
+		nfs_enc_u32(e, words[i]);
+}
+
+bool nfs_rpc_reply_decode(struct nfs_dec *d, uint32_t xid)
+{
+	bool ours = nfs_dec_u32(d) == xid;
+
+	ours = nfs_dec_u32(d) == REPLY && ours;
+	ours = nfs_dec_u32(d) == ACCEPTED && ours;
+	(void)nfs_dec_u32(d);
+	(void)nfs_dec_bytes(d, NFS_RPC_AUTH_MAX);
+	return nfs_dec_u32(d) == NFS_RPC_SUCCESS && ours && !d->bad;
+}

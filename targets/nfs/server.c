@@ -3,6 +3,7 @@
 #include "common/listen.h"
 #include "common/secret.h"
 #include "common/text.h"
+#include "targets/nfs/register.h"
 #include "targets/nfs/worker.h"
 
 #include <arpa/inet.h>
@@ -23,6 +24,7 @@ struct nfs_server {
 	struct nfs_acceptor acceptor;
 	struct nfs_thread *threads[MAX_THREADS];
 	unsigned nthreads;
+	struct nfs_registrar *registrar; /* NULL: registers nowhere */
 };
 
 static int note_place(struct nfs_common *common, int fd, bool portmap)
@@ -138,6 +140,8 @@ int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **
 		status = start_threads(srv, opts, err);
 	if (status == 0)
 		status = start_v4(srv, opts, err);
+	if (status == 0 && opts->rpcbind.socket && opts->nportmap == 0)
+		status = nfs_registrar_new(&opts->rpcbind, &srv->common, &srv->registrar, err);
 	if (status) {
 		nfs_server_stop(srv);
 		return status;
@@ -156,12 +160,15 @@ void nfs_server_serve(struct nfs_server *srv)
 	srv->acceptor.open = true;
 	nfs_thread_poke(srv->threads[0]);
 	(void)pthread_mutex_unlock(&srv->shares.lock);
+	if (srv->registrar)
+		nfs_registrar_begin(srv->registrar);
 }
 
 void nfs_server_stop(struct nfs_server *srv)
 {
 	if (!srv)
 		return;
+	nfs_registrar_free(srv->registrar);
 	nfs_threads_stop(&srv->shares, srv->threads, srv->nthreads);
 	for (unsigned i = 0; i < srv->acceptor.nlisteners; i++)
 		(void)close(srv->acceptor.listeners[i].watch.fd);

@@ -43,6 +43,15 @@ struct nfs_keeper {
 	void *arg;
 };
 
+/* Where to register what is served, for clients that ask the machine's port mapper. */
+struct nfs_rpcbind {
+	const char *socket; /* of the machine's rpcbind; NULL: nowhere. Need not be there. */
+	/* Something has changed: on a thread that does nothing else. */
+	void (*event)(void *arg, bool well, const char *message);
+	void *arg;
+};
+#define NFS_RPCBIND_SOCKET "/run/rpcbind.sock"
+
 struct nfs_server_options {
 	const char *const *listen; /* "127.0.0.1:2049", "[::1]:2049"; numeric; port 0: any */
 	size_t nlisten;
@@ -53,6 +62,8 @@ struct nfs_server_options {
 	 */
 	const char *const *portmap;
 	size_t nportmap;
+	/* Is not for servers that are the port mapper themselves. */
+	struct nfs_rpcbind rpcbind;
 	/*
 	 * 1 to 4096, each up to 1.6 MiB of memory; 0: 256. When all are in use, the one that has
 	 * been silent longest makes room: clients connect again when they have something to say.
@@ -87,9 +98,10 @@ struct nfs_rule {
  */
 int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **out,
 		     struct vs_error *err) vs_must_check;
-/* Accepts clients from now on. */
+/* Accepts clients from now on, and is registered. */
 void nfs_server_serve(struct nfs_server *srv);
-/* Answers what is being worked on (up to 5 s for clients that do not read), then disconnects. */
+/* Takes the registration back (up to 6 s), answers what is being worked on (up to 5 s for clients
+ * that do not read), then disconnects. */
 void nfs_server_stop(struct nfs_server *srv);
 
 /*

@@ -59,6 +59,23 @@ static void decode(const uint8_t *data, size_t size)
 	}
 }
 
+/* What rpcbind answers: the header, and a list. */
+static void decode_rpcbind(const uint8_t *data, size_t size)
+{
+	struct nfs_dec d = {data, data + size, false};
+	char host[NFS_PORTMAP_UADDR_MAX];
+	struct nfs_portmap_node node;
+	uint16_t port;
+
+	(void)nfs_rpc_reply_decode(&d, 0);
+	d = (struct nfs_dec){data, data + size, false};
+	while (nfs_rpcbind_node_decode(&d, &node)) {
+		inside(node.netid, data, size);
+		inside(node.uaddr, data, size);
+		(void)nfs_portmap_uaddr_parse(node.uaddr, host, &port);
+	}
+}
+
 static void decode_portmap(const uint8_t *data, size_t size)
 {
 	for (uint32_t version = 2; version <= 4; version++) {
@@ -83,6 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	feed(data + 1, size - 1, data[0] ? data[0] * 16u : size, true);
 	decode(data + 1, size - 1);
 	decode_portmap(data + 1, size - 1);
+	decode_rpcbind(data + 1, size - 1);
 	(void)!nfs_handle_open(worker()->seal, data + 1, size - 1, &id, &file);
 	return 0;
 }

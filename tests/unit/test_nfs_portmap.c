@@ -224,6 +224,35 @@ static void refused(void **state)
 	client_close(c);
 }
 
+static void universal_addresses(void **state)
+{
+	static const struct {
+		const char *text, *host;
+		uint16_t port;
+	} good[] = {{"127.0.0.1.8.1", "127.0.0.1", 2049}, {"::.255.255", "::", 65535}};
+	static const char *const bad[] = {"",		"1",	  "8.1x", "1.2.3.4.256.1",
+					  "1.2.3.4.8.", "host..1"};
+	char host[NFS_PORTMAP_UADDR_MAX], longest[NFS_PORTMAP_UADDR_MAX + 1];
+	uint16_t port;
+
+	(void)state;
+	for (size_t i = 0; i < VS_ARRAY_LEN(good); i++) {
+		struct nfs_bytes b = {(const uint8_t *)good[i].text,
+				      (uint32_t)strlen(good[i].text)};
+
+		assert_true(nfs_portmap_uaddr_parse(b, host, &port));
+		assert_string_equal(host, good[i].host);
+		assert_int_equal(port, good[i].port);
+	}
+	for (size_t i = 0; i < VS_ARRAY_LEN(bad); i++)
+		assert_false(nfs_portmap_uaddr_parse(
+		    (struct nfs_bytes){(const uint8_t *)bad[i], (uint32_t)strlen(bad[i])}, host,
+		    &port));
+	memset(longest, '1', sizeof(longest));
+	assert_false(nfs_portmap_uaddr_parse(
+	    (struct nfs_bytes){(const uint8_t *)longest, sizeof(longest)}, host, &port));
+}
+
 /* More addresses than a server takes, of both kinds together. */
 static void too_many(void **state)
 {
@@ -246,6 +275,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(getaddr, begin, end),
 	    cmocka_unit_test_setup_teardown(dump, begin, end),
 	    cmocka_unit_test_setup_teardown(refused, begin, end),
+	    cmocka_unit_test(universal_addresses),
 	    cmocka_unit_test(too_many),
 	};
 
