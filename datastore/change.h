@@ -14,6 +14,7 @@ struct ds_change {
 	struct ds_task *t;
 	struct ds_req *req;
 	int64_t now;
+	bool careful; /* once more, after a failure: nothing that may be refused again */
 	bool changed; /* out: something was */
 };
 

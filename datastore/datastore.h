@@ -210,7 +210,7 @@ int ds_wait(struct ds_client *c, struct ds_req *req) vs_must_check;
 
 /*
  * A file that is open is not taken away when its last name goes (NFSv4 OPEN): each ds_hold is
- * answered by one ds_release. Any thread. VS_E_NOMEM: it is not held.
+ * answered by one ds_release. Any thread. VS_E_NOMEM; VS_E_AGAIN: its last name is just going.
  */
 int ds_hold(struct ds_store *d, struct ds_handle file) vs_must_check;
 void ds_release(struct ds_store *d, struct ds_handle file);

@@ -47,7 +47,7 @@ static int new_object(struct ds_change *c, struct ds_place *p)
 	do {
 		rc = ds_names_id(c->n, &p->found.object);
 		if (rc == 0)
-			rc = ds_txn_get(c->txn, p->found.object, &p->file);
+			rc = ds_txn_fresh(c->txn, p->found.object, &p->file);
 	} while (rc == 0 && c->txn->view[p->file][DS_W_MODE]);
 	if (rc)
 		return rc;

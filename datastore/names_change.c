@@ -16,7 +16,7 @@ static const struct {
 	unsigned needs;
 	bool spare;
 } ops[] = {
-    [DS_CREATE] = {ds_change_create, 2, false}, [DS_LINK] = {ds_change_link, 2, false},
+    [DS_CREATE] = {ds_change_create, 2, false}, [DS_LINK] = {ds_change_link, 3, false},
     [DS_REMOVE] = {ds_change_remove, 2, true},	[DS_RMDIR] = {ds_change_rmdir, 2, true},
     [DS_RENAME] = {ds_change_rename, 4, false},
 };
@@ -30,14 +30,18 @@ struct group {
 	struct ds_task *task[GROUP_MAX];
 	unsigned n;
 	bool changed, spare;
+	bool careful; /* ds_change.careful */
+	bool durable; /* out: the commit was */
 };
 
 static int apply(struct ds_names *n, struct group *g, struct ds_task *t)
 {
-	struct ds_change c = {.n = n, .txn = &n->txn, .t = t, .req = t->req, .now = ds_now()};
+	struct ds_change c = {
+	    .n = n, .txn = &n->txn, .t = t, .req = t->req, .now = ds_now(), .careful = g->careful};
 	int rc;
 
 	t->fresh = t->orphan = t->freed = 0;
+	t->seized = NULL;
 	t->req->created = false;
 	t->found = (struct ds_handle){0};
 	rc = ops[t->req->op].change(&c);
@@ -57,6 +61,8 @@ static bool fits(const struct ds_names *n, const struct group *g, const struct d
 /* What a commit has brought about beside it. */
 static void settle(struct ds_names *n, struct ds_task *t, bool committed)
 {
+	if (t->seized)
+		ds_node_yield(&n->d->nodes, t->seized);
 	if (!committed || t->status) {
 		if (t->fresh)
 			ds_names_id_free(n, t->fresh);
@@ -68,20 +74,27 @@ static void settle(struct ds_names *n, struct ds_task *t, bool committed)
 		(void)!ds_node_orphan(&n->d->nodes, t->orphan);
 }
 
-static int commit(struct ds_names *n, const struct group *g)
+/* A flush of its own is one trip more, which pays where the thread can go on meanwhile. */
+static bool nobody_else(const struct ds_names *n)
+{
+	return !n->changes.head && !n->committed.head && !n->flushing.head;
+}
+
+static int commit(struct ds_names *n, struct group *g)
 {
 	if (!g->changed) {
 		ds_txn_rollback(&n->txn);
 		return 0;
 	}
-	n->txn.flags |= g->spare ? BS_SPARE : 0;
+	g->durable = nobody_else(n);
+	n->txn.flags |= (g->spare ? BS_SPARE : 0) | (g->durable ? BS_FUA : 0);
 	return ds_txn_commit(&n->txn);
 }
 
 /* What was done, or had been done already, is told when it is durable. */
-static void answer(struct ds_names *n, struct ds_task *t)
+static void answer(struct ds_names *n, const struct group *g, struct ds_task *t)
 {
-	if (t->status)
+	if (t->status || g->durable)
 		ds_task_back(t);
 	else
 		ds_line_put(&n->committed, t);
@@ -89,7 +102,7 @@ static void answer(struct ds_names *n, struct ds_task *t)
 
 static void alone(struct ds_names *n, struct ds_task *t)
 {
-	struct group g = {.spare = true};
+	struct group g = {.spare = true, .careful = true};
 	int rc = ds_txn_begin(&n->txn, &n->db);
 
 	if (rc == 0) {
@@ -102,7 +115,7 @@ static void alone(struct ds_names *n, struct ds_task *t)
 	settle(n, t, rc == 0);
 	if (rc)
 		t->status = rc;
-	answer(n, t);
+	answer(n, &g, t);
 }
 
 void ds_names_change(struct ds_names *n)
@@ -124,7 +137,7 @@ void ds_names_change(struct ds_names *n)
 	for (unsigned i = 0; i < g.n; i++) {
 		settle(n, g.task[i], rc == 0);
 		if (rc == 0)
-			answer(n, g.task[i]);
+			answer(n, &g, g.task[i]);
 	}
 	for (unsigned i = 0; rc && i < g.n; i++)
 		alone(n, g.task[i]);

@@ -94,14 +94,19 @@ struct ds_node *ds_node_get(struct ds_nodes *all, uint32_t object)
 	return n;
 }
 
-void ds_node_put(struct ds_nodes *all, struct ds_node *n)
+static void put(struct ds_nodes *all, struct ds_node *n)
 {
-	pthread_mutex_lock(&all->lock);
 	VS_ASSERT(n->users > 0);
 	n->users--;
 	if (!used(n))
 		keep(all, n);
 	trim(all);
+}
+
+void ds_node_put(struct ds_nodes *all, struct ds_node *n)
+{
+	pthread_mutex_lock(&all->lock);
+	put(all, n);
 	pthread_mutex_unlock(&all->lock);
 }
 
@@ -142,10 +147,8 @@ bool ds_node_enter(struct ds_nodes *all, struct ds_node *n, struct ds_wait *w)
 	return now;
 }
 
-void ds_node_leave(struct ds_nodes *all, struct ds_node *n, const struct ds_wait *w)
+static void leave(struct ds_node *n)
 {
-	pthread_mutex_lock(&all->lock);
-	VS_ASSERT(n->inside > 0 && n->alone == w->alone);
 	n->inside--;
 	while (n->first && fits(n, n->first)) {
 		struct ds_wait *next = n->first;
@@ -154,6 +157,42 @@ void ds_node_leave(struct ds_nodes *all, struct ds_node *n, const struct ds_wait
 		enter(n, next);
 		vs_loop_post(next->loop, &next->post);
 	}
+}
+
+void ds_node_leave(struct ds_nodes *all, struct ds_node *n, const struct ds_wait *w)
+{
+	pthread_mutex_lock(&all->lock);
+	VS_ASSERT(n->inside > 0 && n->alone == w->alone);
+	leave(n);
+	pthread_mutex_unlock(&all->lock);
+}
+
+struct ds_node *ds_node_seize(struct ds_nodes *all, uint32_t object)
+{
+	struct ds_node *n;
+
+	pthread_mutex_lock(&all->lock);
+	n = *place(all, object);
+	if (n && used(n))
+		n = NULL;
+	else
+		n = get(all, object);
+	if (n) {
+		VS_ASSERT(!n->inside && !n->first);
+		n->users = n->inside = 1;
+		n->alone = n->seized = true;
+	}
+	pthread_mutex_unlock(&all->lock);
+	return n;
+}
+
+void ds_node_yield(struct ds_nodes *all, struct ds_node *n)
+{
+	pthread_mutex_lock(&all->lock);
+	VS_ASSERT(n->seized && n->inside == 1);
+	n->seized = false;
+	leave(n);
+	put(all, n);
 	pthread_mutex_unlock(&all->lock);
 }
 
@@ -202,13 +241,15 @@ void ds_nodes_forget(struct ds_nodes *all)
 int ds_node_hold(struct ds_nodes *all, uint32_t object)
 {
 	struct ds_node *n;
+	int rc;
 
 	pthread_mutex_lock(&all->lock);
 	n = get(all, object);
-	if (n)
+	rc = !n ? VS_E_NOMEM : n->seized ? VS_E_AGAIN : 0;
+	if (rc == 0)
 		n->holds++;
 	pthread_mutex_unlock(&all->lock);
-	return n ? 0 : VS_E_NOMEM;
+	return rc;
 }
 
 static void can_go(struct ds_nodes *all, struct ds_node *n)

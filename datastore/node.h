@@ -45,7 +45,8 @@ struct ds_node {
 	struct ds_node *chain;
 	struct ds_node *newer, *older; /* while nobody uses it */
 	bool listed;		       /* among those that can be taken apart */
-	bool going; /* it is being taken apart: who holds it now comes too late */
+	bool going;  /* it is being taken apart: who holds it now comes too late */
+	bool seized; /* it may be gone in a moment: nobody can hold it now */
 	struct ds_node *next_orphan;
 };
 
@@ -73,7 +74,12 @@ void ds_node_learn(struct ds_nodes *all, struct ds_node *n, uint32_t generation,
 /* Nothing is known any more, nor which are orphans. Nobody is inside. */
 void ds_nodes_forget(struct ds_nodes *all);
 
-int ds_node_hold(struct ds_nodes *all, uint32_t object) vs_must_check; /* VS_E_NOMEM */
+/* The node, with the caller alone inside, if nobody uses or holds it; until ds_node_yield. NULL */
+struct ds_node *ds_node_seize(struct ds_nodes *all, uint32_t object);
+void ds_node_yield(struct ds_nodes *all, struct ds_node *n);
+
+/* VS_E_NOMEM; VS_E_AGAIN: it is seized. */
+int ds_node_hold(struct ds_nodes *all, uint32_t object) vs_must_check;
 /* Whether an orphan can be taken apart now. */
 bool ds_node_release(struct ds_nodes *all, uint32_t object);
 /* The file has lost its last name: it comes when nobody holds it. VS_E_NOMEM: at next open. */

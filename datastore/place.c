@@ -17,13 +17,18 @@ static void attr_now(const struct ds_change *c, unsigned at, struct ds_handle h,
 int ds_place_find(struct ds_change *c, struct ds_handle dir, const char *name, size_t len,
 		  struct ds_attr *before, struct ds_place *p)
 {
-	int rc = ds_name_check(name, len, &c->req->why);
+	int rc = ds_name_check(name, len, &c->req->why), found;
 
 	*p = (struct ds_place){.dir = dir, .name = name, .len = len};
 	if (rc == 0 && ds_is_snaps_dir(dir))
 		return VS_E_ROFS;
 	if (rc == 0 && ds_is_snaps_name(dir, name, len))
 		return c->req->op == DS_CREATE ? VS_E_EXIST : VS_E_ROFS;
+	if (rc)
+		return rc;
+	/* whether the caller may know it is seen when both records are there */
+	found = ds_db_find(&c->n->db, dir.object, name, len, &p->found);
+	rc = ds_txn_ahead(c->txn, dir.object, found == 0 ? p->found.object : 0);
 	if (rc == 0)
 		rc = ds_txn_file(c->txn, dir, &p->at);
 	if (rc)
@@ -34,9 +39,8 @@ int ds_place_find(struct ds_change *c, struct ds_handle dir, const char *name, s
 		return ds_change_why(c, DS_NOT_DIR);
 	if (!ds_may(c->req->cred, &p->perm, DS_X))
 		return VS_E_ACCESS;
-	rc = ds_db_find(&c->n->db, dir.object, name, len, &p->found);
-	p->there = rc == 0;
-	return rc == VS_E_NOENT ? 0 : rc;
+	p->there = found == 0;
+	return found == VS_E_NOENT ? 0 : found;
 }
 
 int ds_place_file(struct ds_change *c, struct ds_place *p)
@@ -88,6 +92,24 @@ static int forget(struct ds_change *c, const struct ds_place *p)
 	return rc;
 }
 
+/*
+ * A file without blocks that nobody uses can go with its name. What was written to it since its
+ * record was looked at has changed that, and then the commit is refused.
+ */
+static bool goes_at_once(struct ds_change *c, const struct ds_place *p)
+{
+	struct bs_object_change *change = &c->txn->change[p->file];
+
+	if (c->careful || change->mapped)
+		return false;
+	c->t->seized = ds_node_seize(&c->n->d->nodes, p->found.object);
+	if (c->t->seized && change->check == BS_NO_WORD) {
+		change->check = DS_W_CHANGE;
+		change->is = change->now[DS_W_CHANGE];
+	}
+	return c->t->seized;
+}
+
 /* Bytes go later (names_apart.c), and who holds the file has it until then. */
 int ds_change_unname(struct ds_change *c, const struct ds_place *p)
 {
@@ -99,7 +121,7 @@ int ds_change_unname(struct ds_change *c, const struct ds_place *p)
 		return 0;
 	}
 	ds_txn_add(c->txn, 0, DS_B_FILES, -1);
-	if (p->found.type != DS_REG)
+	if (p->found.type != DS_REG || goes_at_once(c, p))
 		return forget(c, p);
 	ds_txn_set(c->txn, p->file, DS_W_LINKS, 0);
 	ds_txn_touch(c->txn, p->file, c->now);

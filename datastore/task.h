@@ -47,6 +47,7 @@ struct ds_task {
 	unsigned tries;
 	/* objects that a change of names has taken, left without a name, and freed; 0: none */
 	uint32_t fresh, orphan, freed;
+	struct ds_node *seized; /* of the object that is freed with its name; NULL */
 	union {
 		uint8_t *map;
 		struct ds_batch *batch;

@@ -13,15 +13,37 @@ int ds_txn_begin(struct ds_txn *t, struct ds_db *db)
 	return ds_db_begin(db);
 }
 
-static int look(struct ds_txn *t, unsigned at)
+static bool find(const struct ds_txn *t, uint32_t object, unsigned *at)
+{
+	for (*at = 0; *at < t->n; ++*at)
+		if (t->change[*at].object == object)
+			return true;
+	return false;
+}
+
+static int add(struct ds_txn *t, uint32_t object)
+{
+	if (t->n == BS_CHANGES_MAX)
+		return VS_E_LIMIT;
+	memset(t->view[t->n], 0, sizeof(t->view[t->n]));
+	t->change[t->n++] =
+	    (struct bs_object_change){.object = object, .check = BS_NO_WORD, .end = BS_NO_WORD};
+	return 0;
+}
+
+/* At all records from the place on; they leave the transaction if that fails. */
+static int look(struct ds_txn *t, unsigned from)
 {
 	struct bs_req req = {.op = BS_RECORDS,
 			     .volume = t->db->vfs->volume,
-			     .changes = &t->change[at],
-			     .nchanges = 1};
-	int rc = bs_io_wait(t->db->vfs->port, &req);
+			     .changes = &t->change[from],
+			     .nchanges = t->n - from};
+	int rc = t->n > from ? bs_io_wait(t->db->vfs->port, &req) : 0;
 
-	memcpy(t->view[at], t->change[at].now, sizeof(t->view[at]));
+	if (rc)
+		t->n = from;
+	for (unsigned i = from; i < t->n; i++)
+		memcpy(t->view[i], t->change[i].now, sizeof(t->view[i]));
 	return rc;
 }
 
@@ -29,23 +51,38 @@ int ds_txn_get(struct ds_txn *t, uint32_t object, unsigned *at)
 {
 	int rc;
 
-	for (*at = 0; *at < t->n; ++*at)
-		if (t->change[*at].object == object)
-			return 0;
-	if (t->n == BS_CHANGES_MAX)
+	if (find(t, object, at))
+		return 0;
+	rc = add(t, object);
+	return rc ? rc : look(t, *at);
+}
+
+int ds_txn_fresh(struct ds_txn *t, uint32_t object, unsigned *at)
+{
+	return find(t, object, at) ? 0 : add(t, object);
+}
+
+static bool is_file(uint32_t object)
+{
+	return object >= DS_ROOT_OBJECT && object < BS_OBJECTS;
+}
+
+int ds_txn_ahead(struct ds_txn *t, uint32_t object, uint32_t other)
+{
+	unsigned from = t->n, at;
+
+	if (is_file(object) && !find(t, object, &at) && add(t, object))
 		return VS_E_LIMIT;
-	t->change[*at] =
-	    (struct bs_object_change){.object = object, .check = BS_NO_WORD, .end = BS_NO_WORD};
-	rc = look(t, *at);
-	t->n += rc == 0;
-	return rc;
+	if (is_file(other) && !find(t, other, &at) && add(t, other))
+		return VS_E_LIMIT;
+	return look(t, from);
 }
 
 int ds_txn_file(struct ds_txn *t, struct ds_handle h, unsigned *at)
 {
 	int rc;
 
-	if (h.object < DS_ROOT_OBJECT || h.object >= BS_OBJECTS)
+	if (!is_file(h.object))
 		return VS_E_STALE;
 	rc = ds_txn_get(t, h.object, at);
 	return rc ? rc : ds_record_check(t->view[*at], h);

@@ -20,7 +20,11 @@ struct ds_txn {
 int ds_txn_begin(struct ds_txn *t, struct ds_db *db) vs_must_check;
 /* Where the record stands; looked at, if it was not yet. VS_E_LIMIT: no room. */
 int ds_txn_get(struct ds_txn *t, uint32_t object, unsigned *at) vs_must_check;
-/* The same, of a file that the handle names. VS_E_STALE */
+/* The same of a record that is known to be empty. */
+int ds_txn_fresh(struct ds_txn *t, uint32_t object, unsigned *at) vs_must_check;
+/* Looks at two records at once, where they are ones and were not looked at. */
+int ds_txn_ahead(struct ds_txn *t, uint32_t object, uint32_t other) vs_must_check;
+/* ds_txn_get of a file that the handle names. VS_E_STALE */
 int ds_txn_file(struct ds_txn *t, struct ds_handle h, unsigned *at) vs_must_check;
 void ds_txn_set(struct ds_txn *t, unsigned at, unsigned word, uint64_t value);
 void ds_txn_add(struct ds_txn *t, unsigned at, unsigned word, int64_t delta);

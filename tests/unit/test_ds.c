@@ -197,6 +197,34 @@ static void test_a_held_file_outlives_its_name(void **state)
 	assert_int_equal(do_read(x, f, 0, buf, sizeof(buf)), VS_E_STALE);
 }
 
+/* A file without blocks goes with its name, unless somebody has it open; sizes and holes do not
+ * matter. Its object serves another file at once, which has nothing of it. */
+static void test_an_empty_file_goes_with_its_name(void **state)
+{
+	struct scene *x = *state;
+	struct ds_handle f = made(x, ds_root, "hollow", DS_REG), next;
+	char buf[8];
+
+	assert_int_equal(do_set(x, f, (struct ds_set){.what = DS_SET_SIZE, .size = 1 << 20}), 0);
+	assert_int_equal(do_remove(x, ds_root, "hollow"), 0);
+	assert_int_equal(do_getattr(x, f), VS_E_STALE);
+	next = made(x, ds_root, "next", DS_REG);
+	assert_int_equal(next.object, f.object);
+	assert_int_equal(do_write(x, f, 0, "x", 1), VS_E_STALE);
+	assert_int_equal(do_read(x, next, 0, buf, sizeof(buf)), 0);
+	assert_int_equal(x->req.count, 0);
+	assert_int_equal(do_write(x, next, 0, "bytes", 5), 0);
+	assert_int_equal(do_remove(x, ds_root, "next"), 0);
+	f = made(x, ds_root, "open", DS_REG);
+	assert_int_equal(ds_hold(x->d, f), 0);
+	assert_int_equal(do_remove(x, ds_root, "open"), 0);
+	assert_int_equal(do_getattr(x, f), 0);
+	ds_release(x->d, f);
+	while (do_getattr(x, f) != VS_E_STALE)
+		usleep(1000);
+	scene_blocks(x, 0);
+}
+
 static void test_create_meets_what_is_there(void **state)
 {
 	struct scene *x = *state;
@@ -571,6 +599,7 @@ int main(void)
 	    cmocka_unit_test(test_a_name_is_replaced_at_once),
 	    cmocka_unit_test(test_links_have_targets),
 	    cmocka_unit_test(test_a_held_file_outlives_its_name),
+	    cmocka_unit_test(test_an_empty_file_goes_with_its_name),
 	    cmocka_unit_test(test_create_meets_what_is_there),
 	    cmocka_unit_test(test_sizes),
 	    cmocka_unit_test(test_setattr_keeps_to_its_guard),

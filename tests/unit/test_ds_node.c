@@ -66,6 +66,47 @@ static void test_first_come_first_served(void **state)
 	free(all);
 }
 
+/* Nobody uses, holds or waits for what is seized, and who comes meanwhile waits. */
+static void test_what_is_used_is_not_seized(void **state)
+{
+	struct ds_nodes *all = malloc(sizeof(*all));
+	struct vs_loop *loop;
+	struct ds_node *n, *s;
+	unsigned turn = 0;
+	struct waiter w = {.turn = &turn};
+
+	(void)state;
+	assert_int_equal(vs_loop_new(&loop, NULL), 0);
+	w.wait = (struct ds_wait){.loop = loop, .granted = granted};
+	ds_nodes_init(all);
+	assert_int_equal(ds_node_hold(all, 9), 0);
+	assert_null(ds_node_seize(all, 9));
+	assert_false(ds_node_release(all, 9));
+	n = ds_node_get(all, 9);
+	assert_null(ds_node_seize(all, 9));
+	ds_node_put(all, n);
+	s = ds_node_seize(all, 9);
+	assert_non_null(s);
+	assert_null(ds_node_seize(all, 9));
+	assert_int_equal(ds_node_hold(all, 9), VS_E_AGAIN);
+	n = ds_node_get(all, 9);
+	assert_ptr_equal(n, s);
+	assert_false(ds_node_enter(all, n, &w.wait));
+	ds_node_yield(all, s);
+	vs_loop_turn(loop, 0);
+	assert_int_equal(w.when, 1);
+	assert_int_equal(ds_node_hold(all, 9), 0);
+	assert_false(ds_node_release(all, 9));
+	ds_node_leave(all, n, &w.wait);
+	ds_node_put(all, n);
+	s = ds_node_seize(all, 9);
+	assert_non_null(s);
+	ds_node_yield(all, s);
+	ds_nodes_destroy(all);
+	vs_loop_free(loop);
+	free(all);
+}
+
 static void test_orphans_come_once(void **state)
 {
 	struct ds_nodes *all = malloc(sizeof(*all));
@@ -134,6 +175,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_first_come_first_served),
+	    cmocka_unit_test(test_what_is_used_is_not_seized),
 	    cmocka_unit_test(test_orphans_come_once),
 	    cmocka_unit_test(test_what_is_not_used_is_bounded),
 	};
