@@ -87,8 +87,7 @@ static bool is_taken(const struct nfs_registrar *r, const struct mine *m, struct
 
 	if (!nfs_portmap_uaddr_parse(uaddr, host, &port))
 		return true;
-	/* Two cannot listen on one port when one of them does on all addresses, and this one does.
-	 */
+	/* Two cannot listen on one port when one of them does so on all addresses. */
 	if (port == m->entry.port && (m->any || is_wildcard(host)))
 		return false;
 	/* What there is no time left for is left alone. */

@@ -58,8 +58,7 @@ enum nfs_rpc_verdict {
 enum nfs_rpc_verdict nfs_rpc_decode(struct nfs_dec *d, struct nfs_rpc_call *call,
 				    enum nfs_rpc_auth *auth);
 
-/* The other side: a call by AUTH_NONE, without its mark, and the header of an accepted reply to it.
- */
+/* The other side: a call by AUTH_NONE, without its mark, and the header of a reply to it. */
 void nfs_rpc_call_encode(struct nfs_enc *e, const struct nfs_rpc_call *call);
 /* False: another one's, or it says that the call failed. d stands at the results then. */
 bool nfs_rpc_reply_decode(struct nfs_dec *d, uint32_t xid);
