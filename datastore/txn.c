@@ -70,12 +70,16 @@ static bool is_file(uint32_t object)
 int ds_txn_ahead(struct ds_txn *t, uint32_t object, uint32_t other)
 {
 	unsigned from = t->n, at;
+	int rc = 0;
 
-	if (is_file(object) && !find(t, object, &at) && add(t, object))
-		return VS_E_LIMIT;
-	if (is_file(other) && !find(t, other, &at) && add(t, other))
-		return VS_E_LIMIT;
-	return look(t, from);
+	if (is_file(object) && !find(t, object, &at))
+		rc = add(t, object);
+	if (rc == 0 && is_file(other) && !find(t, other, &at))
+		rc = add(t, other);
+	if (rc == 0)
+		return look(t, from);
+	t->n = from; /* none stays that was not looked at */
+	return rc;
 }
 
 int ds_txn_file(struct ds_txn *t, struct ds_handle h, unsigned *at)
