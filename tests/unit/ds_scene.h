@@ -165,6 +165,13 @@ static inline int do_create(struct scene *x, struct ds_handle dir, const char *n
 	return scene_run(x);
 }
 
+static inline struct ds_handle made(struct scene *x, struct ds_handle dir, const char *name,
+				    enum ds_type type)
+{
+	assert_int_equal(do_create(x, dir, name, type, 0755), 0);
+	return x->req.attr.handle;
+}
+
 static inline int do_symlink(struct scene *x, struct ds_handle dir, const char *name,
 			     const char *target)
 {

@@ -45,13 +45,6 @@ static void test_a_file_has_what_was_written(void **state)
 	assert_int_equal(do_lookup(x, ds_root, "a"), VS_E_NOENT);
 }
 
-static struct ds_handle made(struct scene *x, struct ds_handle dir, const char *name,
-			     enum ds_type type)
-{
-	assert_int_equal(do_create(x, dir, name, type, 0755), 0);
-	return x->req.attr.handle;
-}
-
 static uint32_t links_of(struct scene *x, struct ds_handle h)
 {
 	assert_int_equal(do_getattr(x, h), 0);
@@ -172,57 +165,6 @@ static void test_links_have_targets(void **state)
 	assert_int_equal(do_write(x, ds_root, 0, "x", 1), DS_IS_DIR);
 	assert_int_equal(do_remove(x, ds_root, "l"), 0);
 	assert_int_equal(do_getattr(x, l), VS_E_STALE);
-}
-
-static void test_a_held_file_outlives_its_name(void **state)
-{
-	struct scene *x = *state;
-	struct ds_handle f = made(x, ds_root, "held", DS_REG);
-	char buf[8];
-
-	assert_int_equal(do_write(x, f, 0, "still", 5), 0);
-	assert_int_equal(ds_hold(x->d, f), 0);
-	assert_int_equal(ds_hold(x->d, f), 0);
-	assert_int_equal(do_remove(x, ds_root, "held"), 0);
-	assert_int_equal(do_read(x, f, 0, buf, sizeof(buf)), 0);
-	assert_int_equal(x->req.count, 5);
-	assert_int_equal(x->req.attr.links, 0);
-	assert_int_equal(do_link(x, f, ds_root, "back"), VS_E_STALE);
-	ds_release(x->d, f);
-	assert_int_equal(do_write(x, f, 5, " here", 5), 0);
-	ds_release(x->d, f);
-	while (do_getattr(x, f) != VS_E_STALE)
-		usleep(1000);
-	assert_int_equal(do_write(x, f, 0, "x", 1), VS_E_STALE);
-	assert_int_equal(do_read(x, f, 0, buf, sizeof(buf)), VS_E_STALE);
-}
-
-/* A file without blocks goes with its name, unless somebody has it open; sizes and holes do not
- * matter. Its object serves another file at once, which has nothing of it. */
-static void test_an_empty_file_goes_with_its_name(void **state)
-{
-	struct scene *x = *state;
-	struct ds_handle f = made(x, ds_root, "hollow", DS_REG), next;
-	char buf[8];
-
-	assert_int_equal(do_set(x, f, (struct ds_set){.what = DS_SET_SIZE, .size = 1 << 20}), 0);
-	assert_int_equal(do_remove(x, ds_root, "hollow"), 0);
-	assert_int_equal(do_getattr(x, f), VS_E_STALE);
-	next = made(x, ds_root, "next", DS_REG);
-	assert_int_equal(next.object, f.object);
-	assert_int_equal(do_write(x, f, 0, "x", 1), VS_E_STALE);
-	assert_int_equal(do_read(x, next, 0, buf, sizeof(buf)), 0);
-	assert_int_equal(x->req.count, 0);
-	assert_int_equal(do_write(x, next, 0, "bytes", 5), 0);
-	assert_int_equal(do_remove(x, ds_root, "next"), 0);
-	f = made(x, ds_root, "open", DS_REG);
-	assert_int_equal(ds_hold(x->d, f), 0);
-	assert_int_equal(do_remove(x, ds_root, "open"), 0);
-	assert_int_equal(do_getattr(x, f), 0);
-	ds_release(x->d, f);
-	while (do_getattr(x, f) != VS_E_STALE)
-		usleep(1000);
-	scene_blocks(x, 0);
 }
 
 static void test_create_meets_what_is_there(void **state)
@@ -479,26 +421,6 @@ static void test_directories_are_listed(void **state)
 	assert_int_equal(list(x, dir, &some, false), DS_BAD_COOKIE);
 }
 
-/* What a stop leaves without a name is taken apart after the next opening. */
-static void test_orphans_of_an_earlier_run(void **state)
-{
-	struct scene *x = *state;
-	char name[16];
-
-	scene_blocks(x, 0);
-	for (unsigned i = 0; i < 150; i++) {
-		(void)snprintf(name, sizeof(name), "o%u", i);
-		assert_int_equal(do_create(x, ds_root, name, DS_REG, 0644), 0);
-		assert_int_equal(ds_hold(x->d, x->req.attr.handle), 0);
-		assert_int_equal(do_write(x, x->req.attr.handle, i * 5000, "held", 4), 0);
-		assert_int_equal(do_remove(x, ds_root, name), 0);
-	}
-	assert_true(blocks_of(x, 0) > 0);
-	scene_shut(x); /* nobody releases them */
-	scene_open(x);
-	scene_blocks(x, 0);
-}
-
 static void test_each_operation_asks_who_it_is(void **state)
 {
 	static const struct ds_cred user = {.uid = 1000, .gid = 1000},
@@ -598,14 +520,11 @@ int main(void)
 	    cmocka_unit_test(test_directories_know_their_parent),
 	    cmocka_unit_test(test_a_name_is_replaced_at_once),
 	    cmocka_unit_test(test_links_have_targets),
-	    cmocka_unit_test(test_a_held_file_outlives_its_name),
-	    cmocka_unit_test(test_an_empty_file_goes_with_its_name),
 	    cmocka_unit_test(test_create_meets_what_is_there),
 	    cmocka_unit_test(test_sizes),
 	    cmocka_unit_test(test_setattr_keeps_to_its_guard),
 	    cmocka_unit_test(test_ranges),
 	    cmocka_unit_test(test_each_operation_asks_who_it_is),
-	    cmocka_unit_test(test_orphans_of_an_earlier_run),
 	    cmocka_unit_test(test_two_share_a_port),
 	    cmocka_unit_test(test_directories_are_listed),
 	};
