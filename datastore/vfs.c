@@ -166,11 +166,13 @@ int ds_vfs_open(struct ds_vfs *v, struct bs_port *port, struct bs_volume *volume
 	if (rc)
 		return rc;
 	rc = ds_vfs_unstage(v);
-	if (rc == 0 && v->staged && !read_only)
-		rc = ds_vfs_settle(v);
 	if (rc)
-		return vs_fail(err, rc, "database of names: its last change cannot be finished: %s",
+		return vs_fail(err, rc, "database of names: its last change cannot be read: %s",
 			       vs_err_text(rc));
+	if (v->staged && !read_only) {
+		(void)!ds_vfs_settle(v); /* else before the next commit */
+		v->status = 0;
+	}
 	ds_vfs_file_init(v);
 	return sqlite3_vfs_register(&v->vfs, 0) == SQLITE_OK
 		   ? 0

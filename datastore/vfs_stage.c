@@ -65,9 +65,12 @@ int ds_vfs_settle(struct ds_vfs *v)
 				     .end = BS_NO_WORD,
 				     .set = DS_BIT(DS_B_STAGED) | DS_BIT(DS_B_CHECK)};
 	struct bs_object_change *change = v->change;
-	unsigned n = v->nchanges;
-	int rc = write_all(v, false);
+	unsigned n = v->nchanges, flags = v->flags;
+	int rc;
 
+	v->flags |= BS_SPARE; /* it counts already, and what it had in the area goes */
+	rc = write_all(v, false);
+	v->flags = flags;
 	if (rc == 0) {
 		v->change = &c;
 		v->nchanges = 1;

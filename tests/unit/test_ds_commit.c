@@ -3,10 +3,12 @@
 
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <xxhash.h>
 
 #define DEPTH 256u
 #define LONG_NAME 200
 #define ROOM (128u << 10)
+#define BEHIND 1000u /* a page that no database here reaches */
 
 static int setup(void **state)
 {
@@ -174,6 +176,71 @@ static void test_a_full_store(void **state)
 	full_then_empty(*state, 20000, "full");
 }
 
+/* ---- a long commit that a death left half way ----------------------------------------------- */
+
+static int stage(struct bs_port *port, struct bs_volume *v, uint64_t at, void *bytes, size_t len)
+{
+	struct iovec iov = {bytes, len};
+	struct bs_req req = {.op = BS_WRITE,
+			     .flags = BS_SPARE,
+			     .volume = v,
+			     .object = DS_BASE,
+			     .offset = at,
+			     .length = len,
+			     .iov = &iov,
+			     .iovcnt = 1};
+
+	return bs_io_wait(port, &req);
+}
+
+/* A page behind the database's last, which takes a block more, as if it had been staged. */
+static struct bs_volume *leave_staged(struct scene *x)
+{
+	struct bs_object_change c = {.object = DS_BASE,
+				     .check = BS_NO_WORD,
+				     .end = BS_NO_WORD,
+				     .set = DS_BIT(DS_B_STAGED) | DS_BIT(DS_B_CHECK)};
+	struct bs_req count = {.op = BS_RECORDS, .flags = BS_FUA, .changes = &c, .nchanges = 1};
+	uint8_t page[BS_BLOCK], *list = calloc(DS_COMMIT_MAX, 8);
+	struct bs_port *port;
+	struct vs_error err;
+
+	for (size_t i = 0; i < sizeof(page); i += 256)
+		assert_int_equal(getrandom(page + i, 256, 0), 256);
+	vs_put_le64(list, BEHIND);
+	c.word[DS_B_STAGED] = 1;
+	c.word[DS_B_CHECK] = XXH3_64bits(list, DS_COMMIT_MAX * 8u);
+	assert_int_equal(bs_objects_open(x->s, "d", &count.volume, &err), 0);
+	assert_int_equal(bs_port_open(x->s, x->loop, 4, &port, &err), 0);
+	assert_int_equal(stage(port, count.volume, DS_STAGE_LIST, list, DS_COMMIT_MAX * 8u), 0);
+	assert_int_equal(stage(port, count.volume, DS_STAGE_PAGES, page, sizeof(page)), 0);
+	assert_int_equal(bs_io_wait(port, &count), 0);
+	bs_port_close(port);
+	free(list);
+	return count.volume;
+}
+
+/* Where nothing more fits it is opened all the same, and what makes room can be done. */
+static void test_a_full_one_with_a_staged_commit(void **state)
+{
+	struct scene *x = *state;
+	struct bs_volume *v;
+	uint64_t mapped;
+
+	assert_int_equal(do_create(x, ds_root, "fill", DS_REG, 0644), 0);
+	assert_int_equal(do_write(x, x->req.attr.handle, 0, "full", 4), 0);
+	scene_shut(x);
+	v = leave_staged(x);
+	assert_int_equal(bs_objects_mapped(v, &mapped, NULL), 0);
+	bs_objects_limit(v, mapped);
+	scene_open(x);
+	assert_int_equal(do_create(x, ds_root, "more", DS_REG, 0644), 0);
+	assert_int_equal(do_remove(x, ds_root, "fill"), 0);
+	assert_int_equal(do_remove(x, ds_root, "more"), 0);
+	bs_volume_close(v);
+	scene_blocks(x, 0);
+}
+
 /* ---- changes that wait together ------------------------------------------------------------- */
 
 struct many {
@@ -294,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_a_quota),
 	    cmocka_unit_test(test_a_full_store),
+	    cmocka_unit_test(test_a_full_one_with_a_staged_commit),
 	    cmocka_unit_test(test_of_two_one_makes_it),
 	    cmocka_unit_test(test_many_in_one_directory),
 	};
