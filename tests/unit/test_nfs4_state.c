@@ -2,34 +2,11 @@
  * What the server remembers of clients of NFSv4: records of client owners, share reservations and
  * byte-range locks against models, leases, the grace period.
  */
-#include "tests/unit/nfs_server_scene.h"
+#include "tests/unit/nfs4_state_scene.h"
 
-#include "targets/nfs/nfs4_grace.h"
 #include "targets/nfs/nfs4_keep.h"
 
-static uint64_t clock_ns;
 static struct nfs4_had had; /* by the last OPEN */
-
-static uint64_t now(void)
-{
-	return clock_ns;
-}
-
-static struct nfs4_state *state_new(void)
-{
-	static const uint8_t id[16] = "the test server";
-	struct nfs4_state *s;
-
-	assert_int_equal(nfs4_state_new(id, &s), 0);
-	clock_ns = UINT64_C(1) << 40;
-	s->now = now;
-	return s;
-}
-
-static struct nfs_bytes text(const char *t)
-{
-	return (struct nfs_bytes){(const uint8_t *)t, (uint32_t)strlen(t)};
-}
 
 static const struct nfs4_principal root = {1, 0}, user = {1, 1000};
 

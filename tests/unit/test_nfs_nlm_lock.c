@@ -1,31 +1,7 @@
 /* Locks of NFSv3: among themselves, against those of NFSv4, their bounds, and how they end. */
-#include "tests/unit/nfs_server_scene.h"
+#include "tests/unit/nfs4_state_scene.h"
 
-#include "targets/nfs/nfs4_grace.h"
 #include "targets/nfs/nlm_lock.h"
-
-static uint64_t clock_ns;
-
-static uint64_t now(void)
-{
-	return clock_ns;
-}
-
-static struct nfs4_state *state_new(void)
-{
-	static const uint8_t id[16] = "the test server";
-	struct nfs4_state *s;
-
-	assert_int_equal(nfs4_state_new(id, &s), 0);
-	clock_ns = UINT64_C(1) << 40;
-	s->now = now;
-	return s;
-}
-
-static struct nfs_bytes text(const char *t)
-{
-	return (struct nfs_bytes){(const uint8_t *)t, (uint32_t)strlen(t)};
-}
 
 static struct nfs4_where root_of(struct ds_store *store)
 {
