@@ -4,6 +4,8 @@
 
 static const struct nfs_version *const nfs_versions[] = {&nfs3_version, &nfs4_version};
 static const struct nfs_version *const mount_versions[] = {&nfs_mount3_version};
+static const struct nfs_version *const nlm_versions[] = {&nfs_nlm4_version};
+static const struct nfs_version *const nsm_versions[] = {&nfs_nsm1_version};
 
 static const struct nfs_version *const portmap_versions[] = {
     &nfs_portmap2_version, &nfs_rpcbind3_version, &nfs_rpcbind4_version};
@@ -11,6 +13,8 @@ static const struct nfs_version *const portmap_versions[] = {
 static const struct nfs_program programs[] = {
     {NFS3_PROG, VS_ARRAY_LEN(nfs_versions), nfs_versions},
     {NFS_MOUNT_PROG, VS_ARRAY_LEN(mount_versions), mount_versions},
+    {NFS_NLM_PROG, VS_ARRAY_LEN(nlm_versions), nlm_versions},
+    {NFS_NSM_PROG, VS_ARRAY_LEN(nsm_versions), nsm_versions},
     {NFS_PORTMAP_PROG, VS_ARRAY_LEN(portmap_versions), portmap_versions},
 };
 

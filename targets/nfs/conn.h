@@ -21,6 +21,7 @@
 #include "targets/nfs/mounts.h"
 #include "targets/nfs/nfs3_format.h"
 #include "targets/nfs/nfs4_compound.h"
+#include "targets/nfs/nlm_format.h"
 #include "targets/nfs/portmap_format.h"
 
 #include <pthread.h>
@@ -112,6 +113,7 @@ struct nfs_call {
 		struct nfs4_compound v4;
 		struct nfs_bytes path; /* MOUNT */
 		struct nfs_portmap_args portmap;
+		struct nfs_nlm_args nlm; /* and NSM */
 	} args;
 	struct nfs_served *served;
 	uint64_t fsid; /* of served, when there is one */

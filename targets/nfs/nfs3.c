@@ -37,8 +37,7 @@ static struct nfs_served *find_served(struct nfs_worker *w, const struct nfs_sto
 	return NULL;
 }
 
-/* Whose file it is, and whether the client may use it at all. */
-static enum nfs3_status resolve(struct nfs_call *call, struct nfs_bytes handle,
+enum nfs3_status nfs3_resolve(struct nfs_call *call, struct nfs_bytes handle,
 				struct nfs_served **served, struct ds_handle *file)
 {
 	struct nfs_conn *c = call->conn;
@@ -57,7 +56,7 @@ static enum nfs3_status resolve(struct nfs_call *call, struct nfs_bytes handle,
 static enum nfs3_status resolve_other(struct nfs_call *call)
 {
 	struct nfs_served *served;
-	enum nfs3_status status = resolve(call, call->args.v3.other, &served, &call->req.other);
+	enum nfs3_status status = nfs3_resolve(call, call->args.v3.other, &served, &call->req.other);
 
 	return status ? status : served == call->served ? NFS3_ERR_NONE : NFS3_ERR_XDEV;
 }
@@ -257,7 +256,7 @@ static int prepare(struct nfs_call *call, const struct op *op)
 	enum nfs3_status status;
 
 	memset(r, 0, sizeof(*r));
-	status = resolve(call, a->file, &call->served, &r->file);
+	status = nfs3_resolve(call, a->file, &call->served, &r->file);
 	if (status)
 		return status;
 	call->fsid = call->served->fsid;

@@ -10,6 +10,10 @@
 /* Besides a status of NFS: the call waits for memory. */
 #define NFS3_NO_MEMORY (-1)
 
+/* nfs3.c: whose file a handle names, and by which rule the client may use it; sets call->rule. */
+enum nfs3_status nfs3_resolve(struct nfs_call *call, struct nfs_bytes handle,
+			      struct nfs_served **served, struct ds_handle *file);
+
 /*
  * Of each procedure that has something to itself: what is special in call->req is filled from the
  * arguments (NFS3_ERR_NONE, a status, or NFS3_NO_MEMORY), and what follows a status of

@@ -220,19 +220,23 @@ static bool is_of(const struct nfs4_held *h, struct nfs_bytes caller)
 	return !caller.len || (own.len == caller.len && memcmp(own.p, caller.p, caller.len) == 0);
 }
 
-void nfs_nlm_free(struct nfs4_state *s, const struct nfs_address *from, struct nfs_bytes caller)
+bool nfs_nlm_free(struct nfs4_state *s, const struct nfs_address *from, struct nfs_bytes caller)
 {
 	struct nfs4_held *h, *next;
 	struct nfs4_client *c;
+	bool freed = false;
 
 	(void)pthread_mutex_lock(&s->lock);
 	c = find_host(s, from);
 	for (h = c ? c->held : NULL; h; h = next) {
 		next = h->of_client;
-		if (is_of(h, caller))
-			nfs4_held_drop_locked(s, h);
+		if (!is_of(h, caller))
+			continue;
+		nfs4_held_drop_locked(s, h);
+		freed = true;
 	}
 	if (c && !c->held)
 		nfs4_client_drop_locked(s, c);
 	(void)pthread_mutex_unlock(&s->lock);
+	return freed;
 }

@@ -32,7 +32,8 @@ enum nfs_nlm_status nfs_nlm_test(struct nfs4_state *s, const struct nfs_address 
 enum nfs_nlm_status nfs_nlm_unlock(struct nfs4_state *s, const struct nfs_address *from,
 				   const struct nfs_nlm_lock *l,
 				   const struct nfs4_where *w) vs_must_check;
-/* A client has restarted: frees what caller has from this address, or everybody (caller empty). */
-void nfs_nlm_free(struct nfs4_state *s, const struct nfs_address *from, struct nfs_bytes caller);
+/* A client has restarted: frees what caller has from this address, or everybody (caller empty).
+ * False: there was nothing. */
+bool nfs_nlm_free(struct nfs4_state *s, const struct nfs_address *from, struct nfs_bytes caller);
 
 #endif

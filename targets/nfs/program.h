@@ -29,6 +29,8 @@ struct nfs_program {
 extern const struct nfs_version nfs3_version;	    /* nfs3.c */
 extern const struct nfs_version nfs4_version;	    /* nfs4_compound.c */
 extern const struct nfs_version nfs_mount3_version; /* mount.c */
+extern const struct nfs_version nfs_nlm4_version;   /* nlm.c */
+extern const struct nfs_version nfs_nsm1_version;   /* nlm.c */
 /* portmap.c; served where the server was told to answer for the port mapper, and nothing else is */
 extern const struct nfs_version nfs_portmap2_version, nfs_rpcbind3_version, nfs_rpcbind4_version;
 
