@@ -282,6 +282,17 @@ static void enlist(struct nfs_conn *c)
 	(void)pthread_mutex_unlock(&w->conns_lock);
 }
 
+/* Nothing of that fails: a socket that has no such address came from no network. */
+static void set_local(struct nfs_conn *c)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss);
+
+	if (getsockname(c->watch.fd, (struct sockaddr *)&ss, &len) == 0)
+		(void)!nfs_address_from(&ss, &c->local.address);
+	c->local.v6 = ss.ss_family == AF_INET6;
+}
+
 int nfs_conn_open(struct nfs_worker *w, struct nfs_accepted from,
 		  const struct sockaddr_storage *peer)
 {
@@ -302,6 +313,7 @@ int nfs_conn_open(struct nfs_worker *w, struct nfs_accepted from,
 	status = c->calls ? set_peer(c, peer) : VS_E_NOMEM;
 	if (status)
 		goto fail;
+	set_local(c);
 	set_options(from.fd);
 	status = vs_loop_add(w->loop, &c->watch, c->events);
 	if (status)

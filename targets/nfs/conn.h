@@ -62,6 +62,13 @@ struct nfs_place {
 	bool v6;
 	bool any;     /* all addresses of the family */
 	bool portmap; /* the port mapper's */
+	bool udp;     /* datagrams too; nsm_udp.h */
+};
+
+/* An address of ours that somebody came to. */
+struct nfs_local {
+	struct nfs_address address;
+	bool v6;
 };
 
 /* What all workers of a server share. */
@@ -71,7 +78,7 @@ struct nfs_common {
 	uint8_t verifier[NFS3_VERIFIER_BYTES]; /* of writes; another with each start */
 	struct nfs4_state *v4;
 	uint64_t started_ns; /* Unix time */
-	/* Constant once the threads run. */
+	/* Constant once clients are accepted. */
 	struct nfs_place places[NFS_LISTEN_MAX];
 	unsigned nplaces;
 };
@@ -113,7 +120,12 @@ struct nfs_call {
 		struct nfs4_compound v4;
 		struct nfs_bytes path; /* MOUNT */
 		struct nfs_portmap_args portmap;
-		struct nfs_nlm_args nlm; /* and NSM */
+		struct {
+			struct nfs_nlm_args nlm; /* and NSM */
+			/* LOCK: what is answered when the client's address is remembered */
+			enum nfs_nlm_status nlm_status;
+			struct nfs4_waiter kept;
+		};
 	} args;
 	struct nfs_served *served;
 	uint64_t fsid; /* of served, when there is one */
@@ -155,6 +167,7 @@ struct nfs_conn {
 	bool blocked; /* waits for calls, memory or the output */
 	bool portmap; /* came to the port mapper's port: that is all it may ask */
 	struct nfs_address address;
+	struct nfs_local local; /* where it came to */
 	char peer[NFS_ADDRESS_MAX];
 	int64_t since;
 	uint64_t active_ns; /* when it last sent something */

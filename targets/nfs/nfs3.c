@@ -38,7 +38,7 @@ static struct nfs_served *find_served(struct nfs_worker *w, const struct nfs_sto
 }
 
 enum nfs3_status nfs3_resolve(struct nfs_call *call, struct nfs_bytes handle,
-				struct nfs_served **served, struct ds_handle *file)
+			      struct nfs_served **served, struct ds_handle *file)
 {
 	struct nfs_conn *c = call->conn;
 	struct nfs_store_id id;
@@ -56,7 +56,8 @@ enum nfs3_status nfs3_resolve(struct nfs_call *call, struct nfs_bytes handle,
 static enum nfs3_status resolve_other(struct nfs_call *call)
 {
 	struct nfs_served *served;
-	enum nfs3_status status = nfs3_resolve(call, call->args.v3.other, &served, &call->req.other);
+	enum nfs3_status status =
+	    nfs3_resolve(call, call->args.v3.other, &served, &call->req.other);
 
 	return status ? status : served == call->served ? NFS3_ERR_NONE : NFS3_ERR_XDEV;
 }

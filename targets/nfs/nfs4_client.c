@@ -1,5 +1,6 @@
 #include "targets/nfs/nfs4_grace.h"
 #include "targets/nfs/nfs4_keep.h"
+#include "targets/nfs/nlm_wait.h"
 
 #include "common/loop.h"
 #include "common/secret.h"
@@ -22,6 +23,7 @@ int nfs4_state_new(const uint8_t server[16], struct nfs4_state **out)
 	(void)pthread_mutex_init(&s->lock, NULL);
 	memcpy(s->server, server, sizeof(s->server));
 	s->now = vs_now_ns;
+	s->nsm_state = 1;
 	for (uint32_t i = 0; i < NFS4_HELD_MAX; i++)
 		s->table[i].next_free = i + 1;
 	*out = s;
@@ -88,8 +90,10 @@ void nfs4_client_drop_locked(struct nfs4_state *s, struct nfs4_client *c)
 		s->nclients--;
 	c->refs++; /* sessions that go must not free it meanwhile */
 	c->gone = true;
-	if (c->reclaimed)
+	if (c->reclaimed || c->listed)
 		nfs4_keep_changed_locked(s);
+	if (c->waits)
+		nfs_nlm_forget_host_locked(s, c);
 	while (c->held)
 		nfs4_held_drop_locked(s, c->held->open ? c->held->open : c->held);
 	while (c->sessions)

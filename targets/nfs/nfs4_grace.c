@@ -11,31 +11,74 @@ struct known {
 struct nfs4_grace {
 	uint64_t until_ns;
 	bool over;
-	unsigned left; /* not done */
+	unsigned left; /* of NFSv4, not done */
+	unsigned nhosts;
+	struct nfs4_grace_host *hosts;
 	unsigned n;
 	struct known known[];
 };
 
-int nfs4_grace_new(const struct nfs_bytes *owners, unsigned n, uint64_t now,
-		   struct nfs4_grace **out)
+int nfs4_grace_new(const struct nfs4_kept *kept, uint64_t now, struct nfs4_grace **out)
 {
-	struct nfs4_grace *g = calloc(1, sizeof(*g) + n * sizeof(*g->known));
+	struct nfs4_grace *g = calloc(1, sizeof(*g) + kept->n * sizeof(*g->known));
 
-	if (!g)
+	if (g && kept->nhosts)
+		g->hosts = calloc(kept->nhosts, sizeof(*g->hosts));
+	if (!g || (kept->nhosts && !g->hosts)) {
+		free(g);
 		return VS_E_NOMEM;
-	g->until_ns = now + NFS4_GRACE_NS;
-	g->n = g->left = n;
-	for (unsigned i = 0; i < n; i++) {
-		g->known[i].len = owners[i].len;
-		memcpy(g->known[i].owner, owners[i].p, owners[i].len);
 	}
+	g->until_ns = now + NFS4_GRACE_NS;
+	g->n = g->left = kept->n;
+	for (unsigned i = 0; i < kept->n; i++) {
+		g->known[i].len = kept->owners[i].len;
+		memcpy(g->known[i].owner, kept->owners[i].p, kept->owners[i].len);
+	}
+	g->nhosts = kept->nhosts;
+	for (unsigned i = 0; i < kept->nhosts; i++)
+		g->hosts[i].kept = kept->hosts[i];
 	*out = g;
 	return 0;
 }
 
 void nfs4_grace_free(struct nfs4_grace *g)
 {
+	if (g)
+		free(g->hosts);
 	free(g);
+}
+
+struct nfs4_grace_host *nfs4_grace_host(const struct nfs4_grace *g, unsigned i)
+{
+	return g && i < g->nhosts ? &g->hosts[i] : NULL;
+}
+
+struct nfs4_grace_host *nfs4_grace_find_host(const struct nfs4_grace *g,
+					     const struct nfs_address *a)
+{
+	struct nfs4_grace_host *h;
+
+	for (unsigned i = 0; (h = nfs4_grace_host(g, i)); i++)
+		if (nfs_address_equal(&h->kept.client, a))
+			return h;
+	return NULL;
+}
+
+static bool host_done(const struct nfs4_grace_host *h, uint64_t now)
+{
+	if (h->back)
+		return true;
+	if (h->reclaimed_ns)
+		return now - h->reclaimed_ns >= NFS4_GRACE_QUIET_NS;
+	return h->answered_ns && now - h->answered_ns >= NFS4_GRACE_SILENT_NS;
+}
+
+static bool all_done(const struct nfs4_grace *g, uint64_t now)
+{
+	for (unsigned i = 0; i < g->nhosts; i++)
+		if (!host_done(&g->hosts[i], now))
+			return false;
+	return !g->left;
 }
 
 static const struct known *find(const struct nfs4_grace *g, const uint8_t *owner, uint32_t len)
@@ -58,7 +101,7 @@ bool nfs4_grace_on(const struct nfs4_grace *g)
 
 bool nfs4_grace_due(const struct nfs4_grace *g, uint64_t now)
 {
-	return nfs4_grace_on(g) && (!g->left || now >= g->until_ns);
+	return nfs4_grace_on(g) && (now >= g->until_ns || all_done(g, now));
 }
 
 void nfs4_grace_end(struct nfs4_grace *g)

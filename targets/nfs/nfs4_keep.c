@@ -13,6 +13,7 @@ struct nfs4_keep {
 	pthread_t thread;
 	struct vs_timer timer; /* the end of the grace period */
 	uint8_t *bytes;	       /* NFS4_KEPT_MAX; the thread's */
+	struct nfs4_kept list; /* the thread's */
 	/* under the state's lock */
 	struct vs_post post;
 	bool posted;
@@ -45,18 +46,59 @@ bool nfs4_keep_wait_locked(struct nfs4_state *s, struct nfs4_waiter *w)
 	return true;
 }
 
+uint64_t nfs4_keep_number_locked(const struct nfs4_state *s)
+{
+	return s->keep ? s->keep->wanted : 0;
+}
+
+bool nfs4_keep_has_locked(const struct nfs4_state *s, uint64_t number)
+{
+	return !s->keep || s->keep->kept >= number;
+}
+
+static bool is_listed(const struct nfs4_state *s, const struct nfs_address *a)
+{
+	const struct nfs4_client *c = nfs_nlm_host_locked(s, a);
+
+	return c && c->listed;
+}
+
+/* Those that only wait have nothing to reclaim. */
+static void list_hosts_locked(struct nfs4_keep *k, bool over)
+{
+	const struct nfs4_grace_host *h;
+	struct nfs4_kept *l = &k->list;
+
+	l->nhosts = 0;
+	for (struct nfs4_client *c = k->s->hosts; c; c = c->next) {
+		c->listed = c->monitored && c->held && l->nhosts < NFS_NLM_HOSTS_MAX;
+		if (c->listed)
+			l->hosts[l->nhosts++] = (struct nfs4_kept_host){c->address, c->server};
+	}
+	if (over || !nfs4_grace_on(k->s->grace))
+		return;
+	for (unsigned i = 0; l->nhosts < NFS_NLM_HOSTS_MAX && (h = nfs4_grace_host(k->s->grace, i));
+	     i++)
+		if (!h->back && !is_listed(k->s, &h->kept.client))
+			l->hosts[l->nhosts++] = h->kept;
+}
+
 /* The list as it is now; over: without those that may still come back. */
 static size_t encode_locked(struct nfs4_keep *k, bool over)
 {
-	struct nfs_bytes owners[NFS4_CLIENTS_MAX], owner;
-	unsigned n = 0, i = 0;
+	struct nfs4_kept *l = &k->list;
+	struct nfs_bytes owner;
+	unsigned i = 0;
 
+	l->n = 0;
+	l->nsm_state = k->s->nsm_state;
 	for (const struct nfs4_client *c = k->s->clients; c; c = c->next)
-		if (c->reclaimed && n < NFS4_CLIENTS_MAX)
-			owners[n++] = (struct nfs_bytes){c->owner, c->owner_len};
-	while (!over && n < NFS4_CLIENTS_MAX && nfs4_grace_left(k->s->grace, &i, &owner))
-		owners[n++] = owner;
-	return nfs4_kept_encode(owners, n, k->bytes);
+		if (c->reclaimed && l->n < NFS4_CLIENTS_MAX)
+			l->owners[l->n++] = (struct nfs_bytes){c->owner, c->owner_len};
+	while (!over && l->n < NFS4_CLIENTS_MAX && nfs4_grace_left(k->s->grace, &i, &owner))
+		l->owners[l->n++] = owner;
+	list_hosts_locked(k, over);
+	return nfs4_kept_encode(l, k->bytes);
 }
 
 static void wake_locked(struct nfs4_keep *k)
@@ -97,6 +139,7 @@ static void keep(struct nfs4_keep *k)
 	(void)pthread_mutex_lock(&s->lock);
 	k->kept = number;
 	wake_locked(k);
+	nfs4_freed_locked(s); /* who has got what he waited for may be told now */
 	if (over)
 		nfs4_grace_end(s->grace);
 	(void)pthread_mutex_unlock(&s->lock);
@@ -125,19 +168,21 @@ static void *thread_main(void *arg)
 
 static int load(struct nfs4_state *s, struct nfs4_keep *k, struct vs_error *err)
 {
-	struct nfs_bytes owners[NFS4_CLIENTS_MAX];
+	struct nfs4_kept *l = &k->list;
 	size_t len = 0;
-	unsigned n = 0;
 	int status = k->keeper.load(k->keeper.arg, k->bytes, NFS4_KEPT_MAX, &len, err);
 
 	if (status)
 		return status;
-	if (len && nfs4_kept_decode(k->bytes, len, owners, &n)) {
-		vs_warn(
-		    "nfs: the list of clients that may reclaim their locks is damaged; none may");
-		n = 0;
+	if (!len || nfs4_kept_decode(k->bytes, len, l)) {
+		if (len)
+			vs_warn("nfs: the list of clients that may reclaim their locks is damaged; "
+				"none may");
+		memset(l, 0, sizeof(*l));
 	}
-	if (n && nfs4_grace_new(owners, n, s->now(), &s->grace))
+	/* Odd: up; and never one that it had before. */
+	s->nsm_state = (l->nsm_state | 1) + 2;
+	if ((l->n || l->nhosts) && nfs4_grace_new(l, s->now(), &s->grace))
 		return vs_fail(err, VS_E_NOMEM, "cannot start the NFS server: out of memory");
 	return 0;
 }
@@ -189,6 +234,11 @@ int nfs4_keep_start(struct nfs4_state *s, const struct nfs_keeper *keeper, struc
 		return status;
 	}
 	s->keep = k;
+	/* Nobody hears of the new state number before it is kept. */
+	(void)pthread_mutex_lock(&s->lock);
+	if (nfs4_grace_host(s->grace, 0))
+		nfs4_keep_changed_locked(s);
+	(void)pthread_mutex_unlock(&s->lock);
 	return 0;
 }
 

@@ -3,6 +3,12 @@
 
 #include <stdlib.h>
 
+void nfs4_freed_locked(struct nfs4_state *s)
+{
+	if (s->waiters && s->stir.call)
+		s->stir.call(s->stir.arg);
+}
+
 void nfs4_ranges_drop_locked(struct nfs4_state *s, struct nfs4_held *h)
 {
 	struct nfs4_range **link = &h->file->ranges, *r;
@@ -17,6 +23,7 @@ void nfs4_ranges_drop_locked(struct nfs4_state *s, struct nfs4_held *h)
 		h->client->nranges--;
 		free(r);
 	}
+	nfs4_freed_locked(s);
 }
 
 /* The range that is asked for. */
@@ -126,6 +133,8 @@ bool nfs4_range_set_locked(struct nfs4_state *s, struct nfs4_held *h, uint64_t f
 		free(unused);
 	}
 	h->seqid++;
+	if (unlock || !write)
+		nfs4_freed_locked(s);
 	return true;
 }
 

@@ -1,10 +1,10 @@
 /* Opens and their share reservations (RFC 8881 sections 9.7 to 9.12), and who may use bytes. */
 #include "targets/nfs/nfs4_grace.h"
 #include "targets/nfs/nfs4_state.h"
+#include "targets/nfs/nlm_wait.h"
 
-/* The open of somebody else that stands in the way; who is not there any more does not. */
-static bool share_denied(struct nfs4_state *s, const struct nfs4_where *w,
-			 const struct nfs4_held *self, uint32_t access, uint32_t deny)
+bool nfs4_share_denied_locked(struct nfs4_state *s, const struct nfs4_where *w,
+			      const struct nfs4_held *self, uint32_t access, uint32_t deny)
 {
 	struct nfs4_file *f = nfs4_file_find_locked(s, w);
 	struct nfs4_held *h = f ? f->held : NULL;
@@ -44,7 +44,7 @@ static enum nfs4_status open_locked(struct nfs4_state *s, struct nfs4_client *c,
 
 	if (c->gone)
 		return NFS4_ERR_EXPIRED;
-	if (share_denied(s, w, h, access, deny))
+	if (nfs4_share_denied_locked(s, w, h, access, deny))
 		return NFS4_ERR_SHARE_DENIED;
 	if (!h)
 		h = nfs4_held_new_locked(s, c, w, owner, NULL);
@@ -149,7 +149,8 @@ static enum nfs4_status may_use_locked(struct nfs4_state *s, struct nfs4_client 
 	if (special != NFS4_STATEID_REAL && nfs4_grace_on(s->grace))
 		return NFS4_ERR_GRACE;
 	if (special != NFS4_STATEID_REAL)
-		return share_denied(s, w, NULL, access, 0) ? NFS4_ERR_LOCKED : NFS4_ERR_NONE;
+		return nfs4_share_denied_locked(s, w, NULL, access, 0) ? NFS4_ERR_LOCKED
+								       : NFS4_ERR_NONE;
 	status = nfs4_held_find_locked(s, c, id, &h);
 	if (status)
 		return status;
@@ -209,6 +210,7 @@ enum nfs4_status nfs4_share_free(struct nfs4_state *s, struct nfs4_client *c,
 void nfs4_share_forget(struct nfs4_state *s, const struct nfs_store_id *id)
 {
 	(void)pthread_mutex_lock(&s->lock);
+	nfs_nlm_forget_store_locked(s, id);
 	for (uint32_t i = 0; i < NFS4_HELD_MAX; i++) {
 		struct nfs4_held *h = s->table[i].held;
 

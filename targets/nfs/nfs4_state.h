@@ -74,6 +74,11 @@ struct nfs4_client {
 	struct nfs4_client *next;
 	bool host;
 	struct nfs_address address; /* of a host */
+	struct nfs_address server;  /* ours, where it came to */
+	bool monitored;		    /* a host that hears when the server has restarted */
+	bool listed;		    /* it is among those that are remembered, or about to be */
+	uint64_t remembered_by;	    /* in the list with this number, nfs4_keep_number_locked */
+	unsigned waits;		    /* a host: for so many locks */
 	uint64_t id, verifier, renewed_ns;
 	struct nfs4_principal principal;
 	bool confirmed, gone;
@@ -120,10 +125,12 @@ struct nfs4_held {
 	struct nfs4_held *open;
 	uint32_t index, seqid;
 	uint32_t access, deny;
+	uint32_t nsm_state; /* of NFSv3: the client's when it got this; 0: not told */
 };
 
 struct nfs4_grace;
 struct nfs4_keep;
+struct nfs_nlm_waiter;
 
 struct nfs4_state {
 	pthread_mutex_t lock;
@@ -146,6 +153,16 @@ struct nfs4_state {
 	uint32_t free_head, nheld, nranges;
 	struct nfs4_grace *grace; /* NULL: nobody is remembered */
 	struct nfs4_keep *keep;	  /* NULL: nobody will be */
+	uint32_t nsm_state;	  /* the server's */
+	/* Who waits for locks of NFSv3, in the order of their coming (nlm_wait.h). */
+	struct nfs_nlm_waiter *waiters;
+	unsigned nwaiters;
+	uint64_t next_waiter;
+	/* Somebody may have got what he waited for, or waits now. call NULL: nobody can wait. */
+	struct {
+		void (*call)(void *arg); /* the lock is held */
+		void *arg;
+	} stir;
 };
 
 /* server: 16 bytes by which clients know it again. VS_E_NOMEM. */
@@ -286,8 +303,15 @@ struct nfs4_stateid nfs4_held_stateid(const struct nfs4_state *s, const struct n
 /* NULL: there is none. */
 struct nfs4_owner *nfs4_owner_find_locked(const struct nfs4_client *c, struct nfs_bytes name,
 					  bool locks);
+/* Whether an open of somebody else stands in the way; who is not there any more does not. */
+bool nfs4_share_denied_locked(struct nfs4_state *s, const struct nfs4_where *w,
+			      const struct nfs4_held *self, uint32_t access, uint32_t deny);
 bool nfs4_file_is(const struct nfs4_file *f, const struct nfs4_where *w);
 struct nfs4_file *nfs4_file_find_locked(struct nfs4_state *s, const struct nfs4_where *w);
+/* The address that has locks of NFSv3 or waits for one; NULL: it does not. */
+struct nfs4_client *nfs_nlm_host_locked(const struct nfs4_state *s, const struct nfs_address *a);
+/* Bytes have become free. */
+void nfs4_freed_locked(struct nfs4_state *s);
 void nfs4_ranges_drop_locked(struct nfs4_state *s, struct nfs4_held *h);
 /* The range of another owner that stands in the way; who is not there any more does not. */
 struct nfs4_range *nfs4_in_the_way_locked(struct nfs4_state *s, const struct nfs4_where *w,

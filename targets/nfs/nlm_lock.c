@@ -1,154 +1,88 @@
+/* LOCK, TEST, UNLOCK, CANCEL (RFC 1813 appendix II). */
 #include "targets/nfs/nlm_lock.h"
 
 #include "targets/nfs/nfs4_grace.h"
+#include "targets/nfs/nlm_wait.h"
 
-#include <stdlib.h>
-
-/* An owner's name: svid, the length of caller_name, caller_name, oh. */
-#define NAME_HEAD 8u
-
-struct name {
-	uint32_t len;
-	uint8_t b[NAME_HEAD + NFS_NLM_NAME_MAX + NFS_NLM_NETOBJ_MAX];
-};
-
-static struct nfs_bytes name_of(const struct nfs_nlm_lock *l, struct name *to)
+enum nfs_nlm_status nfs_nlm_set_locked(struct nfs4_state *s, struct nfs4_client *c,
+				       const struct nfs4_where *w, struct nfs_bytes name,
+				       uint64_t first, uint64_t last, const struct nfs_nlm_args *a)
 {
-	struct nfs_enc e = {to->b, to->b + sizeof(to->b), false};
-	uint8_t *caller, *oh;
+	struct nfs4_held *h = nfs_nlm_held_locked(s, c, w, name);
+	bool room;
 
-	nfs_enc_u32(&e, l->svid);
-	nfs_enc_u32(&e, l->caller.len);
-	caller = nfs_enc_take(&e, l->caller.len);
-	oh = nfs_enc_take(&e, l->owner.len);
-	VS_ASSERT(caller && oh); /* the decoder's limits */
-	if (l->caller.len)
-		memcpy(caller, l->caller.p, l->caller.len);
-	if (l->owner.len)
-		memcpy(oh, l->owner.p, l->owner.len);
-	to->len = (uint32_t)(e.p - to->b);
-	return (struct nfs_bytes){to->b, to->len};
-}
-
-static struct nfs_bytes caller_of(const struct nfs4_owner *o)
-{
-	return (struct nfs_bytes){o->name + NAME_HEAD, vs_get_be32(o->name + 4)};
-}
-
-static struct nfs4_client *find_host(struct nfs4_state *s, const struct nfs_address *from)
-{
-	for (struct nfs4_client *c = s->hosts; c; c = c->next)
-		if (nfs_address_equal(&c->address, from))
-			return c;
-	return NULL;
-}
-
-/* Hosts whose last lock went with a share. */
-static void drop_unused(struct nfs4_state *s)
-{
-	struct nfs4_client *c = s->hosts, *next;
-
-	for (; c; c = next) {
-		next = c->next;
-		if (!c->held)
-			nfs4_client_drop_locked(s, c);
+	if (!h)
+		h = nfs4_held_new_locked(s, c, w, name, NULL);
+	if (!h) {
+		nfs_nlm_host_put_locked(s, c);
+		return NFS_NLM_DENIED_NOLOCKS;
 	}
-}
-
-static struct nfs4_client *get_host(struct nfs4_state *s, const struct nfs_address *from)
-{
-	struct nfs4_client *c = find_host(s, from);
-
-	if (c)
-		return c;
-	if (s->nhosts == NFS_NLM_HOSTS_MAX)
-		drop_unused(s);
-	c = s->nhosts < NFS_NLM_HOSTS_MAX ? calloc(1, sizeof(*c)) : NULL;
-	if (!c)
-		return NULL;
-	c->host = true;
-	c->address = *from;
-	c->id = (uint64_t)s->boot << 32 | ++s->next_client;
-	c->next = s->hosts;
-	s->hosts = c;
-	s->nhosts++;
-	return c;
-}
-
-/* What an owner has locked of a file; NULL: nothing. */
-static struct nfs4_held *find_held(struct nfs4_state *s, const struct nfs4_where *w,
-				   const struct nfs4_owner *o)
-{
-	struct nfs4_file *f = o ? nfs4_file_find_locked(s, w) : NULL;
-
-	for (struct nfs4_held *h = f ? f->held : NULL; h; h = h->of_file)
-		if (h->owner == o)
-			return h;
-	return NULL;
+	h->nsm_state = a->state;
+	room = nfs4_range_set_locked(s, h, first, last, a->exclusive, false);
+	if (room)
+		nfs_nlm_remember_locked(s, c);
+	else
+		nfs_nlm_held_put_locked(s, h);
+	return room ? NFS_NLM_OK : NFS_NLM_DENIED_NOLOCKS;
 }
 
 static const struct nfs4_owner *find_owner(struct nfs4_state *s, const struct nfs_address *from,
 					   struct nfs_bytes name)
 {
-	const struct nfs4_client *c = find_host(s, from);
+	const struct nfs4_client *c = nfs_nlm_host_locked(s, from);
 
 	return c ? nfs4_owner_find_locked(c, name, false) : NULL;
 }
 
-static void drop_if_empty(struct nfs4_state *s, struct nfs4_held *h)
+static enum nfs_nlm_status lock_locked(struct nfs4_state *s, const struct nfs_nlm_ask *q,
+				       struct nfs_bytes name, uint64_t first, uint64_t last,
+				       bool monitored)
 {
-	struct nfs4_client *c = h->client;
-
-	for (const struct nfs4_range *r = h->file->ranges; r; r = r->next)
-		if (r->held == h)
-			return;
-	nfs4_held_drop_locked(s, h);
-	if (!c->held)
-		nfs4_client_drop_locked(s, c);
-}
-
-static enum nfs_nlm_status lock_locked(struct nfs4_state *s, const struct nfs_address *from,
-				       struct nfs_bytes name, const struct nfs4_where *w,
-				       uint64_t first, uint64_t last, bool exclusive)
-{
-	const struct nfs4_owner *o = find_owner(s, from, name);
+	enum nfs_nlm_status status = nfs_nlm_may_claim_locked(s, &q->from, q->args->reclaim);
+	/* NM_LOCK does not wait (XNFS, NLM_NM_LOCK). */
+	bool wait = q->args->block && monitored && s->stir.call, taken;
 	struct nfs4_client *c;
-	struct nfs4_held *h;
-	bool room;
-
-	if (nfs4_grace_on(s->grace))
-		return NFS_NLM_DENIED_GRACE_PERIOD;
-	if (nfs4_in_the_way_locked(s, w, o, first, last, exclusive))
-		return NFS_NLM_DENIED;
-	h = find_held(s, w, o);
-	c = h ? h->client : get_host(s, from);
-	if (!c)
-		return NFS_NLM_DENIED_NOLOCKS;
-	if (!h)
-		h = nfs4_held_new_locked(s, c, w, name, NULL);
-	if (!h) {
-		if (!c->held)
-			nfs4_client_drop_locked(s, c);
-		return NFS_NLM_DENIED_NOLOCKS;
-	}
-	room = nfs4_range_set_locked(s, h, first, last, exclusive, false);
-	if (!room)
-		drop_if_empty(s, h);
-	return room ? NFS_NLM_OK : NFS_NLM_DENIED_NOLOCKS;
-}
-
-enum nfs_nlm_status nfs_nlm_lock(struct nfs4_state *s, const struct nfs_address *from,
-				 const struct nfs_nlm_lock *l, const struct nfs4_where *w,
-				 bool exclusive)
-{
-	uint64_t first, last;
-	enum nfs_nlm_status status = nfs_nlm_range(l, &first, &last);
-	struct name name;
 
 	if (status)
 		return status;
+	taken = nfs4_in_the_way_locked(s, &q->where, find_owner(s, &q->from, name), first, last,
+				       q->args->exclusive);
+	if (taken && !wait)
+		return NFS_NLM_DENIED;
+	c = nfs_nlm_host_get_locked(s, q, monitored);
+	if (!c)
+		return NFS_NLM_DENIED_NOLOCKS;
+	if (taken) {
+		status = nfs_nlm_wait_locked(s, c, q, first, last);
+		nfs_nlm_host_put_locked(s, c);
+		return status;
+	}
+	status = nfs_nlm_set_locked(s, c, &q->where, name, first, last, q->args);
+	/* A client that waits asks again now and then: it has been told now. */
+	if (status == NFS_NLM_OK)
+		nfs_nlm_answered_locked(s, q, first, last);
+	return status;
+}
+
+enum nfs_nlm_status nfs_nlm_lock(struct nfs4_state *s, const struct nfs_nlm_ask *q, bool monitored,
+				 struct nfs4_waiter *kept, bool *wait)
+{
+	uint64_t first, last;
+	enum nfs_nlm_status status = nfs_nlm_range(&q->args->lock, &first, &last);
+	const struct nfs4_client *c;
+	struct nfs_nlm_name name;
+
+	*wait = false;
+	if (status)
+		return status;
 	(void)pthread_mutex_lock(&s->lock);
-	status = lock_locked(s, from, name_of(l, &name), w, first, last, exclusive);
+	status = lock_locked(s, q, nfs_nlm_name_of(&q->args->lock, false, &name), first, last,
+			     monitored);
+	if (status == NFS_NLM_OK) {
+		c = nfs_nlm_host_locked(s, &q->from);
+		*wait = c && !nfs4_keep_has_locked(s, c->remembered_by) &&
+			nfs4_keep_wait_locked(s, kept);
+	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;
 }
@@ -156,26 +90,27 @@ enum nfs_nlm_status nfs_nlm_lock(struct nfs4_state *s, const struct nfs_address 
 static void tell(const struct nfs4_range *r, struct nfs_nlm_denied *out)
 {
 	const struct nfs4_owner *o = r->owner;
-	uint32_t skip = o->client->host ? NAME_HEAD + caller_of(o).len : 0;
+	bool host = o->client->host;
+	struct nfs_bytes oh = host ? nfs_nlm_oh_of(o) : (struct nfs_bytes){o->name, o->len};
 
 	out->holder = (struct nfs_nlm_holder){
 	    .exclusive = r->write,
-	    .svid = o->client->host ? vs_get_be32(o->name) : 0, /* NFSv4 has no processes */
-	    .owner = {out->owner, VS_MIN(o->len - skip, NFS_NLM_NETOBJ_MAX)},
+	    .svid = host ? vs_get_be32(o->name) : 0, /* NFSv4 has no processes */
+	    .owner = {out->owner, VS_MIN(oh.len, NFS_NLM_NETOBJ_MAX)},
 	    .first = r->first,
 	    .last = r->last,
 	};
-	memcpy(out->owner, o->name + skip, out->holder.owner.len);
+	memcpy(out->owner, oh.p, out->holder.owner.len);
 }
 
-enum nfs_nlm_status nfs_nlm_test(struct nfs4_state *s, const struct nfs_address *from,
-				 const struct nfs_nlm_lock *l, const struct nfs4_where *w,
-				 bool exclusive, struct nfs_nlm_denied *out)
+enum nfs_nlm_status nfs_nlm_test(struct nfs4_state *s, const struct nfs_nlm_ask *q,
+				 struct nfs_nlm_denied *out)
 {
 	uint64_t first, last;
+	const struct nfs_nlm_lock *l = &q->args->lock;
 	enum nfs_nlm_status status = nfs_nlm_range(l, &first, &last);
 	const struct nfs4_range *r = NULL;
-	struct name name;
+	struct nfs_nlm_name name;
 
 	if (status)
 		return status;
@@ -183,8 +118,9 @@ enum nfs_nlm_status nfs_nlm_test(struct nfs4_state *s, const struct nfs_address 
 	if (nfs4_grace_on(s->grace))
 		status = NFS_NLM_DENIED_GRACE_PERIOD;
 	else
-		r = nfs4_in_the_way_locked(s, w, find_owner(s, from, name_of(l, &name)), first,
-					   last, exclusive);
+		r = nfs4_in_the_way_locked(
+		    s, &q->where, find_owner(s, &q->from, nfs_nlm_name_of(l, false, &name)), first,
+		    last, q->args->exclusive);
 	if (r) {
 		tell(r, out);
 		status = NFS_NLM_DENIED;
@@ -193,50 +129,37 @@ enum nfs_nlm_status nfs_nlm_test(struct nfs4_state *s, const struct nfs_address 
 	return status;
 }
 
-enum nfs_nlm_status nfs_nlm_unlock(struct nfs4_state *s, const struct nfs_address *from,
-				   const struct nfs_nlm_lock *l, const struct nfs4_where *w)
+enum nfs_nlm_status nfs_nlm_unlock(struct nfs4_state *s, const struct nfs_nlm_ask *q)
 {
 	uint64_t first, last;
-	enum nfs_nlm_status status = nfs_nlm_range(l, &first, &last);
+	enum nfs_nlm_status status = nfs_nlm_range(&q->args->lock, &first, &last);
 	struct nfs4_held *h;
-	struct name name;
+	struct nfs_nlm_name name;
 
 	if (status)
 		return status;
 	(void)pthread_mutex_lock(&s->lock);
-	h = find_held(s, w, find_owner(s, from, name_of(l, &name)));
+	nfs_nlm_unlocked_locked(s, q, first, last);
+	h = nfs_nlm_held_locked(s, nfs_nlm_host_locked(s, &q->from), &q->where,
+				nfs_nlm_name_of(&q->args->lock, false, &name));
 	if (h && !nfs4_range_set_locked(s, h, first, last, false, true))
 		status = NFS_NLM_DENIED_NOLOCKS;
 	else if (h)
-		drop_if_empty(s, h);
+		nfs_nlm_held_put_locked(s, h);
 	(void)pthread_mutex_unlock(&s->lock);
 	return status;
 }
 
-static bool is_of(const struct nfs4_held *h, struct nfs_bytes caller)
+enum nfs_nlm_status nfs_nlm_cancel(struct nfs4_state *s, const struct nfs_nlm_ask *q)
 {
-	struct nfs_bytes own = caller_of(h->owner);
+	uint64_t first, last;
+	enum nfs_nlm_status status = nfs_nlm_range(&q->args->lock, &first, &last);
 
-	return !caller.len || (own.len == caller.len && memcmp(own.p, caller.p, caller.len) == 0);
-}
-
-bool nfs_nlm_free(struct nfs4_state *s, const struct nfs_address *from, struct nfs_bytes caller)
-{
-	struct nfs4_held *h, *next;
-	struct nfs4_client *c;
-	bool freed = false;
-
+	if (status)
+		return status;
 	(void)pthread_mutex_lock(&s->lock);
-	c = find_host(s, from);
-	for (h = c ? c->held : NULL; h; h = next) {
-		next = h->of_client;
-		if (!is_of(h, caller))
-			continue;
-		nfs4_held_drop_locked(s, h);
-		freed = true;
-	}
-	if (c && !c->held)
-		nfs4_client_drop_locked(s, c);
+	if (!nfs_nlm_cancel_locked(s, q, first, last))
+		status = NFS_NLM_DENIED;
 	(void)pthread_mutex_unlock(&s->lock);
-	return freed;
+	return status;
 }

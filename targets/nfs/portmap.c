@@ -5,64 +5,57 @@
  */
 #include "targets/nfs/program.h"
 
-#include <sys/socket.h>
-
 #define LIST_BYTES (8u << 10) /* of DUMP; an entry takes 128 bytes at most */
 
-/* The address that a client came in by. */
-struct local {
-	struct nfs_address address;
-	bool v6;
-};
-
-static bool find_local(const struct nfs_conn *c, struct local *out)
-{
-	struct sockaddr_storage ss = {0};
-	socklen_t len = sizeof(ss);
-
-	if (getsockname(c->watch.fd, (struct sockaddr *)&ss, &len) ||
-	    !nfs_address_from(&ss, &out->address))
-		return false;
-	out->v6 = ss.ss_family == AF_INET6;
-	return true;
-}
-
 /* The port that a program has at that address; 0: none. */
-static uint16_t find_port(const struct nfs_common *common, const struct local *at, bool portmap)
+static uint16_t find_port(const struct nfs_common *common, const struct nfs_local *at, bool portmap,
+			  bool udp)
 {
 	for (unsigned i = 0; i < common->nplaces; i++) {
 		const struct nfs_place *p = &common->places[i];
 
-		if (p->portmap == portmap && p->v6 == at->v6 &&
+		if (p->portmap == portmap && p->v6 == at->v6 && (!udp || p->udp) &&
 		    (p->any || nfs_address_equal(&p->address, &at->address)))
 			return p->port;
 	}
 	return 0;
 }
 
-/* Whether the program is to be reached at all; fills everything but vers. */
-static bool describe(const struct nfs_common *common, const struct local *at,
-		     const struct nfs_program *program, struct nfs_portmap_entry *out)
+/* Only what a client says when it has restarted comes by datagram (nsm_udp.h). */
+static bool has_udp(const struct nfs_program *p)
 {
+	return p->number == NFS_NSM_PROG;
+}
+
+/* Whether the program is to be reached so; fills everything but vers. */
+static bool describe(const struct nfs_common *common, const struct nfs_local *at,
+		     const struct nfs_program *program, bool udp, struct nfs_portmap_entry *out)
+{
+	static const char *const netids[2][2] = {{"tcp", "tcp6"}, {"udp", "udp6"}};
 	char host[NFS_ADDRESS_MAX];
 
+	if (udp && !has_udp(program))
+		return false;
 	out->prog = program->number;
-	out->port = find_port(common, at, program->number == NFS_PORTMAP_PROG);
-	out->netid = at->v6 ? "tcp6" : "tcp";
+	out->port = find_port(common, at, program->number == NFS_PORTMAP_PROG, udp);
+	out->prot = udp ? NFS_PORTMAP_UDP : NFS_PORTMAP_TCP;
+	out->netid = netids[udp][at->v6];
 	nfs_address_text(&at->address, host, sizeof(host));
 	nfs_portmap_uaddr(host, out->port, out->uaddr);
 	return out->port;
 }
 
-/* Over TCP, and over what the client itself came by: no other transport is listened on. */
-static bool transport_fits(const struct nfs_call *call, const char *netid)
+/* Of the family that the client itself came by: what it cannot reach is not said. */
+static bool transport_fits(uint32_t vers, const struct nfs_portmap_args *a,
+			   const struct nfs_portmap_entry *entry, bool asked_by_udp)
 {
-	const struct nfs_portmap_args *a = &call->args.portmap;
+	size_t len = strlen(entry->netid);
 
-	if (call->rpc.vers == nfs_portmap2_version.version)
-		return a->prot == NFS_PORTMAP_TCP;
-	return a->netid.len == 0 ||
-	       (a->netid.len == strlen(netid) && memcmp(a->netid.p, netid, a->netid.len) == 0);
+	if (vers == nfs_portmap2_version.version)
+		return a->prot == entry->prot;
+	if (a->netid.len == 0) /* the one that the question came by */
+		return entry->prot == (asked_by_udp ? NFS_PORTMAP_UDP : NFS_PORTMAP_TCP);
+	return a->netid.len == len && memcmp(a->netid.p, entry->netid, len) == 0;
 }
 
 static bool has_version(const struct nfs_program *p, uint32_t version)
@@ -77,36 +70,49 @@ static bool has_version(const struct nfs_program *p, uint32_t version)
  * GETPORT and GETADDR name the program's port also when it has other versions only, so that the
  * client hears from the program which; GETVERSADDR does not (section 2.2.2).
  */
+bool nfs_portmap_find(const struct nfs_common *common, const struct nfs_local *at,
+		      const struct nfs_rpc_call *rpc, const struct nfs_portmap_args *a, bool by_udp,
+		      struct nfs_portmap_entry *out)
+{
+	bool exact = rpc->proc == NFS_RPCBIND_GETVERSADDR;
+	const struct nfs_program *p;
+
+	for (size_t i = 0; (p = nfs_program_at(i)); i++) {
+		if (p->number != a->prog || (exact && !has_version(p, a->vers)))
+			continue;
+		for (int udp = 0; udp <= 1; udp++)
+			if (describe(common, at, p, udp, out) &&
+			    transport_fits(rpc->vers, a, out, by_udp))
+				return true;
+	}
+	return false;
+}
+
 static bool start_getaddr(struct nfs_call *call)
 {
 	struct nfs_enc e = nfs_call_reply(call, NFS_RPC_SUCCESS);
-	const struct nfs_portmap_args *a = &call->args.portmap;
-	bool exact = call->rpc.proc == NFS_RPCBIND_GETVERSADDR, found = false;
 	struct nfs_portmap_entry entry;
-	const struct nfs_program *p;
-	struct local at;
+	bool found = nfs_portmap_find(call->conn->worker->common, &call->conn->local, &call->rpc,
+				      &call->args.portmap, false, &entry);
 
-	if (find_local(call->conn, &at))
-		for (size_t i = 0; !found && (p = nfs_program_at(i)); i++)
-			found = p->number == a->prog && (!exact || has_version(p, a->vers)) &&
-				describe(call->conn->worker->common, &at, p, &entry) &&
-				transport_fits(call, entry.netid);
 	nfs_portmap_address_encode(&e, call->rpc.vers, found ? &entry : NULL);
 	nfs_call_answer(call, &e);
 	return true;
 }
 
-static void list(const struct nfs_call *call, const struct local *at, struct nfs_enc *e)
+static void list(const struct nfs_call *call, const struct nfs_local *at, struct nfs_enc *e)
 {
 	struct nfs_portmap_entry entry;
 	const struct nfs_program *p;
 
 	for (size_t i = 0; (p = nfs_program_at(i)); i++) {
-		if (!describe(call->conn->worker->common, at, p, &entry))
-			continue;
-		for (uint32_t v = 0; v < p->nversions; v++) {
-			entry.vers = p->versions[v]->version;
-			nfs_portmap_node_encode(e, call->rpc.vers, &entry);
+		for (int udp = 0; udp <= 1; udp++) {
+			if (!describe(call->conn->worker->common, at, p, udp, &entry))
+				continue;
+			for (uint32_t v = 0; v < p->nversions; v++) {
+				entry.vers = p->versions[v]->version;
+				nfs_portmap_node_encode(e, call->rpc.vers, &entry);
+			}
 		}
 	}
 }
@@ -114,14 +120,12 @@ static void list(const struct nfs_call *call, const struct local *at, struct nfs
 static bool start_dump(struct nfs_call *call)
 {
 	struct nfs_enc e, nodes;
-	struct local at;
 
 	if (!nfs_call_memory(call, &call->data, LIST_BYTES))
 		return false;
 	e = nfs_call_reply(call, NFS_RPC_SUCCESS);
 	nodes = (struct nfs_enc){call->data.p, call->data.p + LIST_BYTES, false};
-	if (find_local(call->conn, &at))
-		list(call, &at, &nodes);
+	list(call, &call->conn->local, &nodes);
 	nfs_portmap_list_end(&nodes);
 	VS_ASSERT(!nodes.bad); /* the table of programs is ours */
 	call->data_len = (uint32_t)(nodes.p - call->data.p);

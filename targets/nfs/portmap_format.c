@@ -63,7 +63,7 @@ void nfs_portmap_node_encode(struct nfs_enc *e, uint32_t version,
 	nfs_enc_u32(e, entry->prog);
 	nfs_enc_u32(e, entry->vers);
 	if (version == PORTMAP_VERSION) {
-		nfs_enc_u32(e, NFS_PORTMAP_TCP);
+		nfs_enc_u32(e, entry->prot);
 		nfs_enc_u32(e, entry->port);
 		return;
 	}
@@ -75,6 +75,14 @@ void nfs_portmap_node_encode(struct nfs_enc *e, uint32_t version,
 void nfs_portmap_list_end(struct nfs_enc *e)
 {
 	nfs_enc_u32(e, 0);
+}
+
+void nfs_portmap_mapping_encode(struct nfs_enc *e, const struct nfs_portmap_entry *entry)
+{
+	nfs_enc_u32(e, entry->prog);
+	nfs_enc_u32(e, entry->vers);
+	nfs_enc_u32(e, NFS_PORTMAP_TCP);
+	nfs_enc_u32(e, 0); /* the port */
 }
 
 void nfs_rpcbind_args_encode(struct nfs_enc *e, const struct nfs_portmap_entry *entry)

@@ -8,7 +8,8 @@
 #include "targets/nfs/xdr_format.h"
 
 #define NFS_PORTMAP_PROG 100000u
-#define NFS_PORTMAP_TCP 6u	    /* prot of a mapping */
+#define NFS_PORTMAP_TCP 6u /* prot of a mapping */
+#define NFS_PORTMAP_UDP 17u
 #define NFS_PORTMAP_STRING_MAX 255u /* of an rpcb; the standard sets no limit */
 #define NFS_PORTMAP_UADDR_MAX 64    /* with NUL */
 
@@ -35,6 +36,7 @@ struct nfs_portmap_args {
 struct nfs_portmap_entry {
 	uint32_t prog, vers;
 	uint16_t port;
+	uint32_t prot;
 	const char *netid;
 	char uaddr[NFS_PORTMAP_UADDR_MAX];
 };
@@ -57,7 +59,9 @@ void nfs_portmap_address_encode(struct nfs_enc *e, uint32_t version,
 void nfs_portmap_node_encode(struct nfs_enc *e, uint32_t version,
 			     const struct nfs_portmap_entry *entry);
 void nfs_portmap_list_end(struct nfs_enc *e);
-/* The arguments of SET and UNSET of versions 3 and 4. */
+/* The arguments of GETPORT of version 2, over TCP. */
+void nfs_portmap_mapping_encode(struct nfs_enc *e, const struct nfs_portmap_entry *entry);
+/* The arguments of SET, UNSET and GETADDR of versions 3 and 4. */
 void nfs_rpcbind_args_encode(struct nfs_enc *e, const struct nfs_portmap_entry *entry);
 /* The next node of what DUMP of versions 3 and 4 gave; false: the list ends, or d is bad. */
 bool nfs_rpcbind_node_decode(struct nfs_dec *d, struct nfs_portmap_node *out);

@@ -34,6 +34,11 @@ extern const struct nfs_version nfs_nsm1_version;   /* nlm.c */
 /* portmap.c; served where the server was told to answer for the port mapper, and nothing else is */
 extern const struct nfs_version nfs_portmap2_version, nfs_rpcbind3_version, nfs_rpcbind4_version;
 
+/* portmap.c: what GETPORT, GETADDR and GETVERSADDR find, for who came to at; false: nothing. */
+bool nfs_portmap_find(const struct nfs_common *common, const struct nfs_local *at,
+		      const struct nfs_rpc_call *rpc, const struct nfs_portmap_args *a, bool by_udp,
+		      struct nfs_portmap_entry *out);
+
 /* call.c: the i-th program that is served, the port mapper last; NULL: there are no more. */
 const struct nfs_program *nfs_program_at(size_t i);
 

@@ -1,6 +1,7 @@
 #include "targets/nfs/register.h"
 
 #include "targets/nfs/program.h"
+#include "targets/nfs/rpc_format.h"
 #include "targets/nfs/rpcbind.h"
 
 #include <arpa/inet.h>
@@ -25,6 +26,7 @@ enum standing { UNKNOWN, OURS, TAKEN };
 struct mine {
 	struct nfs_portmap_entry entry;
 	bool any; /* listens on all addresses */
+	bool v6;
 	enum standing standing, before;
 	char other[NFS_PORTMAP_UADDR_MAX]; /* TAKEN: by whom */
 };
@@ -49,27 +51,59 @@ static bool is_wildcard(const char *host)
 	return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
 }
 
-/* Whether somebody listens there: what a killed server left is nobody's. */
-static bool answers(const char *host, uint16_t port, bool v6)
+/* Begins to connect; -1: what is registered is not understood, or there are no sockets. */
+static int dial(const char *host, uint16_t port, bool v6, int type, bool *connected)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
 	const char *to = !is_wildcard(host) ? host : v6 ? "::1" : "127.0.0.1";
-	int error = 0, fd;
-	socklen_t len = sizeof(error);
-	bool listens = false;
+	int fd;
 
 	if (inet_pton(v6 ? AF_INET6 : AF_INET, to, v6 ? (void *)&in6.sin6_addr : &in.sin_addr) != 1)
-		return true; /* what is not understood is left alone */
-	fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		return -1;
+	fd = socket(v6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	*connected = connect(fd, v6 ? (struct sockaddr *)&in6 : (struct sockaddr *)&in,
+			     v6 ? sizeof(in6) : sizeof(in)) == 0;
+	return fd;
+}
+
+/* Whether somebody listens there: what a killed server left is nobody's. What is not understood is
+ * left alone. */
+static bool answers_tcp(const char *host, uint16_t port, bool v6)
+{
+	int error = 0, fd;
+	socklen_t len = sizeof(error);
+	bool listens;
+
+	fd = dial(host, port, v6, SOCK_STREAM, &listens);
 	if (fd < 0)
 		return true;
-	if (connect(fd, v6 ? (struct sockaddr *)&in6 : (struct sockaddr *)&in,
-		    v6 ? sizeof(in6) : sizeof(in)) == 0)
-		listens = true;
-	else if (errno == EINPROGRESS)
+	if (!listens && errno == EINPROGRESS)
 		listens = !nfs_rpcbind_wait(fd, POLLOUT, vs_now_ns() + PROBE_NS) ||
 			  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) || error == 0;
+	(void)close(fd);
+	return listens;
+}
+
+/* The same of UDP: a call of NULL is answered, or the machine says that nobody is there. */
+static bool answers_udp(const struct mine *m, const char *host, uint16_t port)
+{
+	const struct nfs_rpc_call call = {
+	    .xid = 1, .prog = m->entry.prog, .vers = m->entry.vers, .proc = 0};
+	uint8_t out[64], reply[64];
+	struct nfs_enc e = {out, out + sizeof(out), false};
+	bool listens;
+	int fd = dial(host, port, m->v6, SOCK_DGRAM, &listens);
+
+	if (fd < 0)
+		return true;
+	nfs_rpc_call_encode(&e, &call);
+	VS_ASSERT(!e.bad);
+	if (listens && send(fd, out, (size_t)(e.p - out), MSG_NOSIGNAL) > 0 &&
+	    nfs_rpcbind_wait(fd, POLLIN, vs_now_ns() + PROBE_NS))
+		listens = recv(fd, reply, sizeof(reply), 0) > 0;
 	(void)close(fd);
 	return listens;
 }
@@ -91,8 +125,10 @@ static bool is_taken(const struct nfs_registrar *r, const struct mine *m, struct
 	if (port == m->entry.port && (m->any || is_wildcard(host)))
 		return false;
 	/* What there is no time left for is left alone. */
-	return vs_now_ns() >= r->link.until ||
-	       answers(host, port, strcmp(m->entry.netid, "tcp6") == 0);
+	if (vs_now_ns() >= r->link.until)
+		return true;
+	return m->entry.prot == NFS_PORTMAP_UDP ? answers_udp(m, host, port)
+						: answers_tcp(host, port, m->v6);
 }
 
 /* What a list says of each of ours; false: it is no list. */
@@ -147,7 +183,9 @@ static void tell(struct nfs_registrar *r)
 	for (unsigned i = 0; i < r->nmine; i++) {
 		struct mine *m = &r->mine[i];
 
-		if (m->standing != m->before && m->standing == TAKEN)
+		/* The machine's own status monitor is there for what it mounts itself. */
+		if (m->standing != m->before && m->standing == TAKEN &&
+		    m->entry.prog != NFS_NSM_PROG)
 			taken = taken ? taken : m;
 		if (m->standing != m->before && m->standing == OURS)
 			ours = m;
@@ -238,28 +276,42 @@ static const struct nfs_place *best_place(const struct nfs_common *common, bool 
 	return best;
 }
 
+static void add(struct nfs_registrar *r, const struct nfs_place *place, uint32_t prog,
+		uint32_t vers, bool udp)
+{
+	struct mine *m = &r->mine[r->nmine];
+	char host[NFS_ADDRESS_MAX];
+
+	VS_ASSERT(r->nmine < MINE_MAX);
+	nfs_address_text(&place->address, host, sizeof(host));
+	m->any = place->any;
+	m->v6 = place->v6;
+	m->entry.prog = prog;
+	m->entry.vers = vers;
+	m->entry.port = place->port;
+	m->entry.prot = udp ? NFS_PORTMAP_UDP : NFS_PORTMAP_TCP;
+	if (udp)
+		m->entry.netid = place->v6 ? "udp6" : "udp";
+	else
+		m->entry.netid = place->v6 ? "tcp6" : "tcp";
+	nfs_portmap_uaddr(host, place->port, m->entry.uaddr);
+	r->nmine++;
+}
+
 static void add_family(struct nfs_registrar *r, const struct nfs_common *common, bool v6)
 {
 	const struct nfs_place *place = best_place(common, v6);
 	const struct nfs_program *p;
-	char host[NFS_ADDRESS_MAX];
 
 	if (!place)
 		return;
-	nfs_address_text(&place->address, host, sizeof(host));
 	for (size_t i = 0; (p = nfs_program_at(i)); i++) {
-		for (uint32_t v = 0; p->number != NFS_PORTMAP_PROG && v < p->nversions; v++) {
-			struct mine *m = &r->mine[r->nmine];
-
-			VS_ASSERT(r->nmine < MINE_MAX);
-			m->any = place->any;
-			m->entry.prog = p->number;
-			m->entry.vers = p->versions[v]->version;
-			m->entry.port = place->port;
-			m->entry.netid = v6 ? "tcp6" : "tcp";
-			nfs_portmap_uaddr(host, place->port, m->entry.uaddr);
-			r->nmine++;
-		}
+		if (p->number == NFS_PORTMAP_PROG)
+			continue;
+		for (uint32_t v = 0; v < p->nversions; v++)
+			add(r, place, p->number, p->versions[v]->version, false);
+		if (p->number == NFS_NSM_PROG && place->udp)
+			add(r, place, p->number, p->versions[0]->version, true);
 	}
 }
 

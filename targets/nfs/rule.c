@@ -12,7 +12,7 @@ _Static_assert(NFS_RPC_GROUPS_MAX <= DS_GROUPS_MAX, "a caller's groups fit");
 
 static const uint8_t v4_prefix[12] = {[10] = 0xff, 0xff};
 
-static bool is_v4(const struct nfs_address *a)
+bool nfs_address_is_v4(const struct nfs_address *a)
 {
 	return memcmp(a->b, v4_prefix, sizeof(v4_prefix)) == 0;
 }
@@ -64,7 +64,7 @@ int nfs_rule_parse(const struct nfs_rule *rule, struct nfs_match *out, struct vs
 		return vs_fail(err, VS_E_INVAL,
 			       "NFS clients %s: not a numeric address or ADDRESS/BITS",
 			       rule->clients);
-	out->v4 = is_v4(&out->net);
+	out->v4 = nfs_address_is_v4(&out->net);
 	most = out->v4 ? 32 : 128;
 	bits = most;
 	if (slash && vs_parse_u64(slash + 1, most, &bits))
@@ -84,7 +84,7 @@ int nfs_rule_parse(const struct nfs_rule *rule, struct nfs_match *out, struct vs
 
 void nfs_address_text(const struct nfs_address *a, char *text, size_t len)
 {
-	if (is_v4(a))
+	if (nfs_address_is_v4(a))
 		(void)inet_ntop(AF_INET, a->b + sizeof(v4_prefix), text, (socklen_t)len);
 	else
 		(void)inet_ntop(AF_INET6, a->b, text, (socklen_t)len);
@@ -103,7 +103,7 @@ const struct nfs_match *nfs_rule_find(const struct nfs_match *m, size_t n,
 				      const struct nfs_address *a)
 {
 	const struct nfs_match *best = NULL;
-	bool v4 = is_v4(a);
+	bool v4 = nfs_address_is_v4(a);
 
 	/* ::/0 is all of IPv6 and nothing of IPv4. */
 	for (; n; n--, m++)
@@ -124,6 +124,22 @@ bool nfs_address_from(const struct sockaddr_storage *ss, struct nfs_address *out
 	else
 		return false;
 	return true;
+}
+
+socklen_t nfs_address_to(const struct nfs_address *a, uint16_t port, struct sockaddr_storage *out)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+
+	memset(out, 0, sizeof(*out));
+	if (nfs_address_is_v4(a)) {
+		memcpy(&in.sin_addr, a->b + 12, sizeof(in.sin_addr));
+		memcpy(out, &in, sizeof(in));
+		return sizeof(in);
+	}
+	memcpy(&in6.sin6_addr, a->b, sizeof(in6.sin6_addr));
+	memcpy(out, &in6, sizeof(in6));
+	return sizeof(in6);
 }
 
 bool nfs_address_equal(const struct nfs_address *a, const struct nfs_address *b)

@@ -34,6 +34,9 @@ const struct nfs_match *nfs_rule_find(const struct nfs_match *m, size_t n,
 				      const struct nfs_address *a);
 /* False: of no family that there is here. */
 bool nfs_address_from(const struct sockaddr_storage *ss, struct nfs_address *out);
+bool nfs_address_is_v4(const struct nfs_address *a);
+/* The socket's address; its length. */
+socklen_t nfs_address_to(const struct nfs_address *a, uint16_t port, struct sockaddr_storage *out);
 bool nfs_address_equal(const struct nfs_address *a, const struct nfs_address *b);
 void nfs_address_text(const struct nfs_address *a, char *text, size_t len); /* 46 bytes at least */
 

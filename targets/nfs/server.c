@@ -3,6 +3,7 @@
 #include "common/listen.h"
 #include "common/secret.h"
 #include "common/text.h"
+#include "targets/nfs/nlm_peer.h"
 #include "targets/nfs/register.h"
 #include "targets/nfs/worker.h"
 
@@ -25,6 +26,7 @@ struct nfs_server {
 	struct nfs_thread *threads[MAX_THREADS];
 	unsigned nthreads;
 	struct nfs_registrar *registrar; /* NULL: registers nowhere */
+	struct nfs_nlm_peers *peers;
 };
 
 static int note_place(struct nfs_common *common, int fd, bool portmap)
@@ -140,6 +142,8 @@ int nfs_server_start(const struct nfs_server_options *opts, struct nfs_server **
 		status = start_threads(srv, opts, err);
 	if (status == 0)
 		status = start_v4(srv, opts, err);
+	if (status == 0)
+		status = nfs_nlm_peers_start(&srv->common, opts->peer_portmap, &srv->peers, err);
 	if (status == 0 && opts->rpcbind.socket && opts->nportmap == 0)
 		status = nfs_registrar_new(&opts->rpcbind, &srv->common, &srv->registrar, err);
 	if (status) {
@@ -160,6 +164,7 @@ void nfs_server_serve(struct nfs_server *srv)
 	srv->acceptor.open = true;
 	nfs_thread_poke(srv->threads[0]);
 	(void)pthread_mutex_unlock(&srv->shares.lock);
+	nfs_nlm_peers_begin(srv->peers);
 	if (srv->registrar)
 		nfs_registrar_begin(srv->registrar);
 }
@@ -170,6 +175,7 @@ void nfs_server_stop(struct nfs_server *srv)
 		return;
 	nfs_registrar_free(srv->registrar);
 	nfs_threads_stop(&srv->shares, srv->threads, srv->nthreads);
+	nfs_nlm_peers_stop(srv->peers);
 	for (unsigned i = 0; i < srv->acceptor.nlisteners; i++)
 		(void)close(srv->acceptor.listeners[i].watch.fd);
 	for (struct nfs_share *s = srv->shares.list, *next; s; s = next) {

@@ -1,6 +1,6 @@
 /*
- * An NFS server: versions 3 (with MOUNT on the same port), 4.1 and 4.2, over datastores; and the
- * port mapper that leads clients to it, when it is told to be one.
+ * An NFS server: versions 3 (with MOUNT, NLM and NSM on the same port), 4.1 and 4.2, over
+ * datastores; and the port mapper that leads clients to it, when it is told to be one.
  *
  * Only datastores that nfs_server_share named are served, and each only to the clients on its list,
  * which is looked at for every request. Clients mount HOST:/NAME; with version 4 also HOST:/, which
@@ -31,10 +31,11 @@ struct nfs_server;
 #define NFS_ANONYMOUS 65534u
 
 /*
- * Keeps which clients of NFSv4 may reclaim what they had open and locked after a restart: save
+ * Keeps which clients may reclaim what they had open and locked after a restart: save
  * replaces what was kept and is durable on return; load gives it back (*len 0: there is nothing).
  * load is called by nfs_server_start, save on a thread that does nothing else; both may wait, and
- * clients that connect for the first time wait with save.
+ * clients of NFSv4 that come for the first time, and of NFSv3 that lock for the first time, wait
+ * with save.
  */
 #define NFS_KEPT_MAX (2u << 20)
 struct nfs_keeper {
@@ -78,6 +79,8 @@ struct nfs_server_options {
 	size_t key_len;
 	/* save NULL: clients lose what they had open and locked when the server restarts. */
 	struct nfs_keeper keeper;
+	/* Where the port mappers of clients are, who are called about locks of NFSv3; 0: 111. */
+	uint16_t peer_portmap;
 };
 
 /* Whose calls are made as the anonymous user. */

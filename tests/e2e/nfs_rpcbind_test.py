@@ -3,6 +3,8 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -55,13 +57,31 @@ def port(of):
 
 
 def registered():
-    """{(program, version): port} of what rpcbind has over TCP, its own apart."""
+    """{(program, version, transport): port} of what rpcbind has, its own apart."""
     lines = [line.split() for line in vs.run(RPCINFO, "-p", HOST).splitlines()[1:]]
-    return {(int(w[0]), int(w[1])): int(w[3]) for w in lines if w[2] == "tcp" and w[0] != "100000"}
+    return {(int(w[0]), int(w[1]), w[2]): int(w[3]) for w in lines if w[0] != "100000"}
 
 
 def all_at(where):
-    return {(100003, 3): where, (100003, 4): where, (100005, 3): where}
+    return {(100003, 3, "tcp"): where, (100003, 4, "tcp"): where, (100005, 3, "tcp"): where,
+            (100021, 4, "tcp"): where}
+
+
+def status_at(tcp, udp):
+    return {(100024, 1, "tcp"): tcp, (100024, 1, "udp"): udp}
+
+
+def register(program, version, netid, where):
+    """Tells rpcbind of a program as its owner does (RFC 1833 section 2.2, SET)."""
+    def string(text):
+        return struct.pack(">I", len(text)) + text + bytes(-len(text) % 4)
+    address = f"{HOST}.{where >> 8}.{where & 255}".encode()
+    call = struct.pack(">12I", 1, 0, 2, 100000, 4, 1, 0, 0, 0, 0, program, version)
+    call += string(netid) + string(address) + string(b"root")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.connect("/run/rpcbind.sock")
+        s.sendall(struct.pack(">I", 1 << 31 | len(call)) + call)
+        assert s.recv(4096)[-4:] == b"\0\0\0\1"
 
 
 def has(where):
@@ -79,6 +99,9 @@ def test_an_rpcbind_that_comes_later_is_noticed():
     vs.until(lambda: events(node, "rpcbind.registered"), "no event")
     for program in ("100003", "100005"):
         assert "ready and waiting" in vs.run(RPCINFO, "-T", "tcp", HOST, program, "3")
+    where = status_at(port(node), port(node))
+    assert registered().items() >= where.items()
+    assert "ready and waiting" in vs.run(RPCINFO, "-T", "udp", HOST, "100024", "1")
 
 
 def test_another_servers_registration_is_left_alone():
@@ -110,6 +133,26 @@ def test_an_rpcbind_that_restarts_is_told_again():
     rpcbind.end()
     rpcbind.start()
     vs.until(lambda: has(port(node)), "NFS is not registered")
+
+
+def test_the_machines_own_status_monitor_stays_and_is_no_event():
+    node.stop()
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind((HOST, 0))
+        tcp.listen()
+        udp.bind((HOST, 0))
+        theirs = status_at(tcp.getsockname()[1], udp.getsockname()[1])
+        register(100024, 1, b"tcp", tcp.getsockname()[1])
+        register(100024, 1, b"udp", udp.getsockname()[1])
+        node.start()
+        vs.until(lambda: has(port(node)), "NFS is not registered")
+        assert registered().items() >= theirs.items(), registered()
+        assert not events(node, "rpcbind.taken")
+        node.stop()
+        assert registered().items() >= theirs.items(), registered()
+    # what a monitor that has gone has left is nobody's
+    node.start()
+    vs.until(lambda: registered().items() >= status_at(port(node), port(node)).items(), "NSM is not registered")
 
 
 def test_an_rpcbind_that_hangs_stops_nobody():

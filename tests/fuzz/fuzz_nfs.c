@@ -1,10 +1,13 @@
 /*
  * An NFS connection fed with whatever a client may send: record marks and fragments, RPC headers,
- * the arguments of all procedures, handles; and the same to the port mapper's port. A worker
+ * the arguments of all procedures, handles; the same to the port mapper's port, and by datagram. A
+ * worker
  * without shares and a socket pair; the first byte cuts the input into sends. Then the decoders
  * alone: what they return must lie within their input.
  */
 #include "tests/fuzz/nfs_scene.h"
+
+#include "targets/nfs/nsm_udp.h"
 
 /* What is answered are whole records. */
 static void check_replies(int fd)
@@ -89,6 +92,38 @@ static void decode_portmap(const uint8_t *data, size_t size)
 	}
 }
 
+static void decode_locks(const uint8_t *data, size_t size)
+{
+	struct nfs_bytes cookie;
+	enum nfs_nlm_status status;
+	struct nfs_dec d = {data, data + size, false};
+
+	if (nfs_nlm_granted_decode(&d, &cookie, &status))
+		inside(cookie, data, size);
+	for (unsigned proc = 0; proc < NFS_NLM_PROCS; proc++) {
+		struct nfs_nlm_args a = {0};
+
+		d = (struct nfs_dec){data, data + size, false};
+		if (!nfs_nlm_args_decode(proc, &d, &a))
+			continue;
+		inside(a.cookie, data, size);
+		inside(a.lock.caller, data, size);
+		inside(a.lock.file, data, size);
+		inside(a.lock.owner, data, size);
+		inside(a.name, data, size);
+	}
+}
+
+static void datagram(const uint8_t *data, size_t size, bool portmap)
+{
+	const struct nfs_address from = {{1}};
+	const struct nfs_local at = {{{2}}, false};
+	uint8_t to[NSM_UDP_MAX];
+
+	VS_ASSERT(nsm_udp_answer(worker()->common, &from, &at, portmap, data, size, to) <=
+		  sizeof(to));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct nfs_store_id id;
@@ -101,6 +136,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	decode(data + 1, size - 1);
 	decode_portmap(data + 1, size - 1);
 	decode_rpcbind(data + 1, size - 1);
+	decode_locks(data + 1, size - 1);
+	datagram(data + 1, size - 1, false);
+	datagram(data + 1, size - 1, true);
 	(void)!nfs_handle_open(worker()->seal, data + 1, size - 1, &id, &file);
 	return 0;
 }

@@ -84,9 +84,8 @@ static void feed(const uint8_t *data, size_t size)
 
 static void decode(const uint8_t *data, size_t size)
 {
-	struct nfs_bytes owners[NFS4_CLIENTS_MAX];
+	static struct nfs4_kept kept;
 	struct ds_set set;
-	unsigned n;
 
 	for (unsigned op = 0; op < NFS4_OPS; op++) {
 		struct nfs_dec d = {data, data + size, false};
@@ -104,9 +103,9 @@ static void decode(const uint8_t *data, size_t size)
 		(void)nfs4_attrs_set_decode(&a.attrs, true, &set);
 		(void)nfs4_attrs_verifiable(&a.attrs, true);
 	}
-	if (nfs4_kept_decode(data, size, owners, &n) == 0)
-		for (unsigned i = 0; i < n; i++)
-			inside(owners[i], data, size);
+	if (nfs4_kept_decode(data, size, &kept) == 0)
+		for (unsigned i = 0; i < kept.n; i++)
+			inside(kept.owners[i], data, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

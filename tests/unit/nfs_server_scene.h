@@ -34,6 +34,8 @@ struct scene {
 	struct nfs_server *server;
 	uint16_t port;
 	unsigned threads; /* of the server; 0: as many as usual */
+	struct nfs_keeper keeper;
+	uint16_t peer_portmap;
 };
 
 struct client {
@@ -69,7 +71,9 @@ static inline void start_server(struct scene *s, const uint8_t *key)
 						.key = key,
 						.key_len = 32,
 						.max_connections = 8,
-						.threads = s->threads};
+						.threads = s->threads,
+						.keeper = s->keeper,
+						.peer_portmap = s->peer_portmap};
 	char text[NFS_ADDRESS_MAX];
 	struct vs_error err = {0};
 

@@ -458,28 +458,45 @@ static void attributes_set(void **state)
 static void kept(void **state)
 {
 	static uint8_t bytes[NFS4_KEPT_MAX];
-	static struct nfs_bytes in[NFS4_CLIENTS_MAX], out[NFS4_CLIENTS_MAX];
+	static struct nfs4_kept in, out;
 	static const uint8_t name[NFS4_OPAQUE_MAX] = "a name";
-	unsigned n;
+	static const uint8_t first[] = {0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 'o', 'n', 'c', 'e'};
 	size_t len;
 
 	(void)state;
 	for (unsigned i = 0; i < NFS4_CLIENTS_MAX; i++)
-		in[i] = (struct nfs_bytes){name, i % NFS4_OPAQUE_MAX + 1};
-	len = nfs4_kept_encode(in, 5, bytes);
-	assert_int_equal(nfs4_kept_decode(bytes, len, out, &n), 0);
-	assert_int_equal(n, 5);
-	for (unsigned i = 0; i < n; i++) {
-		assert_int_equal(out[i].len, in[i].len);
-		assert_memory_equal(out[i].p, name, out[i].len);
+		in.owners[i] = (struct nfs_bytes){name, i % NFS4_OPAQUE_MAX + 1};
+	for (unsigned i = 0; i < NFS_NLM_HOSTS_MAX; i++)
+		in.hosts[i] = (struct nfs4_kept_host){{{(uint8_t)i, 1}}, {{(uint8_t)i, 2}}};
+	in.n = 5;
+	in.nsm_state = 7;
+	in.nhosts = 3;
+	len = nfs4_kept_encode(&in, bytes);
+	assert_int_equal(nfs4_kept_decode(bytes, len, &out), 0);
+	assert_int_equal(out.n, 5);
+	for (unsigned i = 0; i < out.n; i++) {
+		assert_int_equal(out.owners[i].len, in.owners[i].len);
+		assert_memory_equal(out.owners[i].p, name, out.owners[i].len);
 	}
+	assert_int_equal(out.nsm_state, 7);
+	assert_int_equal(out.nhosts, 3);
+	assert_memory_equal(out.hosts, in.hosts, 3 * sizeof(*in.hosts));
 	for (size_t less = 0; less < len; less++)
-		assert_int_equal(nfs4_kept_decode(bytes, less, out, &n), VS_E_CORRUPT);
+		assert_int_equal(nfs4_kept_decode(bytes, less, &out), VS_E_CORRUPT);
 	for (unsigned i = 0; i < NFS4_CLIENTS_MAX; i++)
-		in[i].len = NFS4_OPAQUE_MAX;
-	assert_int_equal(nfs4_kept_encode(in, NFS4_CLIENTS_MAX, bytes), NFS4_KEPT_MAX);
-	assert_int_equal(nfs4_kept_decode(bytes, NFS4_KEPT_MAX, out, &n), 0);
-	assert_int_equal(n, NFS4_CLIENTS_MAX);
+		in.owners[i].len = NFS4_OPAQUE_MAX;
+	in.n = NFS4_CLIENTS_MAX;
+	in.nhosts = NFS_NLM_HOSTS_MAX;
+	assert_int_equal(nfs4_kept_encode(&in, bytes), NFS4_KEPT_MAX);
+	assert_int_equal(nfs4_kept_decode(bytes, NFS4_KEPT_MAX, &out), 0);
+	assert_int_equal(out.n, NFS4_CLIENTS_MAX);
+	assert_int_equal(out.nhosts, NFS_NLM_HOSTS_MAX);
+	/* The format that had owners only */
+	assert_int_equal(nfs4_kept_decode(first, sizeof(first), &out), 0);
+	assert_int_equal(out.n, 1);
+	assert_memory_equal(out.owners[0].p, "once", 4);
+	assert_int_equal(out.nsm_state, 0);
+	assert_int_equal(out.nhosts, 0);
 }
 
 int main(void)

@@ -1,33 +1,5 @@
 /* Locks of NFSv3: among themselves, against those of NFSv4, their bounds, and how they end. */
-#include "tests/unit/nfs4_state_scene.h"
-
-#include "targets/nfs/nlm_lock.h"
-
-static struct nfs4_where root_of(struct ds_store *store)
-{
-	return (struct nfs4_where){nfs_store_id(ds_uuid(store)), ds_root, store};
-}
-
-static const struct nfs_address one = {"address one"}, two = {"address two"};
-
-static struct nfs_nlm_lock bytes_of(const char *caller, uint32_t svid, uint64_t offset,
-				    uint64_t length)
-{
-	return (struct nfs_nlm_lock){.caller = text(caller),
-				     .owner = text("oh"),
-				     .svid = svid,
-				     .offset = offset,
-				     .length = length};
-}
-
-/* As many locks, owners and hosts as there should be: nothing is left behind or lost. */
-static void assert_counts(const struct nfs4_state *s, unsigned ranges, unsigned held,
-			  unsigned hosts)
-{
-	assert_int_equal(s->nranges, ranges);
-	assert_int_equal(s->nheld, held);
-	assert_int_equal(s->nhosts, hosts);
-}
+#include "tests/unit/nlm_scene.h"
 
 static void among_themselves(void **state)
 {
@@ -37,34 +9,34 @@ static void among_themselves(void **state)
 	struct nfs_nlm_lock a = bytes_of("a", 1, 10, 10), b = bytes_of("a", 2, 19, 1);
 	struct nfs_nlm_denied d;
 
-	assert_int_equal(nfs_nlm_lock(s, &one, &a, &w, true), NFS_NLM_OK);
-	assert_int_equal(nfs_nlm_lock(s, &one, &a, &w, true), NFS_NLM_OK); /* once more */
+	assert_int_equal(lock_now(s, &one, &a, &w, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &a, &w, true), NFS_NLM_OK); /* once more */
 	assert_counts(s, 1, 1, 1);
 	/* Another process, another name, another address are other owners. */
-	assert_int_equal(nfs_nlm_lock(s, &one, &b, &w, false), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &one, &b, &w, false), NFS_NLM_DENIED);
 	b = bytes_of("b", 1, 19, 1);
-	assert_int_equal(nfs_nlm_lock(s, &one, &b, &w, false), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &one, &b, &w, false), NFS_NLM_DENIED);
 	b = bytes_of("a", 1, 19, 1);
-	assert_int_equal(nfs_nlm_lock(s, &two, &b, &w, false), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &two, &b, &w, false), NFS_NLM_DENIED);
 	assert_counts(s, 1, 1, 1);
-	assert_int_equal(nfs_nlm_test(s, &two, &b, &w, false, &d), NFS_NLM_DENIED);
+	assert_int_equal(look(s, &two, &b, &w, false, &d), NFS_NLM_DENIED);
 	assert_true(d.holder.exclusive);
 	assert_int_equal(d.holder.svid, 1);
 	assert_int_equal(d.holder.owner.len, 2);
 	assert_memory_equal(d.holder.owner.p, "oh", 2);
 	assert_true(d.holder.first == 10 && d.holder.last == 19);
-	assert_int_equal(nfs_nlm_test(s, &one, &a, &w, true, &d), NFS_NLM_OK);
+	assert_int_equal(look(s, &one, &a, &w, true, &d), NFS_NLM_OK);
 	/* Beside it, and the same of another file */
 	b.offset = 20;
-	assert_int_equal(nfs_nlm_lock(s, &two, &b, &w, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &two, &b, &w, true), NFS_NLM_OK);
 	b.offset = 10;
-	assert_int_equal(nfs_nlm_lock(s, &two, &b, &elsewhere, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &two, &b, &elsewhere, true), NFS_NLM_OK);
 	/* To shared: others may read */
-	assert_int_equal(nfs_nlm_lock(s, &one, &a, &w, false), NFS_NLM_OK);
-	assert_int_equal(nfs_nlm_lock(s, &two, &b, &w, true), NFS_NLM_DENIED);
-	assert_int_equal(nfs_nlm_lock(s, &two, &b, &w, false), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &a, &w, false), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &two, &b, &w, true), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &two, &b, &w, false), NFS_NLM_OK);
 	b.length = UINT64_MAX;
-	assert_int_equal(nfs_nlm_lock(s, &two, &b, &w, false), NFS_NLM_FBIG);
+	assert_int_equal(lock_now(s, &two, &b, &w, false), NFS_NLM_FBIG);
 	nfs4_state_free(s);
 }
 
@@ -76,22 +48,22 @@ static void unlocking(void **state)
 	struct nfs_nlm_lock all = bytes_of("a", 1, 0, 0), middle = bytes_of("a", 1, 10, 10);
 	struct nfs_nlm_lock other = bytes_of("b", 1, 9, 1);
 
-	assert_int_equal(nfs_nlm_unlock(s, &one, &all, &w), NFS_NLM_OK); /* of nothing */
-	assert_int_equal(nfs_nlm_lock(s, &one, &all, &w, true), NFS_NLM_OK);
-	assert_int_equal(nfs_nlm_unlock(s, &two, &all, &w), NFS_NLM_OK); /* not his */
+	assert_int_equal(unlock(s, &one, &all, &w), NFS_NLM_OK); /* of nothing */
+	assert_int_equal(lock_now(s, &one, &all, &w, true), NFS_NLM_OK);
+	assert_int_equal(unlock(s, &two, &all, &w), NFS_NLM_OK); /* not his */
 	assert_counts(s, 1, 1, 1);
-	assert_int_equal(nfs_nlm_unlock(s, &one, &middle, &w), NFS_NLM_OK);
+	assert_int_equal(unlock(s, &one, &middle, &w), NFS_NLM_OK);
 	assert_counts(s, 2, 1, 1);
-	assert_int_equal(nfs_nlm_lock(s, &two, &other, &w, false), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &two, &other, &w, false), NFS_NLM_DENIED);
 	other.offset = 20;
-	assert_int_equal(nfs_nlm_lock(s, &two, &other, &w, false), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &two, &other, &w, false), NFS_NLM_DENIED);
 	other.offset = 10;
 	other.length = 10;
-	assert_int_equal(nfs_nlm_lock(s, &two, &other, &w, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &two, &other, &w, true), NFS_NLM_OK);
 	assert_counts(s, 3, 2, 2);
-	assert_int_equal(nfs_nlm_unlock(s, &one, &all, &w), NFS_NLM_OK);
+	assert_int_equal(unlock(s, &one, &all, &w), NFS_NLM_OK);
 	assert_counts(s, 1, 1, 1);
-	assert_int_equal(nfs_nlm_unlock(s, &two, &other, &w), NFS_NLM_OK);
+	assert_int_equal(unlock(s, &two, &other, &w), NFS_NLM_OK);
 	assert_counts(s, 0, 0, 0);
 	nfs4_state_free(s);
 }
@@ -126,7 +98,7 @@ static void against_version_4(void **state)
 
 	assert_int_equal(nfs4_share_open(s, c, &w, text("x"), 3, 0, &open, &had), NFS4_ERR_NONE);
 	/* Version 3 first */
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, false), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &l, &w, false), NFS_NLM_OK);
 	id = open;
 	assert_int_equal(nfs4_lock_set(s, c, &a, &w, &id, &denied), NFS4_ERR_DENIED);
 	assert_int_equal(denied.offset, 0);
@@ -135,27 +107,27 @@ static void against_version_4(void **state)
 	assert_int_equal(nfs4_lock_test(s, c, &a, &w, &denied), NFS4_ERR_DENIED);
 	/* An owner that is longer than one of version 4 */
 	longest.owner = (struct nfs_bytes){big, sizeof(big)};
-	assert_int_equal(nfs_nlm_unlock(s, &one, &l, &w), NFS_NLM_OK);
-	assert_int_equal(nfs_nlm_lock(s, &one, &longest, &w, false), NFS_NLM_OK);
+	assert_int_equal(unlock(s, &one, &l, &w), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &longest, &w, false), NFS_NLM_OK);
 	assert_int_equal(nfs4_lock_test(s, c, &a, &w, &denied), NFS4_ERR_DENIED);
 	assert_int_equal(denied.owner_len, NFS4_OPAQUE_MAX);
-	assert_int_equal(nfs_nlm_test(s, &two, &longest, &w, true, &d), NFS_NLM_DENIED);
+	assert_int_equal(look(s, &two, &longest, &w, true, &d), NFS_NLM_DENIED);
 	assert_int_equal(d.holder.owner.len, sizeof(big));
 	assert_memory_equal(d.holder.owner.p, big, sizeof(big));
-	assert_int_equal(nfs_nlm_unlock(s, &one, &longest, &w), NFS_NLM_OK);
+	assert_int_equal(unlock(s, &one, &longest, &w), NFS_NLM_OK);
 	/* Version 4 first */
 	assert_int_equal(nfs4_lock_set(s, c, &a, &w, &id, &denied), NFS4_ERR_NONE);
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, false), NFS_NLM_DENIED);
-	assert_int_equal(nfs_nlm_test(s, &one, &l, &w, false, &d), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &one, &l, &w, false), NFS_NLM_DENIED);
+	assert_int_equal(look(s, &one, &l, &w, false, &d), NFS_NLM_DENIED);
 	assert_int_equal(d.holder.svid, 0);
 	assert_memory_equal(d.holder.owner.p, "owner of NFSv4", 14);
 	assert_counts(s, 1, 2, 0);
 	/* A client without a lease is in nobody's way; one of version 3 has none that could end. */
 	clock_ns += NFS4_LEASE_NS + 1;
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, false), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &l, &w, false), NFS_NLM_OK);
 	assert_int_equal(s->nclients, 0);
 	clock_ns += NFS4_LEASE_NS + 1;
-	assert_int_equal(nfs_nlm_test(s, &two, &l, &w, true, &d), NFS_NLM_DENIED);
+	assert_int_equal(look(s, &two, &l, &w, true, &d), NFS_NLM_DENIED);
 	nfs4_state_free(s);
 }
 
@@ -168,19 +140,19 @@ static void restarts(void **state)
 	const struct nfs_nlm_lock a = bytes_of("a", 1, 0, 1), a2 = bytes_of("a", 2, 1, 1);
 	const struct nfs_nlm_lock b = bytes_of("b", 1, 2, 1);
 
-	assert_int_equal(nfs_nlm_lock(s, &one, &a, &w, true), NFS_NLM_OK);
-	assert_int_equal(nfs_nlm_lock(s, &one, &a2, &v, true), NFS_NLM_OK);
-	assert_int_equal(nfs_nlm_lock(s, &one, &b, &w, true), NFS_NLM_OK);
-	assert_int_equal(nfs_nlm_lock(s, &two, &a2, &w, true), NFS_NLM_OK);
-	nfs_nlm_free(s, &one, text("nobody"));
+	assert_int_equal(lock_now(s, &one, &a, &w, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &a2, &v, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &b, &w, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &two, &a2, &w, true), NFS_NLM_OK);
+	nfs_nlm_free(s, &one, text("nobody"), 0);
 	assert_counts(s, 4, 4, 2);
-	nfs_nlm_free(s, &one, text("a"));
+	nfs_nlm_free(s, &one, text("a"), 0);
 	assert_counts(s, 2, 2, 2);
-	assert_int_equal(nfs_nlm_lock(s, &two, &b, &w, true), NFS_NLM_DENIED);
-	assert_int_equal(nfs_nlm_lock(s, &one, &a2, &w, true), NFS_NLM_DENIED);
-	nfs_nlm_free(s, &one, text(""));
+	assert_int_equal(lock_now(s, &two, &b, &w, true), NFS_NLM_DENIED);
+	assert_int_equal(lock_now(s, &one, &a2, &w, true), NFS_NLM_DENIED);
+	nfs_nlm_free(s, &one, text(""), 0);
 	assert_counts(s, 1, 1, 1);
-	nfs_nlm_free(s, &one, text("")); /* unknown by now */
+	nfs_nlm_free(s, &one, text(""), 0); /* unknown by now */
 	/* A share that goes */
 	nfs4_share_forget(s, &w.store_id);
 	assert_int_equal(s->nranges, 0);
@@ -194,15 +166,18 @@ static void grace(void **state)
 	struct nfs4_state *s = state_new();
 	const struct nfs4_where w = root_of(x->one);
 	const struct nfs_nlm_lock l = bytes_of("a", 1, 0, 1);
-	const struct nfs_bytes known = text("client of NFSv4");
+	struct nfs4_kept *known = calloc(1, sizeof(*known));
 	struct nfs_nlm_denied d;
 
-	assert_int_equal(nfs4_grace_new(&known, 1, clock_ns, &s->grace), 0);
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, true), NFS_NLM_DENIED_GRACE_PERIOD);
-	assert_int_equal(nfs_nlm_test(s, &one, &l, &w, true, &d), NFS_NLM_DENIED_GRACE_PERIOD);
+	known->n = 1;
+	known->owners[0] = text("client of NFSv4");
+	assert_int_equal(nfs4_grace_new(known, clock_ns, &s->grace), 0);
+	free(known);
+	assert_int_equal(lock_now(s, &one, &l, &w, true), NFS_NLM_DENIED_GRACE_PERIOD);
+	assert_int_equal(look(s, &one, &l, &w, true, &d), NFS_NLM_DENIED_GRACE_PERIOD);
 	assert_counts(s, 0, 0, 0);
 	nfs4_grace_end(s->grace);
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, true), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &l, &w, true), NFS_NLM_OK);
 	nfs4_state_free(s);
 }
 
@@ -230,13 +205,13 @@ static void bounds_of_an_address(void **state)
 		l.svid = n;
 		/* From the front of a sorted space each is alone; shared, so that none conflicts.
 		 */
-		if (nfs_nlm_lock(s, &one, &l, &w, false) != NFS_NLM_OK)
+		if (lock_now(s, &one, &l, &w, false) != NFS_NLM_OK)
 			break;
 		n++;
 	}
 	assert_int_equal(n, NFS4_CLIENT_HELD_MAX);
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, false), NFS_NLM_DENIED_NOLOCKS);
-	assert_int_equal(nfs_nlm_lock(s, &two, &l, &w, false), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &l, &w, false), NFS_NLM_DENIED_NOLOCKS);
+	assert_int_equal(lock_now(s, &two, &l, &w, false), NFS_NLM_OK);
 	assert_counts(s, n + 1, n + 1, 2);
 	nfs4_state_free(s);
 }
@@ -249,11 +224,11 @@ static void bounds_of_ranges(void **state)
 	const struct nfs4_where w = root_of(x->one);
 	const struct nfs_nlm_lock all = bytes_of("a", 1, 0, 0), middle = bytes_of("a", 1, 5, 5);
 
-	assert_int_equal(nfs_nlm_lock(s, &one, &all, &w, false), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &all, &w, false), NFS_NLM_OK);
 	s->nranges += NFS4_RANGES_MAX - 1;
-	assert_int_equal(nfs_nlm_lock(s, &two, &all, &w, false), NFS_NLM_DENIED_NOLOCKS);
+	assert_int_equal(lock_now(s, &two, &all, &w, false), NFS_NLM_DENIED_NOLOCKS);
 	assert_counts(s, NFS4_RANGES_MAX, 1, 1);
-	assert_int_equal(nfs_nlm_unlock(s, &one, &middle, &w), NFS_NLM_OK);
+	assert_int_equal(unlock(s, &one, &middle, &w), NFS_NLM_OK);
 	assert_counts(s, NFS4_RANGES_MAX + 1, 1, 1);
 	s->nranges -= NFS4_RANGES_MAX - 1;
 	nfs4_state_free(s);
@@ -279,12 +254,12 @@ static void *contend(void *arg)
 	const struct nfs_address *from = c->svid % 2 ? &one : &two;
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		if (nfs_nlm_lock(c->s, from, &l, &c->w, true) != NFS_NLM_OK)
+		if (lock_now(c->s, from, &l, &c->w, true) != NFS_NLM_OK)
 			continue;
 		if (++*c->inside != 1)
 			c->broken = true;
 		--*c->inside;
-		if (nfs_nlm_unlock(c->s, from, &l, &c->w) != NFS_NLM_OK)
+		if (unlock(c->s, from, &l, &c->w) != NFS_NLM_OK)
 			c->broken = true;
 	}
 	return NULL;
@@ -320,13 +295,13 @@ static void bounds_of_hosts(void **state)
 
 	for (unsigned i = 0; i < NFS_NLM_HOSTS_MAX; i++) {
 		a = numbered(i);
-		assert_int_equal(nfs_nlm_lock(s, &a, &l, i % 2 ? &w : &v, false), NFS_NLM_OK);
+		assert_int_equal(lock_now(s, &a, &l, i % 2 ? &w : &v, false), NFS_NLM_OK);
 	}
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, false), NFS_NLM_DENIED_NOLOCKS);
+	assert_int_equal(lock_now(s, &one, &l, &w, false), NFS_NLM_DENIED_NOLOCKS);
 	assert_counts(s, NFS_NLM_HOSTS_MAX, NFS_NLM_HOSTS_MAX, NFS_NLM_HOSTS_MAX);
 	/* Those whose locks went with a share make room. */
 	nfs4_share_forget(s, &v.store_id);
-	assert_int_equal(nfs_nlm_lock(s, &one, &l, &w, false), NFS_NLM_OK);
+	assert_int_equal(lock_now(s, &one, &l, &w, false), NFS_NLM_OK);
 	assert_int_equal(s->nhosts, NFS_NLM_HOSTS_MAX / 2 + 1);
 	nfs4_state_free(s);
 }
