@@ -94,8 +94,9 @@ class Linux:
                    "-serial", f"unix:{sockets[0]},server=on,wait=on",
                    "-qmp", f"unix:{sockets[1]},server=on,wait=off"]
         for i in range(self.nics):
-            command += ["-netdev", f"user,id=n{i},net=10.0.{i + 2}.0/24",
-                        "-device", f"virtio-net-pci,id=nic{i},netdev=n{i},romfile="]
+            backend, address = self.interface(i)
+            command += ["-netdev", f"{backend},id=n{i}",
+                        "-device", f"virtio-net-pci,id=nic{i},netdev=n{i},mac={address},romfile="]
         for i, disk in enumerate(disks):
             command += ["-blockdev", json.dumps(disk | {"node-name": f"d{i}"}),
                         "-device", f"virtio-blk-pci,drive=d{i}"]
@@ -106,6 +107,10 @@ class Linux:
         except BaseException:
             self.end()
             raise
+
+    def interface(self, i):
+        """(what QEMU makes of a network interface, its hardware address)"""
+        return f"user,net=10.0.{i + 2}.0/24", f"52:54:00:12:34:{i + 0x56:02x}"
 
     def listening(self, path):
         assert self.process.poll() is None, f"QEMU ended with {self.process.returncode}"
