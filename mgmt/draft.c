@@ -2,6 +2,8 @@
 
 #include "mgmt/volume.h"
 
+#include <string.h>
+
 int mg_draft_note(struct mg_node *n, const struct vs_uuid *uuid, struct vs_error *err)
 {
 	char name[VS_UUID_TEXT];
@@ -100,6 +102,27 @@ void mg_draft_drop(struct mg_node *n, const struct vs_uuid *uuid)
 	}
 }
 
+/*
+ * The work that makes something for a machine ends with the machine's document, and the note goes
+ * after that: one that a death left between the two is no draft any more. What cannot be found out
+ * is taken to be so.
+ */
+static bool in_machine(struct mg_node *n, const struct vs_uuid *uuid)
+{
+	json_t *users = NULL, *user;
+	bool found = mg_catalogue_users(n->catalogue, uuid, &users, NULL) != 0;
+	size_t i;
+
+	json_array_foreach(users, i, user)
+	{
+		const char *kind = json_string_value(json_object_get(user, "kind"));
+
+		found |= strcmp(kind, mg_kind_name[MG_VM]) == 0;
+	}
+	json_decref(users);
+	return found;
+}
+
 int mg_draft_clean(struct mg_node *n, struct vs_error *err)
 {
 	json_t *drafts, *draft;
@@ -113,9 +136,13 @@ int mg_draft_clean(struct mg_node *n, struct vs_error *err)
 	{
 		const char *text = json_string_value(json_object_get(draft, "uuid"));
 
-		if (text && vs_uuid_parse(text, &uuid) == 0)
+		if (!text || vs_uuid_parse(text, &uuid) != 0)
+			continue;
+		if (!in_machine(n, &uuid))
 			mg_draft_drop(n, &uuid);
+		else if (rc == 0)
+			rc = mg_draft_keep(n, &uuid, err);
 	}
 	json_decref(drafts);
-	return 0;
+	return rc;
 }

@@ -27,7 +27,7 @@ int mg_draft_keep(struct mg_node *n, const struct vs_uuid *uuid,
 		  struct vs_error *err) vs_must_check;
 /* Deletes it; one that cannot be deleted stays noted, and an event says so. */
 void mg_draft_drop(struct mg_node *n, const struct vs_uuid *uuid);
-/* At start: drops all that an earlier daemon left. */
+/* At start: drops all that an earlier daemon left, but keeps what a machine refers to. */
 int mg_draft_clean(struct mg_node *n, struct vs_error *err) vs_must_check;
 
 #endif
