@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define CDROM_SECONDS 600 /* that copying an image may take */
+
 static int answer_vm(struct mg_node *n, const char *name, unsigned status, struct mg_reply *reply,
 		     struct vs_error *err)
 {
@@ -18,9 +20,8 @@ static int create(struct mg_node *n, const struct mg_request *req, struct mg_rep
 	const char *name = json_string_value(json_object_get(req->body, "name"));
 	int rc;
 
-	pthread_mutex_lock(&n->config);
+	req->patience(req, CDROM_SECONDS);
 	rc = mg_vm_create(n, req->body, err);
-	pthread_mutex_unlock(&n->config);
 	if (rc != 0)
 		return rc;
 	mg_event(n->events, MG_INFO, "vm.created", name, "by request");
@@ -62,9 +63,8 @@ static int set(struct mg_node *n, const struct mg_request *req, struct mg_reply 
 {
 	int rc;
 
-	pthread_mutex_lock(&n->config);
+	req->patience(req, CDROM_SECONDS);
 	rc = mg_vm_change(n, req->param[0], req->body, err);
-	pthread_mutex_unlock(&n->config);
 	return rc != 0 ? rc : answer_vm(n, req->param[0], 200, reply, err);
 }
 

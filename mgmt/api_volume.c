@@ -3,6 +3,7 @@
 #include "mgmt/draft.h"
 #include "mgmt/iscsi.h"
 #include "mgmt/repo.h"
+#include "mgmt/vm_cdrom.h"
 #include "mgmt/vms.h"
 #include "mgmt/volume.h"
 
@@ -90,6 +91,8 @@ static int rename_volume(struct mg_node *n, const struct mg_request *req, struct
 		return vs_fail(err, VS_E_INVAL, "'%s' is not a name", to);
 	pthread_mutex_lock(&n->config);
 	rc = mg_draft_find(n, req->param[0], &info, err);
+	if (rc == 0)
+		rc = mg_cdrom_renamable(n, &info.uuid, err);
 	if (rc == 0)
 		rc = bs_volume_rename(n->store, req->param[0], to, err);
 	if (rc == 0)

@@ -28,6 +28,7 @@ int mg_vm_doc_decode(struct mg_node *n, const json_t *doc, struct mg_vm_doc *out
 		     struct vs_error *err)
 {
 	const json_t *definition = json_object_get(doc, "definition");
+	const char *cdrom;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -40,6 +41,10 @@ int mg_vm_doc_decode(struct mg_node *n, const json_t *doc, struct mg_vm_doc *out
 		else
 			mg_volume_name(n, &out->uuids[i], out->def.disks[i].volume);
 	}
+	cdrom = json_string_value(json_object_get(doc, "cdrom_volume"));
+	out->cdrom.has_volume = cdrom && vs_uuid_parse(cdrom, &out->cdrom.volume) == 0;
+	if (out->cdrom.has_volume)
+		mg_volume_name(n, &out->cdrom.volume, out->def.cdrom_export);
 	out->autostart = json_is_true(json_object_get(doc, "autostart"));
 	out->share_disks = json_is_true(json_object_get(doc, "share_disks"));
 	out->held = json_is_true(json_object_get(doc, "held"));
@@ -105,7 +110,7 @@ static json_t *lay_over(const struct mg_vm_doc *base, json_t *given)
 }
 
 int mg_vm_doc_parse(struct mg_node *n, const json_t *body, const struct mg_vm_doc *base,
-		    struct mg_vm_doc *out, struct vs_error *err)
+		    const struct mg_cdrom *cd, struct mg_vm_doc *out, struct vs_error *err)
 {
 	json_t *given = json_deep_copy(body), *whole;
 	int rc;
@@ -117,6 +122,7 @@ int mg_vm_doc_parse(struct mg_node *n, const json_t *body, const struct mg_vm_do
 		out->autostart = base->autostart;
 		out->share_disks = base->share_disks;
 	}
+	out->cdrom = base && !cd->given ? base->cdrom : *cd;
 	rc = take_bool(given, "autostart", &out->autostart, err);
 	if (rc == 0)
 		rc = take_bool(given, "share_disks", &out->share_disks, err);
@@ -137,20 +143,28 @@ int mg_vm_doc_parse(struct mg_node *n, const json_t *body, const struct mg_vm_do
 int mg_vm_doc_store(struct mg_node *n, const struct mg_vm_doc *d, bool insert, struct vs_error *err)
 {
 	json_t *definition = vm_definition_encode(&d->def), *doc;
+	struct vs_uuid volumes[VM_DISKS_MAX + 1];
+	size_t nvolumes = d->def.ndisks;
+	char cdrom[VS_UUID_TEXT];
 	int rc;
 
 	if (!definition || exchange(definition, d, true) != 0) {
 		json_decref(definition);
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	}
-	doc = json_pack("{s:o, s:b, s:b, s:b}", "definition", definition, "autostart", d->autostart,
-			"share_disks", d->share_disks, "held", d->held);
+	memcpy(volumes, d->uuids, nvolumes * sizeof(volumes[0]));
+	if (d->cdrom.has_volume)
+		volumes[nvolumes++] = d->cdrom.volume;
+	vs_uuid_format(&d->cdrom.volume, cdrom);
+	doc = json_pack("{s:o, s:b, s:b, s:b, s:s*}", "definition", definition, "autostart",
+			d->autostart, "share_disks", d->share_disks, "held", d->held,
+			"cdrom_volume", d->cdrom.has_volume ? cdrom : NULL);
 	if (!doc)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
-	rc = insert ? mg_catalogue_insert(n->catalogue, MG_VM, d->def.name, doc, d->uuids,
-					  d->def.ndisks, err)
-		    : mg_catalogue_update(n->catalogue, MG_VM, d->def.name, doc, d->uuids,
-					  d->def.ndisks, err);
+	rc = insert ? mg_catalogue_insert(n->catalogue, MG_VM, d->def.name, doc, volumes, nvolumes,
+					  err)
+		    : mg_catalogue_update(n->catalogue, MG_VM, d->def.name, doc, volumes, nvolumes,
+					  err);
 	json_decref(doc);
 	return rc;
 }
@@ -164,11 +178,12 @@ json_t *mg_vm_doc_json(const struct mg_vm_doc *d, struct vm_status *st)
 		return NULL;
 	vs_clean_line(st->reason); /* QEMU's words, it may be */
 	more = json_pack(
-	    "{s:s, s:s, s:o, s:o, s:s, s:b, s:b, s:[]}", "state", vm_state_name(st->state), "accel",
-	    vm_accel_name(runs ? st->accel : d->def.accel), "pid",
+	    "{s:s, s:s, s:o, s:o, s:s, s:b, s:b, s:s?, s:[]}", "state", vm_state_name(st->state),
+	    "accel", vm_accel_name(runs ? st->accel : d->def.accel), "pid",
 	    runs ? json_integer(st->pid) : json_null(), "started",
 	    st->started_ns ? mg_time_json(st->started_ns) : json_null(), "reason", st->reason,
-	    "autostart", d->autostart, "share_disks", d->share_disks, "snapshots");
+	    "autostart", d->autostart, "share_disks", d->share_disks, "cdrom_volume",
+	    d->cdrom.has_volume ? d->def.cdrom_export : NULL, "snapshots");
 	if (!more || json_object_update_new(json, more) != 0) {
 		json_decref(json);
 		return NULL;

@@ -2,7 +2,6 @@
 #include "mgmt/vms_impl.h"
 
 #include "mgmt/copy.h"
-#include "mgmt/shown.h"
 #include "mgmt/volume.h"
 
 #include <stdlib.h>
@@ -24,17 +23,63 @@ static int check_disks(struct mg_node *n, const struct mg_vm_doc *d, struct vs_e
 	return rc;
 }
 
-int mg_vm_create(struct mg_node *n, const json_t *body, struct vs_error *err)
+static int check_new(struct mg_node *n, const char *name, struct vs_error *err)
+{
+	json_t *doc = NULL;
+	int rc = mg_catalogue_get(n->catalogue, MG_VM, name, &doc, err);
+
+	json_decref(doc);
+	if (rc == 0)
+		return vs_fail(err, VS_E_EXIST, "VM %s exists; choose another name", name);
+	return rc == VS_E_NOENT ? 0 : rc;
+}
+
+/* With node->config held. look: everything but the change itself. */
+static int create(struct mg_node *n, const json_t *body, const struct mg_cdrom *cd, bool look,
+		  struct vs_error *err)
 {
 	struct mg_vm_doc *d = calloc(1, sizeof(*d));
-	int rc = d ? mg_vm_doc_parse(n, body, NULL, d, err) : NO_MEMORY(err);
+	int rc = d ? mg_vm_doc_parse(n, body, NULL, cd, d, err) : NO_MEMORY(err);
 
 	if (rc == 0)
 		rc = check_disks(n, d, err);
-	if (rc == 0)
+	if (rc == 0 && look)
+		rc = check_new(n, d->def.name, err);
+	else if (rc == 0)
 		rc = mg_vm_doc_store(n, d, true, err);
 	free(d);
 	return rc;
+}
+
+int mg_vm_create(struct mg_node *n, const json_t *body, struct vs_error *err)
+{
+	struct mg_cdrom cd = {.given = true};
+	int rc;
+
+	pthread_mutex_lock(&n->config);
+	rc = create(n, body, &cd, true, err);
+	pthread_mutex_unlock(&n->config);
+	if (rc == 0)
+		rc = mg_cdrom_make(n, body, &cd, err);
+	if (rc != 0)
+		return rc;
+	pthread_mutex_lock(&n->config);
+	rc = create(n, body, &cd, false, err);
+	pthread_mutex_unlock(&n->config);
+	mg_cdrom_settle(n, &cd, rc == 0);
+	return rc;
+}
+
+/* VS_E_BUSY while it runs in any way. */
+static int check_still(struct mg_node *n, const char *name, struct vs_error *err)
+{
+	struct vm_status st;
+
+	vm_status(n->vms->host, name, &st);
+	return st.state == VM_STOPPED || st.state == VM_CRASHED
+		   ? 0
+		   : vs_fail(err, VS_E_BUSY, "VM %s is %s; stop it first", name,
+			     vm_state_name(st.state));
 }
 
 static bool only_autostart(const json_t *body)
@@ -42,11 +87,12 @@ static bool only_autostart(const json_t *body)
 	return json_object_size(body) == 1 && json_object_get(body, "autostart");
 }
 
-int mg_vm_change(struct mg_node *n, const char *name, const json_t *body, struct vs_error *err)
+/* As create. */
+static int change(struct mg_node *n, const char *name, const json_t *body,
+		  const struct mg_cdrom *cd, bool look, struct vs_error *err)
 {
 	struct mg_vm_doc *old = calloc(1, sizeof(*old)), *d = calloc(1, sizeof(*d));
 	struct mg_vm *m = mg_vm_get(n->vms, name);
-	struct vm_status st;
 	int rc;
 
 	if (!old || !d || !m) {
@@ -56,15 +102,15 @@ int mg_vm_change(struct mg_node *n, const char *name, const json_t *body, struct
 	pthread_mutex_lock(&m->ops);
 	rc = mg_vm_doc_load(n, name, old, err);
 	if (rc == 0)
-		rc = mg_vm_doc_parse(n, body, old, d, err);
-	vm_status(n->vms->host, name, &st);
-	if (rc == 0 && st.state != VM_STOPPED && st.state != VM_CRASHED && !only_autostart(body))
-		rc = vs_fail(err, VS_E_BUSY, "VM %s is %s; stop it first", name,
-			     vm_state_name(st.state));
+		rc = mg_vm_doc_parse(n, body, old, cd, d, err);
+	if (rc == 0 && !only_autostart(body))
+		rc = check_still(n, name, err);
 	if (rc == 0)
 		rc = check_disks(n, d, err);
-	if (rc == 0)
+	if (rc == 0 && !look)
 		rc = mg_vm_doc_store(n, d, false, err);
+	if (rc == 0 && !look && cd->given)
+		mg_cdrom_drop(n, &old->cdrom);
 	if (rc == VS_E_NOENT)
 		mg_vm_forget(m);
 	pthread_mutex_unlock(&m->ops);
@@ -73,6 +119,25 @@ out:
 		mg_vm_put(m);
 	free(d);
 	free(old);
+	return rc;
+}
+
+int mg_vm_change(struct mg_node *n, const char *name, const json_t *body, struct vs_error *err)
+{
+	struct mg_cdrom cd = {.given = json_object_get(body, "cdrom") != NULL};
+	int rc;
+
+	pthread_mutex_lock(&n->config);
+	rc = change(n, name, body, &cd, true, err);
+	pthread_mutex_unlock(&n->config);
+	if (rc == 0)
+		rc = mg_cdrom_make(n, body, &cd, err);
+	if (rc != 0)
+		return rc;
+	pthread_mutex_lock(&n->config);
+	rc = change(n, name, body, &cd, false, err);
+	pthread_mutex_unlock(&n->config);
+	mg_cdrom_settle(n, &cd, rc == 0);
 	return rc;
 }
 
@@ -111,7 +176,6 @@ int mg_vm_delete(struct mg_node *n, const char *name, bool with_disks, struct vs
 {
 	struct mg_vm_doc *d = calloc(1, sizeof(*d));
 	struct mg_vm *m = mg_vm_get(n->vms, name);
-	struct vm_status st;
 	int rc;
 
 	if (!d || !m) {
@@ -120,10 +184,8 @@ int mg_vm_delete(struct mg_node *n, const char *name, bool with_disks, struct vs
 	}
 	pthread_mutex_lock(&m->ops);
 	rc = mg_vm_doc_load(n, name, d, err);
-	vm_status(n->vms->host, name, &st);
-	if (rc == 0 && st.state != VM_STOPPED && st.state != VM_CRASHED)
-		rc = vs_fail(err, VS_E_BUSY, "VM %s is %s; stop it first", name,
-			     vm_state_name(st.state));
+	if (rc == 0)
+		rc = check_still(n, name, err);
 	if (rc == 0 && with_disks)
 		rc = check_deletable(n, d, err);
 	if (rc == 0) {
@@ -136,6 +198,8 @@ int mg_vm_delete(struct mg_node *n, const char *name, bool with_disks, struct vs
 		rc = mg_catalogue_delete(n->catalogue, MG_VM, name, err);
 	if (rc == 0 || rc == VS_E_NOENT)
 		mg_vm_forget(m);
+	if (rc == 0)
+		mg_cdrom_drop(n, &d->cdrom);
 	if (rc == 0 && with_disks)
 		rc = delete_disks(n, d, err);
 	pthread_mutex_unlock(&m->ops);
@@ -184,8 +248,11 @@ static int start(struct mg_vm *m, struct mg_vm_doc *d, struct vs_error *err)
 	rc = mg_vm_disks_start(m, &d->def, d->uuids, err);
 	if (rc != 0)
 		return rc;
-	mg_vm_note_held(m, false);
-	rc = vm_start(m->vms->host, &d->def, err);
+	rc = mg_cdrom_start(m, d, err);
+	if (rc == 0) {
+		mg_vm_note_held(m, false);
+		rc = vm_start(m->vms->host, &d->def, err);
+	}
 	if (rc != 0)
 		mg_vm_disks_stop(m);
 	return rc;
@@ -242,77 +309,16 @@ int mg_vm_control(struct mg_node *n, const char *name,
 	return rc;
 }
 
-int mg_vm_status(struct mg_node *n, const char *name, struct vm_status *out, struct vs_error *err)
-{
-	json_t *doc = NULL;
-	int rc = mg_catalogue_get(n->catalogue, MG_VM, name, &doc, err);
-
-	json_decref(doc);
-	if (rc == 0)
-		vm_status(n->vms->host, name, out);
-	return rc;
-}
-
-static int show_doc(struct mg_node *n, const json_t *doc, json_t **out, struct vs_error *err)
-{
-	struct mg_vm_doc *d = calloc(1, sizeof(*d));
-	struct vm_status st;
-	int rc = d ? mg_vm_doc_decode(n, doc, d, err) : NO_MEMORY(err);
-
-	if (rc == 0) {
-		vm_status(n->vms->host, d->def.name, &st);
-		*out = mg_vm_doc_json(d, &st);
-		if (!*out)
-			rc = NO_MEMORY(err);
-	}
-	free(d);
-	return rc;
-}
-
-int mg_vm_show(struct mg_node *n, const char *name, json_t **out, struct vs_error *err)
-{
-	json_t *doc = NULL;
-	int rc = mg_catalogue_get(n->catalogue, MG_VM, name, &doc, err);
-
-	if (rc == 0)
-		rc = show_doc(n, doc, out, err);
-	json_decref(doc);
-	return rc;
-}
-
-int mg_vm_list(struct mg_node *n, json_t **out, struct vs_error *err)
-{
-	return mg_shown_list(n, MG_VM, show_doc, out, err);
-}
-
-void mg_vms_count(struct mg_node *n, unsigned *total, unsigned *running)
-{
-	json_t *docs = NULL, *doc;
-	struct vm_status st;
-	size_t i;
-
-	*total = *running = 0;
-	if (mg_catalogue_list(n->catalogue, MG_VM, &docs, NULL) != 0)
-		return;
-	json_array_foreach(docs, i, doc)
-	{
-		const char *name =
-		    json_string_value(json_object_get(json_object_get(doc, "definition"), "name"));
-
-		vm_status(n->vms->host, name ? name : "", &st);
-		*total += 1;
-		*running += st.pid != 0;
-	}
-	json_decref(docs);
-}
-
 /* Serves the disks of a guest that still runs, as soon as may be, and takes it over. */
 static int adopt(struct mg_vm *m, struct mg_vm_doc *d, struct vs_error *err)
 {
 	int rc = mg_vm_disks_start(m, &d->def, d->uuids, err);
+	struct vs_error why;
 
 	if (rc != 0)
 		return rc;
+	if (mg_cdrom_start(m, d, &why) != 0)
+		mg_event(m->vms->node->events, MG_ERROR, "vm.failed", m->name, "%s", why.text);
 	rc = vm_adopt(m->vms->host, &d->def, err);
 	if (rc != 0) {
 		mg_vm_disks_stop(m);

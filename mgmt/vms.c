@@ -94,6 +94,7 @@ static void writes_held(void *arg, int reason)
 
 void mg_vm_disks_stop(struct mg_vm *m)
 {
+	mg_cdrom_stop(m);
 	while (m->ndisks > 0)
 		vhost_disk_stop(m->disks[--m->ndisks]);
 	pthread_mutex_lock(&m->vms->lock);
@@ -277,6 +278,8 @@ int mg_vms_open(struct mg_node *n, struct mg_vms **out, struct vs_error *err)
 	rc = vhost_server_open(n->store, VHOST_THREADS, &v->vhost, err);
 	if (rc == 0)
 		rc = open_host(v, err);
+	if (rc == 0)
+		rc = mg_cdroms_open(v, err);
 	if (rc == 0) {
 		no = pthread_create(&v->thread, NULL, minder, v);
 		v->started = no == 0;
@@ -311,6 +314,7 @@ void mg_vms_close(struct mg_vms *v)
 		pthread_mutex_destroy(&m->ops);
 		free(m);
 	}
+	mg_cdroms_close(v);
 	if (v->vhost)
 		vhost_server_close(v->vhost);
 	pthread_cond_destroy(&v->work);

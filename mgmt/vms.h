@@ -5,8 +5,8 @@
  * Threads: any that may wait; operations on one machine wait for each other. mg_vms_volume_resized
  * is called with node->config held.
  *
- * The catalogue keeps {definition, autostart, share_disks}, the definition as vmm encodes it but
- * with volumes by UUID.
+ * The catalogue keeps {definition, autostart, share_disks, cdrom_volume?}, the definition as vmm
+ * encodes it but with volumes by UUID.
  */
 #ifndef MG_VMS_H
 #define MG_VMS_H
@@ -20,7 +20,10 @@ int mg_vms_open(struct mg_node *n, struct mg_vms **out, struct vs_error *err) vs
 int mg_vms_resume_all(struct mg_node *n, struct vs_error *err) vs_must_check;
 void mg_vms_close(struct mg_vms *v);
 
-/* body: as POST /v1/vms takes it. */
+/*
+ * body: as POST /v1/vms takes it. Without node->config, which is taken for the change itself and
+ * not while an image for the CD drive is copied.
+ */
 int mg_vm_create(struct mg_node *n, const json_t *body, struct vs_error *err) vs_must_check;
 int mg_vm_change(struct mg_node *n, const char *name, const json_t *body,
 		 struct vs_error *err) vs_must_check;

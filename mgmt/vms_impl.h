@@ -2,7 +2,9 @@
 #ifndef MG_VMS_IMPL_H
 #define MG_VMS_IMPL_H
 
+#include "mgmt/vm_cdrom.h"
 #include "mgmt/vms.h"
+#include "targets/nbd/server.h"
 #include "targets/vhost/disk.h"
 
 /*
@@ -16,10 +18,11 @@ struct mg_vm {
 	unsigned ndisks;
 	struct vhost_disk *disks[VM_DISKS_MAX];
 	struct vs_uuid uuids[VM_DISKS_MAX];
-	bool ended;  /* stopped or crashed: its disks are to be taken down */
-	int held;    /* why its writes wait, 0: they do not */
-	bool news;   /* held was set and nobody has looked yet */
-	bool paused; /* by us, for want of space */
+	char cdrom[BS_NAME_MAX]; /* the export of its CD drive; "": none */
+	bool ended;		 /* stopped or crashed: its disks are to be taken down */
+	int held;		 /* why its writes wait, 0: they do not */
+	bool news;		 /* held was set and nobody has looked yet */
+	bool paused;		 /* by us, for want of space */
 	unsigned refs;
 	bool gone; /* out of the list */
 	struct mg_vm *next;
@@ -29,6 +32,7 @@ struct mg_vms {
 	struct mg_node *node;
 	struct vhost_server *vhost;
 	struct vm_host *host;
+	struct nbd_server *cdroms;
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock;	/* never held while calling vmm or vhost */
@@ -56,6 +60,7 @@ void mg_vm_note_held(struct mg_vm *m, bool held);
 struct mg_vm_doc {
 	struct vm_definition def; /* volumes by their present names */
 	struct vs_uuid uuids[VM_DISKS_MAX];
+	struct mg_cdrom cdrom; /* not given, but stored */
 	bool autostart, share_disks;
 	bool held; /* paused by us for want of space: the next daemon must know */
 };
@@ -63,9 +68,11 @@ int mg_vm_doc_load(struct mg_node *n, const char *name, struct mg_vm_doc *out,
 		   struct vs_error *err) vs_must_check;
 int mg_vm_doc_decode(struct mg_node *n, const json_t *doc, struct mg_vm_doc *out,
 		     struct vs_error *err) vs_must_check;
-/* From a request's body over `base` (NULL: a new machine); resolves the volumes. */
+/* From a request's body over `base` (NULL: a new machine); resolves the volumes. cd: of that body.
+ */
 int mg_vm_doc_parse(struct mg_node *n, const json_t *body, const struct mg_vm_doc *base,
-		    struct mg_vm_doc *out, struct vs_error *err) vs_must_check;
+		    const struct mg_cdrom *cd, struct mg_vm_doc *out,
+		    struct vs_error *err) vs_must_check;
 int mg_vm_doc_store(struct mg_node *n, const struct mg_vm_doc *d, bool insert,
 		    struct vs_error *err) vs_must_check;
 json_t *mg_vm_doc_json(const struct mg_vm_doc *d, struct vm_status *st);

@@ -123,6 +123,29 @@ static void add_firmware(struct vm_command_line *c, const struct vm_definition *
 	}
 }
 
+#define CDROM "if=none,id=cdrom,media=cdrom,readonly=on,format=raw,"
+/* Seconds that requests wait for a server that was restarted; after that they fail, and it is
+ * connected to all the same once it is back. */
+#define CDROM_WAITS 600
+
+static void add_cdrom(struct vm_command_line *c, const struct vm_definition *d)
+{
+	struct escaped e;
+
+	if (!d->cdrom[0])
+		return;
+	add(c, "-drive");
+	if (d->cdrom_socket[0])
+		add(c,
+		    CDROM "file.driver=nbd,file.server.type=unix,file.server.path=%s,"
+			  "file.export=%s,file.reconnect-delay=%d",
+		    escape(d->cdrom_socket, &e), d->cdrom_export, CDROM_WAITS);
+	else
+		add(c, CDROM "file=%s", escape(d->cdrom, &e));
+	add(c, "-device");
+	add(c, "ide-cd,drive=cdrom,bootindex=%u", VM_DISKS_MAX + 1);
+}
+
 static void add_disks(struct vm_command_line *c, const struct vm_definition *d)
 {
 	unsigned queues = VS_MIN(d->cpus, VM_DISK_QUEUES);
@@ -135,12 +158,6 @@ static void add_disks(struct vm_command_line *c, const struct vm_definition *d)
 		add(c, "vhost-user-blk-pci,id=vda%u,chardev=disk%u,num-queues=%u,bootindex=%u", i,
 		    i, queues, i + 1);
 	}
-	if (!d->cdrom[0])
-		return;
-	add(c, "-drive");
-	add(c, "if=none,id=cdrom,media=cdrom,readonly=on,format=raw,file=%s", escape(d->cdrom, &e));
-	add(c, "-device");
-	add(c, "ide-cd,drive=cdrom,bootindex=%u", VM_DISKS_MAX + 1);
 }
 
 static void add_nics(struct vm_command_line *c, const struct vm_definition *d)
@@ -165,9 +182,13 @@ int vm_command_line_build(const struct vm_definition *def, const struct vm_comma
 {
 	out->n = 0;
 	out->args[0] = NULL;
+	if (def->cdrom[0] && def->cdrom[0] != '/' && !def->cdrom_socket[0])
+		return vs_fail(err, VS_E_INVAL,
+			       "machine %s: nobody serves the image in its CD drive", def->name);
 	add_base(out, def, ctx);
 	add_firmware(out, def, ctx);
 	add_disks(out, def);
+	add_cdrom(out, def);
 	add_nics(out, def);
 	if (out->n > VM_ARGS_MAX)
 		return vs_fail(err, VS_E_LIMIT, "machine %s: too many devices, or out of memory",

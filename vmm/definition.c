@@ -128,10 +128,13 @@ int vm_definition_check(const struct vm_definition *d, struct vs_error *err)
 	if (d->memory < VM_MEMORY_MIN || d->memory > VM_MEMORY_MAX || d->memory % MIB != 0)
 		return vs_fail(err, VS_E_INVAL, "machine %s: memory must be 16M to 4T in whole MiB",
 			       d->name);
-	if (!path_ok(d->cdrom) || !path_ok(d->kernel) || !path_ok(d->initrd))
+	if (d->cdrom[0] && !strchr(d->cdrom, '/'))
 		return vs_fail(err, VS_E_INVAL,
-			       "machine %s: cdrom, kernel and initrd need absolute "
-			       "paths",
+			       "machine %s: cdrom must be DATASTORE/PATH, nfs://HOST/EXPORT/PATH "
+			       "or an absolute path",
+			       d->name);
+	if (!path_ok(d->kernel) || !path_ok(d->initrd))
+		return vs_fail(err, VS_E_INVAL, "machine %s: kernel and initrd need absolute paths",
 			       d->name);
 	if (!d->kernel[0] && (d->initrd[0] || d->append[0]))
 		return vs_fail(err, VS_E_INVAL, "machine %s: initrd and append need a kernel",

@@ -59,7 +59,10 @@ struct vm_definition {
 	unsigned ndisks, nnics;
 	struct vm_disk disks[VM_DISKS_MAX]; /* the first one is booted from */
 	struct vm_nic nics[VM_NICS_MAX];
-	char cdrom[VM_PATH_MAX]; /* file; "": none */
+	/* DATASTORE/PATH or a URL, which the owner serves, or an absolute path; "": none */
+	char cdrom[VM_PATH_MAX];
+	/* Where it is served over NBD; "": not. Set by the owner, not part of the JSON. */
+	char cdrom_socket[VM_SOCKET_MAX], cdrom_export[VM_VOLUME_MAX];
 	char kernel[VM_PATH_MAX], initrd[VM_PATH_MAX];
 	char append[VM_APPEND_MAX];
 };

@@ -30,6 +30,7 @@ static const struct cli_field show_fields[] = {
     {"accel", "accelerator", CLI_AS_TEXT},
     {"firmware", "firmware", CLI_AS_TEXT},
     {"disks", "disks", CLI_AS_LIST},
+    {"cdrom", "CD", CLI_AS_TEXT},
     {"nics", "networks", CLI_AS_LIST},
     {"kernel", "kernel", CLI_AS_TEXT},
     {"initrd", "initrd", CLI_AS_TEXT},
@@ -78,6 +79,7 @@ static int add_nics(const struct cli *c, json_t *body)
 
 static int add_machine(const struct cli *c, json_t *body)
 {
+	const char *cdrom = cli_args_text(&c->args, "cdrom");
 	int status;
 
 	cli_body_u64(c, body, "cpus", "cpus");
@@ -87,6 +89,9 @@ static int add_machine(const struct cli *c, json_t *body)
 	cli_body_text(c, body, "accel", "accel");
 	cli_body_text(c, body, "append", "append");
 	cli_body_flag(c, body, "share-disks", "share_disks");
+	if (cdrom) /* "none" is the drive without an image */
+		(void)json_object_set_new(body, "cdrom",
+					  json_string(strcmp(cdrom, "none") == 0 ? "" : cdrom));
 	status = add_nics(c, body);
 	if (status == 0)
 		status = cli_body_path(c, body, "kernel", "kernel");
@@ -206,16 +211,18 @@ static int console(struct cli *c)
 	return rc < 0 ? cli_fail("%s", err.text) : CLI_DONE;
 }
 
-#define OPTIONS_MACHINE                                                                     \
-	{"disk", CLI_TEXT, "VOLUME", "a volume as a disk, in this order", CLI_REPEAT},      \
-	    {"nic", CLI_TEXT, "NET[,mac=MAC]", "a network card; NET: user", CLI_REPEAT},    \
-	    {"firmware", CLI_CHOICE, "bios|uefi", "(default bios)", 0},                     \
-	    {"accel", CLI_CHOICE, "auto|kvm|tcg", "auto: kvm where it works, else tcg", 0}, \
-	    {"kernel", CLI_TEXT, "FILE", "boot this kernel on the node directly", 0},       \
-	    {"initrd", CLI_TEXT, "FILE", "with this initrd", 0},                            \
-	    {"append", CLI_TEXT, "STRING", "and these kernel options", 0},                  \
-	{                                                                                   \
-		"share-disks", CLI_FLAG, NULL, "take disks that others use too", 0          \
+#define OPTIONS_MACHINE                                                                        \
+	{"disk", CLI_TEXT, "VOLUME", "a volume as a disk, in this order", CLI_REPEAT},         \
+	    {"cdrom", CLI_TEXT, "IMAGE",                                                       \
+	     "DATASTORE/PATH, nfs://HOST/EXPORT/PATH or /PATH in a CD drive; none: empty", 0}, \
+	    {"nic", CLI_TEXT, "NET[,mac=MAC]", "a network card; NET: user", CLI_REPEAT},       \
+	    {"firmware", CLI_CHOICE, "bios|uefi", "(default bios)", 0},                        \
+	    {"accel", CLI_CHOICE, "auto|kvm|tcg", "auto: kvm where it works, else tcg", 0},    \
+	    {"kernel", CLI_TEXT, "FILE", "boot this kernel on the node directly", 0},          \
+	    {"initrd", CLI_TEXT, "FILE", "with this initrd", 0},                               \
+	    {"append", CLI_TEXT, "STRING", "and these kernel options", 0},                     \
+	{                                                                                      \
+		"share-disks", CLI_FLAG, NULL, "take disks that others use too", 0             \
 	}
 
 const struct cli_command cli_vm_commands[] = {

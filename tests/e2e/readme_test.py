@@ -25,7 +25,7 @@ def tour():
 
 def at_home(command):
     """The same command with places of ours, and the id that the reader copies from a list."""
-    for place, ours in (("debian.qcow2", image), ("/srv/vault", node.state + "/vault"),
+    for place, ours in (("debian.qcow2", image), ("debian.iso", image), ("/srv/vault", node.state + "/vault"),
                         ("/srv/mirror.img", mirror),
                         ("//127.0.0.1", "//" + node.listen["iscsi"]), ("/var/lib/vstore/store.img", node.store)):
         command = command.replace(place, ours)
@@ -78,6 +78,7 @@ def test_the_tour():
 
 def test_what_the_tour_made():
     names = {v["name"] for v in node.json("volume", "list")}
+    names.remove(node.json("vm", "show", "setup")["cdrom_volume"])
     assert names == {"demo", "second", "debian", "copied", "moved", "debian-restored", "web", "db"}, names
     assert node.json("volume", "show", "db")["provisioning"] == "thick"
     assert [d["state"] for d in node.json("store", "show")["devices"]] == ["in sync"] * 2

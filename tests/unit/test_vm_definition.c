@@ -172,6 +172,56 @@ static void arguments(void **state)
 	vm_command_line_free(&c);
 }
 
+static bool has(const struct vm_command_line *c, const char *arg)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (strcmp(c->args[i], arg) == 0)
+			return true;
+	return false;
+}
+
+static void image_that_is_served(void **state)
+{
+	const struct vm_command_context x = {
+	    .qemu = "q", .folder = "/f", .cpu = "max", .accel = VM_ACCEL_TCG};
+	struct vs_error err = {0};
+	struct vm_command_line c;
+	struct vm_definition d;
+
+	(void)state;
+	assert_int_equal(decode("{\"name\": \"a\", \"cdrom\": \"d/x,readonly=off.iso\"}", &d, NULL),
+			 0);
+	/* what the user named is not for QEMU to open */
+	assert_int_equal(vm_command_line_build(&d, &x, &c, &err), VS_E_INVAL);
+	assert_non_null(strstr(err.text, "nobody serves"));
+	vm_command_line_free(&c);
+	snprintf(d.cdrom_socket, sizeof(d.cdrom_socket), "/f/a,b.sock");
+	snprintf(d.cdrom_export, sizeof(d.cdrom_export), "cdrom-1");
+	assert_int_equal(vm_command_line_build(&d, &x, &c, NULL), 0);
+	assert_string_equal(after(&c, "-drive", 0),
+			    "if=none,id=cdrom,media=cdrom,readonly=on,format=raw,"
+			    "file.driver=nbd,file.server.type=unix,file.server.path=/f/a,,b.sock,"
+			    "file.export=cdrom-1,file.reconnect-delay=600");
+	assert_true(has(&c, "ide-cd,drive=cdrom,bootindex=17")); /* after every disk */
+	for (unsigned i = 0; i < c.n; i++)
+		assert_null(strstr(c.args[i], "x,readonly"));
+	vm_command_line_free(&c);
+}
+
+static void no_image(void **state)
+{
+	const struct vm_command_context x = {
+	    .qemu = "q", .folder = "/f", .cpu = "max", .accel = VM_ACCEL_TCG};
+	struct vm_command_line c;
+	struct vm_definition d;
+
+	(void)state;
+	assert_int_equal(decode("{\"name\": \"a\", \"cdrom\": \"\"}", &d, NULL), 0);
+	assert_int_equal(vm_command_line_build(&d, &x, &c, NULL), 0);
+	assert_null(after(&c, "-drive", 0));
+	vm_command_line_free(&c);
+}
+
 static void largest_machine(void **state)
 {
 	const struct vm_command_context x = {.qemu = "q",
@@ -235,6 +285,8 @@ int main(void)
 	    cmocka_unit_test(bad_definitions),
 	    cmocka_unit_test(too_many_disks),
 	    cmocka_unit_test(arguments),
+	    cmocka_unit_test(image_that_is_served),
+	    cmocka_unit_test(no_image),
 	    cmocka_unit_test(largest_machine),
 	    cmocka_unit_test(life),
 	};
