@@ -33,10 +33,6 @@ int bs_frames_init(struct bs_frames *fs, unsigned count, unsigned spares, unsign
 	if (!fs->all || !fs->hash || !fs->dirty || !fs->cut || !fs->spare_mem || !fs->bufs ||
 	    !fs->mem || !fs->pinset_mem)
 		return VS_E_NOMEM;
-	for (unsigned i = count; i-- > 0;) {
-		fs->all[i].hash_next = fs->free;
-		fs->free = &fs->all[i];
-	}
 	fs->nfree = count;
 	for (unsigned i = spares; i-- > 0;) {
 		fs->spare_mem[i].hash_next = fs->spare;
@@ -143,17 +139,28 @@ static bool evict_one(struct bs_engine *e)
 	return false;
 }
 
+/* One that is free; one that was used before, if there is one. */
+static struct bs_frame *take(struct bs_frames *fs)
+{
+	struct bs_frame *f = fs->free;
+
+	VS_ASSERT(fs->nfree);
+	fs->nfree--;
+	if (!f)
+		return &fs->all[fs->fresh++];
+	fs->free = f->hash_next;
+	return f;
+}
+
 struct bs_frame *bs_frame_new(struct bs_engine *e, uint64_t key)
 {
 	struct bs_frames *fs = &e->frames;
 	struct bs_frame *f;
 	unsigned h = hash_of(fs, key);
 
-	if (!fs->free && !evict_one(e))
+	if (!fs->nfree && !evict_one(e))
 		return NULL;
-	f = fs->free;
-	fs->free = f->hash_next;
-	fs->nfree--;
+	f = take(fs);
 	*f = (struct bs_frame){.key = key, .state = BS_FRAME_LOADING, .recent = true};
 	f->data = buf_take(fs);
 	f->hash_next = fs->hash[h];

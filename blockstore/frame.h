@@ -55,6 +55,8 @@ struct bs_pinset {
 
 struct bs_frames {
 	struct bs_frame *all, **hash, *free;
+	unsigned
+	    fresh; /* all[fresh] and those behind it were never used: their memory is untouched */
 	unsigned count, hash_mask, nfree, hand;
 	unsigned now;			/* changes with each cut: whose turn it is in at[] */
 	struct bs_frame **dirty, **cut; /* changed since the last cut; the running checkpoint's */

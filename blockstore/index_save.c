@@ -58,12 +58,13 @@ static uint32_t fill(const struct bs_engine *e, uint8_t *buf, uint64_t *b)
 	const struct dd_index *ix = e->index.all;
 	uint32_t words = 0;
 
-	for (; *b < dd_index_buckets(ix); (*b)++) {
+	while ((*b = dd_index_next(ix, *b)) < dd_index_buckets(ix)) {
 		uint64_t entries[DD_BUCKET];
 		unsigned n = dd_index_save(ix, *b, entries);
 
 		if (n && !bs_ixbucket_put(buf, e->segs.size, &words, *b, entries, n))
 			break;
+		++*b;
 	}
 	return words;
 }

@@ -9,6 +9,7 @@
 #define SLOT_MASK ((UINT64_C(1) << SLOT_BITS) - 1)
 #define BYTES_MIN 4096u
 #define HUGE ((uint64_t)2 << 20)
+#define GROUP 64u /* buckets of which one byte says whether they were used: a page */
 
 /*
  * One cache line. An entry is tag << 48 | content slot; 0 is empty, which no entry equals as
@@ -20,11 +21,17 @@ struct bucket {
 
 struct dd_index {
 	struct bucket *buckets; /* mapped zero pages: page aligned, touched only when used */
+	uint8_t *used;		/* by group: an entry was put into an empty bucket of it */
 	uint64_t nbuckets;
 	uint64_t count;
 	enum dd_keep keep;
 	bool dropped;
 };
+
+static uint64_t groups(const struct dd_index *ix)
+{
+	return VS_DIV_UP(ix->nbuckets, GROUP);
+}
 
 int dd_index_new(struct dd_index **out, uint64_t bytes, enum dd_keep keep, struct vs_error *err)
 {
@@ -39,9 +46,13 @@ int dd_index_new(struct dd_index **out, uint64_t bytes, enum dd_keep keep, struc
 		return vs_fail(err, VS_E_NOMEM, "no memory for a digest index");
 	ix->keep = keep;
 	ix->nbuckets = bytes / sizeof(struct bucket);
+	ix->used = calloc(groups(ix), 1);
 	ix->buckets = mmap(NULL, dd_index_bytes(ix), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (ix->buckets == MAP_FAILED) {
+	if (ix->buckets == MAP_FAILED || !ix->used) {
+		if (ix->buckets != MAP_FAILED)
+			munmap(ix->buckets, dd_index_bytes(ix));
+		free(ix->used);
 		free(ix);
 		return vs_fail(err, VS_E_NOMEM, "no memory for a digest index of %llu bytes",
 			       (unsigned long long)bytes);
@@ -57,6 +68,7 @@ void dd_index_free(struct dd_index *ix)
 	if (!ix)
 		return;
 	munmap(ix->buckets, dd_index_bytes(ix));
+	free(ix->used);
 	free(ix);
 }
 
@@ -113,6 +125,14 @@ static unsigned victim(const struct dd_index *ix, const struct bucket *b)
 	return worst;
 }
 
+/* One entry more, at i of b. */
+static void enter(struct dd_index *ix, const struct bucket *b, unsigned i)
+{
+	ix->count++;
+	if (i == 0)
+		ix->used[(uint64_t)(b - ix->buckets) / GROUP] = 1;
+}
+
 void dd_index_insert(struct dd_index *ix, const struct dd_digest *d, uint64_t slot)
 {
 	struct bucket *b = bucket_of(ix, d);
@@ -126,7 +146,7 @@ void dd_index_insert(struct dd_index *ix, const struct dd_digest *d, uint64_t sl
 		if (ix->keep == DD_KEEP_SAMPLE && entry >> SLOT_BITS > b->e[i] >> SLOT_BITS)
 			return;
 	} else if (!b->e[i]) {
-		ix->count++;
+		enter(ix, b, i);
 	}
 	memmove(&b->e[1], &b->e[0], i * sizeof(b->e[0]));
 	b->e[0] = entry;
@@ -150,6 +170,7 @@ void dd_index_clear(struct dd_index *ix)
 	/* Gives the pages back; they read as zeros from then on. */
 	if (madvise(ix->buckets, dd_index_bytes(ix), MADV_DONTNEED) != 0)
 		memset(ix->buckets, 0, dd_index_bytes(ix));
+	memset(ix->used, 0, groups(ix));
 	ix->count = 0;
 	ix->dropped = false;
 }
@@ -172,6 +193,19 @@ bool dd_index_complete(const struct dd_index *ix)
 uint64_t dd_index_buckets(const struct dd_index *ix)
 {
 	return ix->nbuckets;
+}
+
+uint64_t dd_index_next(const struct dd_index *ix, uint64_t b)
+{
+	const uint8_t *used;
+	uint64_t group = b / GROUP;
+
+	if (b >= ix->nbuckets)
+		return ix->nbuckets;
+	if (ix->used[group])
+		return b;
+	used = memchr(ix->used + group, 1, groups(ix) - group);
+	return used ? (uint64_t)(used - ix->used) * GROUP : ix->nbuckets;
 }
 
 unsigned dd_index_save(const struct dd_index *ix, uint64_t b, uint64_t e[DD_BUCKET])
@@ -197,7 +231,7 @@ void dd_index_restore(struct dd_index *ix, uint64_t b, const uint64_t *e, unsign
 			continue;
 		if (i < DD_BUCKET) {
 			to->e[i] = e[k];
-			ix->count++;
+			enter(ix, to, i);
 			continue;
 		}
 		ix->dropped = true;

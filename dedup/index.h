@@ -43,11 +43,13 @@ bool dd_index_complete(const struct dd_index *ix);
 
 /*
  * For keeping an index elsewhere: bucket b's entries as they are, tag << 48 | slot, newest first;
- * returns how many. Given back to an index of as many buckets they stand behind what came
- * meanwhile; entries that cannot be (slot 0, more than a bucket has) are left out. Entries mean
- * nothing to an index of another size.
+ * returns how many. dd_index_next: the first bucket from b on that may have some, else how many
+ * buckets there are; memory that was never used is not looked at. Given back to an index of as many
+ * buckets they stand behind what came meanwhile; entries that cannot be (slot 0, more than a bucket
+ * has) are left out. Entries mean nothing to an index of another size.
  */
 uint64_t dd_index_buckets(const struct dd_index *ix);
+uint64_t dd_index_next(const struct dd_index *ix, uint64_t b);
 unsigned dd_index_save(const struct dd_index *ix, uint64_t b, uint64_t e[DD_BUCKET]);
 void dd_index_restore(struct dd_index *ix, uint64_t b, const uint64_t *e, unsigned n);
 void dd_index_restore_incomplete(struct dd_index *ix); /* it was when it was saved */

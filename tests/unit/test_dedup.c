@@ -242,6 +242,50 @@ static void index_bucket_is_a_list_by_age(void **state)
 	dd_index_free(ix);
 }
 
+/* Walks ix with dd_index_next; returns how many entries that way leads to. */
+static uint64_t walked(const struct dd_index *ix)
+{
+	uint64_t e[DD_BUCKET], entries = 0, passed = 0, b;
+
+	for (b = dd_index_next(ix, 0); b < dd_index_buckets(ix); b = dd_index_next(ix, b + 1)) {
+		for (; passed < b; passed++)
+			assert_int_equal(dd_index_save(ix, passed, e), 0);
+		entries += dd_index_save(ix, passed++, e);
+	}
+	assert_int_equal(b, dd_index_buckets(ix));
+	return entries;
+}
+
+/* Nothing that is held is passed over, and what was never used is. */
+static void index_walk_finds_all(void **state)
+{
+	static const uint64_t bytes[] = {4096, 8191, 1u << 20, (1u << 20) + 64};
+
+	(void)state;
+	for (unsigned i = 0; i < VS_ARRAY_LEN(bytes); i++) {
+		struct dd_index *ix, *copy;
+		uint64_t e[DD_BUCKET];
+
+		assert_int_equal(dd_index_new(&ix, bytes[i], DD_KEEP_SAMPLE, NULL), 0);
+		assert_int_equal(dd_index_new(&copy, bytes[i], DD_KEEP_SAMPLE, NULL), 0);
+		assert_int_equal(dd_index_next(ix, 0), dd_index_buckets(ix));
+		for (uint64_t n = 1; n < 60; n++) {
+			struct dd_digest d;
+
+			random_digest(&d);
+			dd_index_insert(ix, &d, n);
+			assert_int_equal(walked(ix), dd_index_count(ix));
+		}
+		for (uint64_t b = 0; b < dd_index_buckets(ix); b++)
+			dd_index_restore(copy, b, e, dd_index_save(ix, b, e));
+		assert_int_equal(walked(copy), dd_index_count(ix));
+		dd_index_clear(ix);
+		assert_int_equal(dd_index_next(ix, 0), dd_index_buckets(ix));
+		dd_index_free(ix);
+		dd_index_free(copy);
+	}
+}
+
 /* Equal bucket, other tag: no candidate. */
 static void index_tag_keeps_digests_apart(void **state)
 {
@@ -355,6 +399,7 @@ int main(void)
 	    cmocka_unit_test(index_budget),
 	    cmocka_unit_test(index_finds_all_when_roomy),
 	    cmocka_unit_test(index_bucket_is_a_list_by_age),
+	    cmocka_unit_test(index_walk_finds_all),
 	    cmocka_unit_test(index_tag_keeps_digests_apart),
 	    cmocka_unit_test(index_sample_is_the_lowest_tags),
 	    cmocka_unit_test(index_sample_prefers_the_newest_of_equals),

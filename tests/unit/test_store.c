@@ -392,6 +392,13 @@ static void test_dedup(void **state)
 }
 
 /* Overwrites several times the device's size: only works while garbage is cleaned. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OVERWRITES 600u
+#else
+#define OVERWRITES 1500u
+#endif
+
+/* The store is filled several times over. */
 static void test_overwrite_many_times(void **state)
 {
 	struct fixture *f = *state;
@@ -399,9 +406,9 @@ static void test_overwrite_many_times(void **state)
 
 	create(f, "a", 96 << 20);
 	v = vol(f, "a");
-	for (unsigned i = 0; i < 1500; i++)
+	for (unsigned i = 0; i < OVERWRITES; i++)
 		put(f, v, (uint64_t)(i * 37 % 96) << 20, 1 << 20, i + 1);
-	for (unsigned i = 1500 - 96; i < 1500; i++)
+	for (unsigned i = OVERWRITES - 96; i < OVERWRITES; i++)
 		expect(f, v, (uint64_t)(i * 37 % 96) << 20, 1 << 20, i + 1);
 	bs_volume_close(v);
 }
