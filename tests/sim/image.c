@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,17 +72,19 @@ void sim_image_read(const struct sim_image *m, uint64_t offset, void *buf, uint6
 	}
 }
 
-/* The page, there and this image's own. */
-static unsigned char *own(struct sim_image *m, uint64_t i)
+/* The page, there and this image's own. whole: all of it will be written. */
+static unsigned char *own(struct sim_image *m, uint64_t i, bool whole)
 {
 	struct sim_page *p = m->pages[i], *copy;
 
 	if (p && p->refs == 1)
 		return p->bytes;
-	copy = p ? malloc(sizeof(*copy)) : calloc(1, sizeof(*copy));
+	copy = malloc(sizeof(*copy));
 	VS_ASSERT(copy);
-	if (p)
+	if (p && !whole)
 		memcpy(copy->bytes, p->bytes, PAGE);
+	else if (!whole)
+		memset(copy->bytes, 0, PAGE);
 	copy->refs = 1;
 	drop(m, i);
 	m->pages[i] = copy;
@@ -96,13 +99,42 @@ void sim_image_write(struct sim_image *m, uint64_t offset, const void *data, uin
 	while (length) {
 		uint64_t in = offset % PAGE, n = VS_MIN(length, PAGE - in);
 
-		if (from) {
-			memcpy(own(m, offset / PAGE) + in, from, n);
-			from += n;
-		} else if (n == PAGE) {
-			drop(m, offset / PAGE);
-		} else if (m->pages[offset / PAGE]) {
-			memset(own(m, offset / PAGE) + in, 0, n);
+		memcpy(own(m, offset / PAGE, n == PAGE) + in, from, n);
+		from += n;
+		offset += n;
+		length -= n;
+	}
+}
+
+/* A page of one byte throughout, of which all images share one. NULL: zeros. */
+static struct sim_page *filled(unsigned char byte)
+{
+	static struct sim_page *pages[UCHAR_MAX + 1];
+	struct sim_page *p = pages[byte];
+
+	if (byte && !p) {
+		p = pages[byte] = malloc(sizeof(*p));
+		VS_ASSERT(p);
+		memset(p->bytes, byte, PAGE);
+		p->refs = 1;
+	}
+	return p;
+}
+
+void sim_image_fill(struct sim_image *m, uint64_t offset, unsigned char byte, uint64_t length)
+{
+	while (length) {
+		uint64_t in = offset % PAGE, n = VS_MIN(length, PAGE - in), i = offset / PAGE;
+
+		if (n == PAGE) {
+			drop(m, i);
+			m->pages[i] = filled(byte);
+			if (m->pages[i]) {
+				m->pages[i]->refs++;
+				m->held++;
+			}
+		} else if (byte || m->pages[i]) {
+			memset(own(m, i, false) + in, byte, n);
 		}
 		offset += n;
 		length -= n;
@@ -116,7 +148,7 @@ bool sim_image_holds(const struct sim_image *m, uint64_t offset)
 
 void sim_image_flip(struct sim_image *m, uint64_t offset, unsigned bit)
 {
-	own(m, offset / PAGE)[offset % PAGE] ^= (unsigned char)(1u << bit % 8);
+	own(m, offset / PAGE, false)[offset % PAGE] ^= (unsigned char)(1u << bit % 8);
 }
 
 uint64_t sim_image_sum(const struct sim_image *m)

@@ -20,8 +20,9 @@ void sim_image_init(struct sim_image *m, uint64_t size);
 void sim_image_free(struct sim_image *m);
 void sim_image_copy(struct sim_image *to, const struct sim_image *from); /* to: uninitialised */
 void sim_image_read(const struct sim_image *m, uint64_t offset, void *buf, uint64_t length);
-/* data NULL: zeros. */
 void sim_image_write(struct sim_image *m, uint64_t offset, const void *data, uint64_t length);
+/* Every byte is `byte`. */
+void sim_image_fill(struct sim_image *m, uint64_t offset, unsigned char byte, uint64_t length);
 void sim_image_flip(struct sim_image *m, uint64_t offset, unsigned bit);
 bool sim_image_holds(const struct sim_image *m, uint64_t offset); /* the page there */
 uint64_t sim_image_sum(const struct sim_image *m);

@@ -58,7 +58,7 @@ static void settle_lost(struct sim_disk *d)
 	sim_image_free(&d->now);
 	sim_image_copy(&d->now, &d->stable);
 	for (struct sim_cached *c = d->cache; c; c = c->next)
-		sim_image_write(&d->now, c->offset, c->data, c->length);
+		sim_cached_apply(c, &d->now, 0, c->length);
 }
 
 void sim_disk_kill(struct sim_disk *d)
@@ -95,8 +95,7 @@ static void survive_sectors(struct sim_disk *d, const struct sim_cached *c)
 {
 	for (uint64_t at = 0; at < c->length; at += SIM_SECTOR)
 		if (sim_one_in(&d->rng, 2))
-			sim_image_write(&d->stable, c->offset + at, c->data ? c->data + at : NULL,
-					SIM_SECTOR);
+			sim_cached_apply(c, &d->stable, at, SIM_SECTOR);
 }
 
 void sim_disk_power_cut(struct sim_disk *d)
@@ -114,7 +113,7 @@ void sim_disk_power_cut(struct sim_disk *d)
 		else if (style == CUT_SECTORS || (style == CUT_PREFIX && i == pick))
 			survive_sectors(d, c);
 		else if (survives(d, style, i, pick))
-			sim_image_write(&d->stable, c->offset, c->data, c->length);
+			sim_cached_apply(c, &d->stable, 0, c->length);
 		sim_disk_drop_first(d);
 		i++;
 	}

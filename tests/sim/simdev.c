@@ -206,22 +206,16 @@ static int finish_flush(struct sim_disk *d, struct bs_devio *io)
 /* What was discarded reads as it was, as zeros or as anything; nobody may care. */
 static int finish_discard(struct sim_disk *d, struct bs_devio *io)
 {
-	unsigned char *junk;
-
 	switch (sim_below(&d->rng, 3)) {
 	case 0:
-		return 0;
+		break;
 	case 1:
-		sim_disk_put(d, io->offset, NULL, io->length);
-		return 0;
+		sim_disk_fill(d, io->offset, 0, io->length);
+		break;
 	default:
-		junk = malloc(io->length);
-		VS_ASSERT(junk);
-		memset(junk, (int)sim_below(&d->rng, 256), io->length);
-		sim_disk_put(d, io->offset, junk, io->length);
-		free(junk);
-		return 0;
+		sim_disk_fill(d, io->offset, (unsigned char)sim_below(&d->rng, 256), io->length);
 	}
+	return 0;
 }
 
 static int finish(struct sim_disk *d, struct bs_devio *io)

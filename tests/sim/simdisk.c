@@ -68,7 +68,8 @@ bool sim_disk_pulled(const struct sim_disk *d)
 	return d->pulled;
 }
 
-static void cache_add(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
+static void cache_add(struct sim_disk *d, uint64_t offset, const void *data, unsigned char fill,
+		      uint64_t length)
 {
 	struct sim_cached *c = calloc(1, sizeof(*c));
 
@@ -76,6 +77,7 @@ static void cache_add(struct sim_disk *d, uint64_t offset, const void *data, uin
 	c->offset = offset;
 	c->length = length;
 	c->number = ++d->completed;
+	c->fill = fill;
 	if (data) {
 		c->data = malloc(length);
 		VS_ASSERT(c->data);
@@ -98,7 +100,7 @@ struct sim_disk *sim_disk_copy(const struct sim_disk *from)
 	sim_image_copy(&d->now, &from->now);
 	sim_image_copy(&d->stable, &from->stable);
 	for (const struct sim_cached *c = from->cache; c; c = c->next) {
-		cache_add(d, c->offset, c->data, c->length);
+		cache_add(d, c->offset, c->data, c->fill, c->length);
 		d->completed = c->number;
 	}
 	d->completed = from->completed;
@@ -165,12 +167,21 @@ static void cache_forget(struct sim_disk *d, uint64_t offset, uint64_t end, uint
 	d->cache_tail = p;
 }
 
+void sim_cached_apply(const struct sim_cached *c, struct sim_image *to, uint64_t at,
+		      uint64_t length)
+{
+	if (c->data)
+		sim_image_write(to, c->offset + at, c->data + at, length);
+	else
+		sim_image_fill(to, c->offset + at, c->fill, length);
+}
+
 void sim_disk_destage_first(struct sim_disk *d)
 {
 	const struct sim_cached *c = d->cache;
 
 	if (!c->lost)
-		sim_image_write(&d->stable, c->offset, c->data, c->length);
+		sim_cached_apply(c, &d->stable, 0, c->length);
 	sim_disk_drop_first(d);
 }
 
@@ -189,7 +200,7 @@ void sim_disk_destage_to(struct sim_disk *d, uint64_t number)
 			p = &c->next;
 			continue;
 		}
-		sim_image_write(&d->stable, c->offset, c->data, c->length);
+		sim_cached_apply(c, &d->stable, 0, c->length);
 		*p = c->next;
 		d->cached--;
 		c->next = NULL;
@@ -208,12 +219,24 @@ void sim_disk_destage_to(struct sim_disk *d, uint64_t number)
 	}
 }
 
+static void keep_bounded(struct sim_disk *d)
+{
+	while (d->cached > CACHE_MAX)
+		sim_disk_destage_first(d);
+}
+
 void sim_disk_put(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)
 {
 	sim_image_write(&d->now, offset, data, length);
-	cache_add(d, offset, data, length);
-	while (d->cached > CACHE_MAX)
-		sim_disk_destage_first(d);
+	cache_add(d, offset, data, 0, length);
+	keep_bounded(d);
+}
+
+void sim_disk_fill(struct sim_disk *d, uint64_t offset, unsigned char byte, uint64_t length)
+{
+	sim_image_fill(&d->now, offset, byte, length);
+	cache_add(d, offset, NULL, byte, length);
+	keep_bounded(d);
 }
 
 void sim_disk_put_stable(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length)

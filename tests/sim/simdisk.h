@@ -12,12 +12,13 @@
 
 #include <stddef.h>
 
-/* A completed, unflushed write (or discard: data NULL), in the order of completion. */
+/* A completed, unflushed write, or a discard (data NULL: all of it reads as `fill`), in the order
+ * of completion. */
 struct sim_cached {
 	struct sim_cached *next;
 	uint64_t offset, length, number;
 	bool lost; /* by a failed flush: no later flush brings it back */
-	unsigned char *data;
+	unsigned char *data, fill;
 };
 
 /* In devio.priv. */
@@ -67,8 +68,12 @@ struct sim_disk {
 
 /* The data of a request in one piece; the caller frees it. */
 unsigned char *sim_disk_gather(const struct bs_devio *io);
-/* Into the cache. data NULL: zeros. */
+/* Into the cache. */
 void sim_disk_put(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length);
+void sim_disk_fill(struct sim_disk *d, uint64_t offset, unsigned char byte, uint64_t length);
+/* A cached write, or the sectors of it from `at` on, to where it belongs. */
+void sim_cached_apply(const struct sim_cached *c, struct sim_image *to, uint64_t at,
+		      uint64_t length);
 /* Stable at once; of what is in the cache only these bytes are. */
 void sim_disk_put_stable(struct sim_disk *d, uint64_t offset, const void *data, uint64_t length);
 /* Some sectors of a request that was interrupted: all, none, the first, the last, any. */
