@@ -16,7 +16,7 @@ blockstore_SRCS := \
 	blockstore/near.c blockstore/nfs_discover.c blockstore/nfs_doubt.c blockstore/nfs_file.c blockstore/nfs_file_answer.c blockstore/nfs_file_call.c \
 	blockstore/nfs_file_find.c blockstore/nfs_file_io.c blockstore/nfs_file_lookup.c blockstore/nfs_file_name.c blockstore/nfs_file_path.c blockstore/nfs_file_probe.c blockstore/nfs_file_replay.c \
 	blockstore/nfs_url.c blockstore/object.c blockstore/op.c blockstore/op_copy.c blockstore/op_fill.c blockstore/op_read.c blockstore/op_words.c blockstore/op_write.c \
-	blockstore/open.c blockstore/origin.c blockstore/origin_page.c blockstore/origin_wait.c blockstore/page.c blockstore/pool.c blockstore/pool_change.c blockstore/pool_format.c \
+	blockstore/open.c blockstore/origin.c blockstore/own.c blockstore/origin_page.c blockstore/origin_wait.c blockstore/page.c blockstore/pool.c blockstore/pool_change.c blockstore/pool_format.c \
 	blockstore/pool_open.c blockstore/pool_super.c blockstore/port.c blockstore/port_copy.c blockstore/port_cut.c \
 	blockstore/port_data.c blockstore/port_helper.c blockstore/recount.c blockstore/recount_fix.c blockstore/recount_leaf.c blockstore/recount_origin.c blockstore/recover.c blockstore/replay.c blockstore/resilver.c blockstore/segment_grow.c blockstore/segment.c \
 	blockstore/scrub.c blockstore/scrub_count.c blockstore/scrub_view.c blockstore/scrub_name.c blockstore/scrub_page.c \
@@ -24,6 +24,6 @@ blockstore_SRCS := \
 	blockstore/table_format.c blockstore/temporary.c blockstore/tree.c blockstore/volop.c blockstore/vols.c \
 	blockstore/volume.c blockstore/volume_change.c blockstore/warm.c blockstore/work.c
 blockstore_TESTS := tests/unit/test_device.c tests/unit/test_device_pace.c tests/unit/test_store.c tests/unit/test_store_copy.c tests/unit/test_store_dedup.c tests/unit/test_store_index.c tests/unit/test_store_objects.c tests/unit/test_store_merge.c tests/unit/test_store_format.c \
-	tests/unit/test_store_open.c tests/unit/test_store_origin.c tests/unit/test_store_pool.c tests/unit/test_store_port.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
+	tests/unit/test_store_open.c tests/unit/test_store_own.c tests/unit/test_store_origin.c tests/unit/test_store_pool.c tests/unit/test_store_port.c tests/unit/test_store_repair.c tests/unit/test_scrub_count.c tests/unit/test_store_scrub.c tests/unit/test_store_space.c tests/unit/test_store_upgrade.c \
 	tests/unit/test_checkpoint.c tests/unit/test_checkpoint_due.c tests/unit/test_clean_share.c tests/unit/test_drop_run.c tests/unit/test_fiber.c tests/unit/test_frame.c \
 	tests/unit/test_lun.c tests/unit/test_lun_format.c tests/unit/test_lun_hostile.c tests/unit/test_lun_path.c tests/unit/test_nfs_file.c tests/unit/test_nfs_restart.c tests/unit/test_store_clean.c tests/unit/test_store_flush.c tests/unit/test_stock.c

@@ -10,6 +10,24 @@ struct create_args {
 	struct bs_volume_info *out;
 };
 
+int bs_objects_entry(struct bs_engine *e, const char *name, struct bs_volent *ent,
+		     struct vs_error *err)
+{
+	int rc = bs_feature_use(e, BS_INCOMPAT_OBJECTS);
+
+	if (rc)
+		return vs_fail(err, rc, "%s", rc == VS_E_FAILED ? e->why : vs_err_text(rc));
+	*ent = (struct bs_volent){.kind = BS_VOL_VOLUME,
+				  .height = BS_OBJECTS_HEIGHT,
+				  .compression = e->sb.compression,
+				  .sector = 512,
+				  .flags = BS_VOL_OBJECTS,
+				  .id = e->vols.next_id,
+				  .created = e->env.unix_ns(e->env.arg)};
+	bs_volume_set_name(ent, name);
+	return vs_uuid_new(&ent->uuid) ? vs_fail(err, VS_E_IO, "cannot get random bytes") : 0;
+}
+
 static int do_create(struct bs_engine *e, struct bs_call *c)
 {
 	struct create_args *a = c->arg;
@@ -21,19 +39,9 @@ static int do_create(struct bs_engine *e, struct bs_call *c)
 		rc = bs_volume_name_free(e, a->name, c->err);
 	if (rc)
 		return rc;
-	rc = bs_feature_use(e, BS_INCOMPAT_OBJECTS);
-	if (rc)
-		return vs_fail(c->err, rc, "%s", rc == VS_E_FAILED ? e->why : vs_err_text(rc));
-	*ent = (struct bs_volent){.kind = BS_VOL_VOLUME,
-				  .height = BS_OBJECTS_HEIGHT,
-				  .compression = e->sb.compression,
-				  .sector = 512,
-				  .flags = BS_VOL_OBJECTS,
-				  .id = e->vols.next_id,
-				  .created = e->env.unix_ns(e->env.arg)};
-	bs_volume_set_name(ent, a->name);
-	rc = vs_uuid_new(&ent->uuid) ? vs_fail(c->err, VS_E_IO, "cannot get random bytes")
-				     : bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
+	rc = bs_objects_entry(e, a->name, ent, c->err);
+	if (rc == 0)
+		rc = bs_volume_run(e, &op, 1, BS_NEED_DELETE, c->err);
 	if (rc == 0 && a->out)
 		bs_volume_fill_info(e, bs_vol_by_id(e, ent->id), a->out);
 	return rc;

@@ -50,4 +50,20 @@ void bs_objects_limit(struct bs_volume *v, uint64_t blocks);
 /* Blocks of all objects; waits for the engine. */
 int bs_objects_mapped(struct bs_volume *v, uint64_t *blocks, struct vs_error *err) vs_must_check;
 
+/*
+ * Volumes of objects that are the node's own: what it remembers beside the users' volumes. Their
+ * names begin with BS_OWN_MARK, which no other call takes, and they stand in no list: so nobody
+ * snapshots, clones, exports, renames or deletes one. Their space is used space, but bs_store_info
+ * counts them neither as volumes nor as their content; they share nothing with other volumes.
+ * made NULL: VS_E_NOENT when there is none; else it is made then, and *made says so.
+ */
+#define BS_OWN_MARK '.'
+int bs_own_open(struct bs_store *s, const char *name, bool *made, struct bs_volume **out,
+		struct vs_error *err) vs_must_check;
+/* For naming damage. VS_E_NOENT. */
+int bs_own_info(struct bs_store *s, const char *name, struct bs_volume_info *out,
+		struct vs_error *err) vs_must_check;
+/* VS_E_BUSY: it is open. */
+int bs_own_delete(struct bs_store *s, const char *name, struct vs_error *err) vs_must_check;
+
 #endif

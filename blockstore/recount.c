@@ -212,8 +212,7 @@ static int walk_volumes(struct bs_count *c)
 
 			if (v->ent.root)
 				ref_page(c, v->ent.root, "a volume");
-			c->res->volumes +=
-			    v->ent.kind == BS_VOL_VOLUME && !(v->ent.flags & BS_VOL_TEMPORARY);
+			c->res->volumes += v->ent.kind == BS_VOL_VOLUME && !bs_vol_hidden(&v->ent);
 			c->res->snapshots += v->ent.kind == BS_VOL_SNAPSHOT;
 			if (v->ent.root && (bs_page_ent(c->e, v->ent.root, &ent) ||
 					    ent.level + 1u != v->ent.height))

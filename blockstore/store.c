@@ -355,18 +355,27 @@ int bs_store_call(struct bs_store *s, bool writer, int (*fn)(struct bs_engine *,
 static int get_info(struct bs_engine *e, struct bs_call *c)
 {
 	struct bs_store_info *out = c->arg;
+	uint64_t own = 0;
 
 	bs_engine_info(e, out);
 	for (struct bs_vol *v = bs_vol_next(e, 0); v; v = bs_vol_next(e, v->ent.id)) {
 		int rc;
-		uint64_t id = v->ent.id;
+		uint64_t id = v->ent.id, bytes;
 
-		if (v->ent.kind == BS_VOL_VOLUME && !(v->ent.flags & BS_VOL_TEMPORARY))
-			out->logical_used_bytes += bs_map_count(e, v, &rc) * BS_BLOCK;
+		if (v->ent.kind == BS_VOL_VOLUME && !(v->ent.flags & BS_VOL_TEMPORARY)) {
+			bytes = bs_map_count(e, v, &rc) * BS_BLOCK;
+			if (bs_vol_hidden(&v->ent))
+				own += bytes;
+			else
+				out->logical_used_bytes += bytes;
+		}
 		v = bs_vol_by_id(e, id);
 		if (!v)
 			break;
 	}
+	/* private contents, of one reference each: nothing that users have put here */
+	out->unique_content_bytes -= VS_MIN(own, out->unique_content_bytes);
+	out->referenced_bytes -= VS_MIN(own, out->referenced_bytes);
 	return 0;
 }
 

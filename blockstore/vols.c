@@ -172,7 +172,7 @@ struct bs_vol *bs_vol_new(struct bs_engine *e, const struct bs_volent *ent)
 
 static void count(struct bs_vols *vs, const struct bs_vol *v, int by)
 {
-	if (v->ent.kind == BS_VOL_VOLUME && !(v->ent.flags & BS_VOL_TEMPORARY))
+	if (v->ent.kind == BS_VOL_VOLUME && !bs_vol_hidden(&v->ent))
 		vs->volumes += (uint64_t)(int64_t)by;
 	if (v->ent.kind == BS_VOL_SNAPSHOT) {
 		vs->snapshots += (uint64_t)(int64_t)by;

@@ -48,6 +48,12 @@ void bs_vols_destroy(struct bs_vols *vs);
 /* Reads the whole table, in a fiber. */
 int bs_vols_load(struct bs_engine *e) vs_must_check;
 
+/* A temporary volume or one of the node's own (object.h): no user's business. */
+static inline bool bs_vol_hidden(const struct bs_volent *ent)
+{
+	return ent->name[0] == '.';
+}
+
 struct bs_vol *bs_vol_by_id(struct bs_engine *e, uint64_t id);
 struct bs_vol *bs_vol_origin(struct bs_engine *e, uint32_t id); /* NULL: no origin has this id */
 /* snap "" finds the volume, also a deleted one whose snapshots are kept. */

@@ -261,7 +261,7 @@ static int do_find(struct bs_engine *e, struct bs_call *c)
 
 	if (a->uuid) {
 		v = bs_vol_by_uuid(e, a->uuid);
-		if (!v || v->ent.flags & BS_VOL_TEMPORARY)
+		if (!v || bs_vol_hidden(&v->ent))
 			rc = vs_fail(c->err, VS_E_NOENT, "no volume with this UUID");
 	} else {
 		rc = bs_volume_look(e, a->full, false, &v, c->err);
@@ -300,7 +300,7 @@ static int do_list(struct bs_engine *e, struct bs_call *c)
 
 	while (a->n < a->max && (v = bs_vol_next(e, a->after))) {
 		a->after = v->ent.id;
-		if (v->ent.flags & BS_VOL_TEMPORARY)
+		if (bs_vol_hidden(&v->ent))
 			continue;
 		bs_volume_fill_info(e, v, &a->out[a->n++]);
 	}

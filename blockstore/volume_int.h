@@ -40,6 +40,9 @@ int bs_volume_reserve(struct bs_engine *e, const char *name, uint64_t bytes,
 int bs_volume_no_room(int rc, const char *what, const char *name, uint64_t lacking,
 		      struct vs_error *err) vs_must_check;
 void bs_volume_fill_info(struct bs_engine *e, const struct bs_vol *v, struct bs_volume_info *out);
+/* The entry of a new volume of objects. */
+int bs_objects_entry(struct bs_engine *e, const char *name, struct bs_volent *ent,
+		     struct vs_error *err) vs_must_check;
 void bs_volume_set_name(struct bs_volent *ent, const char *name);
 
 /* Arguments of calls that change one volume or snapshot. */
