@@ -1,5 +1,6 @@
 #include "datastore/db.h"
 
+#include "datastore/connect.h"
 #include "datastore/name.h"
 
 #include <string.h>
@@ -23,19 +24,7 @@ static const char *const text[DS_ST_COUNT] = {
 
 static int failed(const struct ds_db *db, int rc)
 {
-	if (db->vfs->status)
-		return db->vfs->status;
-	switch (rc & 0xff) {
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return VS_E_CORRUPT;
-	case SQLITE_NOMEM:
-		return VS_E_NOMEM;
-	case SQLITE_FULL:
-		return VS_E_NOSPC;
-	default:
-		return VS_E_IO;
-	}
+	return ds_connect_failed(db->vfs, rc);
 }
 
 /* Runs a statement that has no rows. */
@@ -238,22 +227,6 @@ static int number(struct ds_db *db, const char *query, uint64_t *out)
 	return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? VS_E_CORRUPT : failed(db, rc);
 }
 
-/* One statement after the other, none may use more than what was set here. */
-static int settings(struct ds_db *db, uint64_t cache)
-{
-	char sized[64];
-
-	(void)sqlite3_snprintf((int)sizeof(sized), sized, "PRAGMA cache_size=-%llu",
-			       (unsigned long long)(cache >> 10));
-	if (sql(db, "PRAGMA page_size=4096;PRAGMA locking_mode=EXCLUSIVE;"
-		    "PRAGMA journal_mode=MEMORY;PRAGMA temp_store=MEMORY;PRAGMA cache_spill=OFF;"
-		    "PRAGMA synchronous=FULL;PRAGMA trusted_schema=OFF;PRAGMA auto_vacuum=NONE;"
-		    "PRAGMA cell_size_check=ON;PRAGMA mmap_size=0") ||
-	    sql(db, sized))
-		return VS_E_IO;
-	return 0;
-}
-
 static int make(struct ds_db *db)
 {
 	char seed[80];
@@ -273,13 +246,11 @@ static int make(struct ds_db *db)
 	return rc ? rc : sql(db, "COMMIT");
 }
 
-static int start(struct ds_db *db, uint64_t cache, bool fresh)
+static int start(struct ds_db *db, bool fresh)
 {
 	uint64_t version = 0;
-	int rc = settings(db, cache);
+	int rc = fresh ? make(db) : 0;
 
-	if (rc == 0 && fresh)
-		rc = make(db);
 	if (rc == 0)
 		rc = number(db, "PRAGMA user_version", &version);
 	if (rc == 0 && version != SCHEMA_VERSION)
@@ -296,15 +267,12 @@ static int start(struct ds_db *db, uint64_t cache, bool fresh)
 int ds_db_open(struct ds_db *db, struct ds_vfs *vfs, uint64_t cache, bool fresh,
 	       struct vs_error *err)
 {
-	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, rc;
+	int rc;
 
 	*db = (struct ds_db){.vfs = vfs, .hash_bits = 62};
-	rc = sqlite3_open_v2("names", &db->db, vfs->read_only ? flags & ~SQLITE_OPEN_CREATE : flags,
-			     vfs->name) == SQLITE_OK
-		 ? 0
-		 : VS_E_NOMEM;
+	rc = ds_connect(vfs, cache, &db->db);
 	if (rc == 0)
-		rc = start(db, cache, fresh);
+		rc = start(db, fresh);
 	return rc ? vs_fail(err, rc, "database of names: %s", vs_err_text(rc)) : 0;
 }
 

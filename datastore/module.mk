@@ -1,5 +1,5 @@
 datastore_SRCS := \
-	datastore/attr.c datastore/client.c datastore/data.c datastore/db.c datastore/look.c datastore/make.c datastore/name.c \
+	datastore/attr.c datastore/client.c datastore/connect.c datastore/data.c datastore/database.c datastore/db.c datastore/look.c datastore/make.c datastore/name.c \
 	datastore/names.c datastore/names_apart.c datastore/names_change.c datastore/names_id.c datastore/names_look.c \
 	datastore/node.c datastore/open.c datastore/permit.c datastore/place.c datastore/range.c datastore/record_format.c \
 	datastore/rename.c datastore/snap.c datastore/snaps_dir.c datastore/snapshot.c datastore/task.c datastore/txn.c datastore/unname.c datastore/vfs.c datastore/vfs_file.c datastore/vfs_stage.c

@@ -13,7 +13,7 @@ static void close_database(struct ds_names *n)
 static int open_database(struct ds_names *n, struct vs_error *err)
 {
 	struct ds_store *d = n->d;
-	int rc = ds_vfs_open(&n->vfs, n->port, d->volume, false, false, err);
+	int rc = ds_vfs_open(&n->vfs, n->port, d->volume, DS_MAGIC, false, false, err);
 
 	n->opened = true;
 	if (rc == 0) {

@@ -32,7 +32,7 @@ static int fill(struct bs_port *port, struct bs_volume *v, struct vs_error *err)
 	     .word = {[DS_B_NEXT] = DS_FIRST_OBJECT, [DS_B_FILES] = 1}}};
 	struct ds_vfs vfs;
 	struct ds_db db;
-	int rc = ds_vfs_open(&vfs, port, v, false, true, err);
+	int rc = ds_vfs_open(&vfs, port, v, DS_MAGIC, false, true, err);
 
 	root_record(&c[1]);
 	vfs.change = c;

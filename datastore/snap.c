@@ -146,7 +146,7 @@ int ds_snap_db(struct ds_names *n, struct ds_snap *snap, struct ds_db **out)
 	*out = &snap->db;
 	if (snap->named)
 		return 0;
-	rc = ds_vfs_open(&snap->vfs, n->port, snap->volume, true, false, NULL);
+	rc = ds_vfs_open(&snap->vfs, n->port, snap->volume, DS_MAGIC, true, false, NULL);
 	if (rc == 0) {
 		rc = ds_db_open(&snap->db, &snap->vfs, n->d->tune.cache / CACHE_SHARE, false, NULL);
 		if (rc)

@@ -90,7 +90,7 @@ static int commit(struct ds_vfs *v)
 
 	if (rc)
 		return rc;
-	set_base(v, DS_B_MAGIC, DS_MAGIC);
+	set_base(v, DS_B_MAGIC, v->magic);
 	set_base(v, DS_B_PAGES, v->pages);
 	if (v->ndirty > v->scatter_max)
 		rc = ds_vfs_stage(v);
@@ -101,17 +101,31 @@ static int commit(struct ds_vfs *v)
 	return rc;
 }
 
+/* Of the base record, and nothing but what a commit itself sets. */
+static struct bs_object_change no_change(void)
+{
+	return (struct bs_object_change){.object = DS_BASE, .check = BS_NO_WORD, .end = BS_NO_WORD};
+}
+
 int ds_vfs_commit(struct ds_vfs *v)
 {
-	int rc = 0;
+	struct bs_object_change own = no_change(), *given = v->change;
+	unsigned n = v->nchanges;
+	int rc;
 
-	VS_ASSERT(v->change && v->nchanges && v->change[0].object == DS_BASE);
+	if (!given) {
+		v->change = &own;
+		v->nchanges = 1;
+	}
+	VS_ASSERT(v->nchanges && v->change[0].object == DS_BASE);
 	v->status = 0;
 	rc = commit(v);
 	if (rc == 0) {
 		memcpy(v->base, v->change[0].now, sizeof(v->base));
 		v->committed = true;
 	}
+	v->change = given;
+	v->nchanges = n;
 	if (!v->staged)
 		drop_pages(v);
 	if (rc) {
@@ -134,7 +148,7 @@ void ds_vfs_recovered(struct ds_vfs *v)
 
 static int look_at_base(struct ds_vfs *v, bool fresh, struct vs_error *err)
 {
-	struct bs_object_change c = {.object = DS_BASE, .check = BS_NO_WORD, .end = BS_NO_WORD};
+	struct bs_object_change c = no_change();
 	int rc;
 
 	v->change = &c;
@@ -143,21 +157,25 @@ static int look_at_base(struct ds_vfs *v, bool fresh, struct vs_error *err)
 	v->change = NULL;
 	v->nchanges = 0;
 	if (rc)
-		return vs_fail(err, rc, "database of names: %s", vs_err_text(rc));
+		return vs_fail(err, rc, "its database: %s", vs_err_text(rc));
 	memcpy(v->base, c.now, sizeof(v->base));
-	if (!fresh && v->base[DS_B_MAGIC] != DS_MAGIC)
-		return vs_fail(err, VS_E_NOTSUP, "the volume is no datastore of this version");
+	if (v->base[DS_B_MAGIC] != v->magic && !(fresh && v->base[DS_B_MAGIC] == 0))
+		return vs_fail(err, VS_E_NOTSUP,
+			       "the volume holds something else, or is of another version");
 	v->pages = v->base[DS_B_PAGES];
 	return 0;
 }
 
-int ds_vfs_open(struct ds_vfs *v, struct bs_port *port, struct bs_volume *volume, bool read_only,
-		bool fresh, struct vs_error *err)
+int ds_vfs_open(struct ds_vfs *v, struct bs_port *port, struct bs_volume *volume, uint64_t magic,
+		bool read_only, bool fresh, struct vs_error *err)
 {
 	int rc;
 
-	*v = (struct ds_vfs){
-	    .port = port, .volume = volume, .read_only = read_only, .scatter_max = DS_SCATTER_MAX};
+	*v = (struct ds_vfs){.port = port,
+			     .volume = volume,
+			     .magic = magic,
+			     .read_only = read_only,
+			     .scatter_max = DS_SCATTER_MAX};
 	v->where = calloc(DS_COMMIT_MAX, sizeof(*v->where));
 	v->buffer = calloc(DS_COMMIT_MAX, sizeof(*v->buffer));
 	if (!v->where || !v->buffer)
@@ -167,7 +185,7 @@ int ds_vfs_open(struct ds_vfs *v, struct bs_port *port, struct bs_volume *volume
 		return rc;
 	rc = ds_vfs_unstage(v);
 	if (rc)
-		return vs_fail(err, rc, "database of names: its last change cannot be read: %s",
+		return vs_fail(err, rc, "its database: the last change cannot be read: %s",
 			       vs_err_text(rc));
 	if (v->staged && !read_only) {
 		(void)!ds_vfs_settle(v); /* else before the next commit */

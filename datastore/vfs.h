@@ -32,6 +32,7 @@ struct ds_vfs {
 	struct bs_volume *volume;
 	bool read_only;
 	unsigned scatter_max; /* pages of a commit by the short way */
+	uint64_t magic;	      /* of the base record: whose database it is */
 	uint64_t base[BS_OBJECT_WORDS];
 	uint64_t pages; /* of the database as SQLite sees it */
 	/* pages that are not in their places yet, in any order */
@@ -40,7 +41,7 @@ struct ds_vfs {
 	uint8_t **buffer;
 	bool staged;   /* they are in the staging area, and count */
 	bool ignoring; /* a commit has failed: what SQLite writes back is there already */
-	/* For the next commit: change[0] is of the base record. None: NULL. */
+	/* For the next commit: change[0] is of the base record. NULL: none but the vfs's own. */
 	struct bs_object_change *change;
 	unsigned nchanges;
 	unsigned flags; /* of the requests: BS_SPARE; of the one that counts: BS_FUA */
@@ -48,10 +49,12 @@ struct ds_vfs {
 	int status;	/* of the last failure, until the next commit */
 };
 
-/* Looks at the base record. fresh: there is none, it becomes one with the first commit.
- * VS_E_NOTSUP: there is none. */
-int ds_vfs_open(struct ds_vfs *v, struct bs_port *port, struct bs_volume *volume, bool read_only,
-		bool fresh, struct vs_error *err) vs_must_check;
+/*
+ * Looks at the base record. fresh: there may be none (base[DS_B_MAGIC] is 0 then), it becomes one
+ * with the first commit. VS_E_NOTSUP: there is none, or it is of another magic.
+ */
+int ds_vfs_open(struct ds_vfs *v, struct bs_port *port, struct bs_volume *volume, uint64_t magic,
+		bool read_only, bool fresh, struct vs_error *err) vs_must_check;
 void ds_vfs_close(struct ds_vfs *v); /* after the database */
 /* Commits changes that no page goes along with; or what SQLite's sync is. */
 int ds_vfs_commit(struct ds_vfs *v) vs_must_check;

@@ -44,8 +44,8 @@ static int list(struct mg_node *n, const struct mg_request *req, struct mg_reply
 		req->patience(req, (unsigned)wait);
 		mg_events_wait(n->events, (int64_t)after, (unsigned)wait);
 	}
-	rc = mg_catalogue_event_list(n->catalogue, (int64_t)after, since_ns, (unsigned)limit,
-				     newest, &json, err);
+	rc = mg_history_event_list(n->history, (int64_t)after, since_ns, (unsigned)limit, newest,
+				   &json, err);
 	return rc != 0 ? rc : mg_reply_json(reply, 200, json, err);
 }
 

@@ -1,12 +1,16 @@
 /*
- * What the node remembers beside the store: targets, exports, repositories, VMs, drafts, origins,
- * tasks and events, in one SQLite file of mode 0600 (it holds secrets). The store's volume table is
- * the truth about volumes; objects here refer to them by UUID.
+ * What the node remembers of its configuration: targets, exports, repositories, VMs, drafts,
+ * origins, datastores and what their clients rely on. It is a SQLite database inside the store, in
+ * a volume of the node's own (blockstore/object.h), so that the store's disks bring all of it along
+ * to another machine. The store's volume table is the truth about volumes; objects here refer to
+ * them by UUID. Events and tasks are elsewhere (mgmt/history.h).
  *
- * Ownership: mg_catalogue_open gives what mg_catalogue_close takes back. JSON handed out is the
- * caller's. Threads: any; calls are short, serialized by a lock inside, and durable on return.
- * Errors: VS_E_NOENT, VS_E_EXIST, VS_E_VERSION (written by a later version), VS_E_IO, VS_E_NOSPC,
- * VS_E_CORRUPT.
+ * Ownership: mg_catalogue_open gives what mg_catalogue_close takes back; the store outlives it.
+ * JSON handed out is the caller's. Threads: any but the engine's and those of loops with ports;
+ * calls wait for each other, changes for the store, and these are durable on return. Errors:
+ * VS_E_NOENT, VS_E_EXIST, VS_E_VERSION (written by a later version), VS_E_IO, VS_E_NOSPC,
+ * VS_E_CORRUPT, VS_E_ROFS and VS_E_FAILED as the store is. On a read-only store what is there can
+ * be read, also if that is nothing.
  */
 #ifndef MG_CATALOGUE_H
 #define MG_CATALOGUE_H
@@ -40,9 +44,12 @@ enum mg_kind {
 };
 extern const char *const mg_kind_name[MG_KINDS];
 
+#define MG_CATALOGUE_VOLUME ".catalogue"
+
+struct bs_store;
 struct mg_catalogue;
 
-int mg_catalogue_open(const char *path, struct mg_catalogue **out,
+int mg_catalogue_open(struct bs_store *s, struct mg_catalogue **out,
 		      struct vs_error *err) vs_must_check;
 void mg_catalogue_close(struct mg_catalogue *c);
 
@@ -68,40 +75,7 @@ int mg_catalogue_list(struct mg_catalogue *c, enum mg_kind kind, json_t **docs,
 int mg_catalogue_users(struct mg_catalogue *c, const struct vs_uuid *volume, json_t **users,
 		       struct vs_error *err) vs_must_check;
 
-/* Tasks. A row is {id, kind, subject, state, progress, ...} as mgmt/API.md gives it. */
-struct mg_task_row {
-	int64_t id;
-	const char *kind, *subject, *state;
-	double progress;
-	uint64_t bytes_done;
-	int64_t bytes_total;			     /* -1: unknown */
-	int64_t created_ns, started_ns, finished_ns; /* 0: not yet */
-	const char *error, *code;		     /* NULL: none */
-	const json_t *result;			     /* NULL: none */
-};
-json_t *mg_task_row_json(const struct mg_task_row *r);
-/* Inserts with a new id (r->id is set) or replaces the row of r->id. */
-int mg_catalogue_task_put(struct mg_catalogue *c, struct mg_task_row *r,
-			  struct vs_error *err) vs_must_check;
-int mg_catalogue_task_get(struct mg_catalogue *c, int64_t id, json_t **task,
-			  struct vs_error *err) vs_must_check;
-/* The newest max tasks, oldest of them first. */
-int mg_catalogue_task_list(struct mg_catalogue *c, unsigned max, json_t **tasks,
-			   struct vs_error *err) vs_must_check;
-/* Tasks that were queued or running become failed with that text; *n counts them. */
-int mg_catalogue_task_interrupt(struct mg_catalogue *c, const char *error, int64_t *n,
-				struct vs_error *err) vs_must_check;
-
-/* Events. */
-struct mg_event_row {
-	int64_t time_ns;
-	const char *severity, *kind, *subject, *message;
-};
-/* *id is the new row's; rows beyond the newest `keep` are dropped. */
-int mg_catalogue_event_add(struct mg_catalogue *c, const struct mg_event_row *r, unsigned keep,
-			   int64_t *id, struct vs_error *err) vs_must_check;
-/* Up to max events with id > after and time >= since_ns, oldest first; newest: the last max. */
-int mg_catalogue_event_list(struct mg_catalogue *c, int64_t after, int64_t since_ns, unsigned max,
-			    bool newest, json_t **events, struct vs_error *err) vs_must_check;
+/* Objects of all kinds. */
+int mg_catalogue_count(struct mg_catalogue *c, uint64_t *n, struct vs_error *err) vs_must_check;
 
 #endif

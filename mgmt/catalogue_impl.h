@@ -1,11 +1,12 @@
-/* Private to the catalogue*.c files: the connection, its lock and its statements. */
+/* Private to the catalogue*.c files: the database, what is below it, and its statements. */
 #ifndef MG_CATALOGUE_IMPL_H
 #define MG_CATALOGUE_IMPL_H
 
+#include "datastore/database.h"
 #include "mgmt/catalogue.h"
+#include "mgmt/sql.h"
 
 #include <pthread.h>
-#include <sqlite3.h>
 
 /* name, text */
 #define MG_STATEMENTS(X)                                                                           \
@@ -20,22 +21,7 @@
 	X(VOLUME_INSERT, "INSERT OR IGNORE INTO object_volume(kind,name,volume) VALUES(?1,?2,?3)") \
 	X(VOLUME_CLEAR, "DELETE FROM object_volume WHERE kind=?1 AND name=?2")                     \
 	X(VOLUME_USERS, "SELECT kind,name FROM object_volume WHERE volume=?1 ORDER BY kind,name")  \
-	X(TASK_INSERT, "INSERT INTO task(doc,state,created) VALUES(?1,?2,?3)")                     \
-	X(TASK_UPDATE, "UPDATE task SET doc=?2,state=?3 WHERE id=?1")                              \
-	X(TASK_GET, "SELECT id,doc FROM task WHERE id=?1")                                         \
-	X(TASK_LIST, "SELECT id,doc FROM (SELECT id,doc FROM task ORDER BY id DESC LIMIT ?1) "     \
-		     "ORDER BY id")                                                                \
-	X(TASK_INTERRUPT, "UPDATE task SET doc=json_set(doc,'$.state','failed','$.error',?1,"      \
-			  "'$.code','CLOSED','$.finished',?2),state='failed' "                     \
-			  "WHERE state IN ('queued','running')")                                   \
-	X(TASK_TRIM, "DELETE FROM task WHERE id<=?1")                                              \
-	X(EVENT_INSERT, "INSERT INTO event(time,severity,kind,subject,message) "                   \
-			"VALUES(?1,?2,?3,?4,?5)")                                                  \
-	X(EVENT_TRIM, "DELETE FROM event WHERE id<=?1")                                            \
-	X(EVENT_AFTER, "SELECT id,time,severity,kind,subject,message FROM event "                  \
-		       "WHERE id>?1 AND time>=?2 ORDER BY id LIMIT ?3")                            \
-	X(EVENT_NEWEST, "SELECT * FROM (SELECT id,time,severity,kind,subject,message FROM event "  \
-			"WHERE id>?1 AND time>=?2 ORDER BY id DESC LIMIT ?3) ORDER BY id")
+	X(OBJECT_COUNT, "SELECT count(*) FROM object")
 
 enum mg_statement {
 #define MG_STATEMENT_ENUM(name, text) MG_ST_##name,
@@ -47,16 +33,12 @@ enum mg_statement {
 /* lock guards everything; statements are reset whenever it is free. */
 struct mg_catalogue {
 	pthread_mutex_t lock;
-	sqlite3 *db;
-	sqlite3_stmt *st[MG_ST_COUNT];
+	struct mg_sql sql;
+	bool read_only;
+	struct ds_database *database; /* NULL: a read-only store without a catalogue */
 };
 
-/* VS_E_* with one line, from the connection's last error. */
-int mg_catalogue_fail(struct mg_catalogue *c, const char *what, struct vs_error *err);
-/* Runs a statement that gives no rows and resets it. Returns 0 or VS_E_*. */
-int mg_catalogue_run(struct mg_catalogue *c, enum mg_statement st,
-		     struct vs_error *err) vs_must_check;
-/* Text or NULL. */
-void mg_catalogue_bind(sqlite3_stmt *st, int at, const char *text);
+void mg_catalogue_enter(struct mg_catalogue *c);
+void mg_catalogue_leave(struct mg_catalogue *c);
 
 #endif

@@ -20,7 +20,7 @@ struct queued {
 
 /* lock guards everything below it; at[head .. head + n) is queued, modulo the size. */
 struct mg_events {
-	struct mg_catalogue *catalogue;
+	struct mg_history *history;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t work;	/* n, stop */
@@ -47,7 +47,7 @@ static void write_event(struct mg_events *e, const struct queued *q)
 
 	vs_log(severity_level[q->severity], "%s%s%s: %s", q->kind, *q->subject ? " " : "",
 	       q->subject, q->message);
-	if (mg_catalogue_event_add(e->catalogue, &row, MG_EVENTS_KEPT, &id, &err) != 0) {
+	if (mg_history_event_add(e->history, &row, MG_EVENTS_KEPT, &id, &err) != 0) {
 		vs_err("an event could not be kept: %s", err.text);
 		return;
 	}
@@ -97,7 +97,7 @@ static void *writer(void *arg)
 	return NULL;
 }
 
-int mg_events_open(struct mg_catalogue *c, struct mg_events **out, struct vs_error *err)
+int mg_events_open(struct mg_history *h, struct mg_events **out, struct vs_error *err)
 {
 	struct mg_events *e = calloc(1, sizeof(*e));
 	pthread_condattr_t attr;
@@ -105,7 +105,7 @@ int mg_events_open(struct mg_catalogue *c, struct mg_events **out, struct vs_err
 
 	if (!e)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
-	e->catalogue = c;
+	e->history = h;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

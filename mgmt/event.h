@@ -1,14 +1,14 @@
 /*
- * Events: what operators should know, in the catalogue and for whoever follows.
+ * Events: what operators should know, in the history and for whoever follows.
  *
  * mg_event never blocks: it puts the event into a bounded queue that a thread of its own writes to
- * the catalogue; what does not fit is counted and said in one event later. Threads: any, the
+ * the history; what does not fit is counted and said in one event later. Threads: any, the
  * engine's too. Ownership: open and close in pairs; close writes what is queued.
  */
 #ifndef MG_EVENT_H
 #define MG_EVENT_H
 
-#include "mgmt/catalogue.h"
+#include "mgmt/history.h"
 
 #define MG_EVENTS_KEPT 10000u
 #define MG_EVENT_QUEUE 256u
@@ -17,7 +17,7 @@ enum mg_severity { MG_INFO, MG_WARNING, MG_ERROR };
 
 struct mg_events;
 
-int mg_events_open(struct mg_catalogue *c, struct mg_events **out,
+int mg_events_open(struct mg_history *h, struct mg_events **out,
 		   struct vs_error *err) vs_must_check;
 void mg_events_close(struct mg_events *e);
 /* Wakes all who wait, for good: called before the HTTP server is stopped. */

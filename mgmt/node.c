@@ -16,6 +16,7 @@
 #include "mgmt/origin.h"
 #include "mgmt/scrub.h"
 #include "mgmt/space.h"
+#include "mgmt/takeover.h"
 #include "mgmt/vms.h"
 
 #include <dirent.h>
@@ -94,17 +95,21 @@ static int make_run(struct mg_node *n, struct vs_error *err)
 	return 0;
 }
 
-static int open_catalogue(struct mg_node *n, struct vs_error *err)
+static int open_history(struct mg_node *n, struct vs_error *err)
 {
-	char path[PATH_MAX];
-	int rc = path_in(n, path, sizeof(path), "catalogue.db", err);
+	char path[PATH_MAX], before[PATH_MAX];
+	int rc = path_in(n, path, sizeof(path), "history.db", err);
 
-	return rc != 0 ? rc : mg_catalogue_open(path, &n->catalogue, err);
+	if (rc == 0)
+		rc = path_in(n, before, sizeof(before), MG_BEFORE, err);
+	return rc != 0 ? rc
+		       : mg_history_open(path, access(before, F_OK) == 0 ? before : NULL,
+					 &n->history, err);
 }
 
 static int open_events(struct mg_node *n, struct vs_error *err)
 {
-	return mg_events_open(n->catalogue, &n->events, err);
+	return mg_events_open(n->history, &n->events, err);
 }
 
 /* On the engine's thread. */
@@ -134,11 +139,18 @@ static int open_store(struct mg_node *n, struct vs_error *err)
 	return rc != 0 ? rc : bs_store_open_all(devs, ndevs, &o, &n->store, err);
 }
 
+static int open_catalogue(struct mg_node *n, struct vs_error *err)
+{
+	int rc = mg_catalogue_open(n->store, &n->catalogue, err);
+
+	return rc != 0 ? rc : mg_take_over(n, err);
+}
+
 static int open_tasks(struct mg_node *n, struct vs_error *err)
 {
 	int rc = mg_draft_clean(n, err);
 
-	return rc != 0 ? rc : mg_tasks_open(n->catalogue, n->events, &n->tasks, err);
+	return rc != 0 ? rc : mg_tasks_open(n->history, n->events, &n->tasks, err);
 }
 
 static int open_origins(struct mg_node *n, struct vs_error *err)
@@ -200,10 +212,9 @@ static int open_http(struct mg_node *n, struct vs_error *err)
 int mg_node_open(const struct mg_options *o, struct mg_node **out, struct vs_error *err)
 {
 	static int (*const steps[])(struct mg_node * n, struct vs_error * err) = {
-	    take_state, make_run,   open_catalogue,  open_events,
-	    open_store, open_tasks, open_origins,    open_scrub,
-	    open_dedup, open_vms,   open_datastores, open_attachments,
-	    open_iscsi, open_nbd,   open_space,	     open_http,
+	    take_state,	      make_run,	    open_history, open_events, open_store, open_catalogue,
+	    open_tasks,	      open_origins, open_scrub,	  open_dedup,  open_vms,   open_datastores,
+	    open_attachments, open_iscsi,   open_nbd,	  open_space,  open_http,
 	};
 	struct mg_node *n = calloc(1, sizeof(*n));
 	int rc = 0;
@@ -248,10 +259,11 @@ void mg_node_close(struct mg_node *n)
 	mg_tasks_close(n->tasks);
 	mg_scrub_close(n->scrub);
 	mg_dedup_close(n->dedup);
+	mg_catalogue_close(n->catalogue);
 	if (n->store && bs_store_close(n->store, &err) != 0)
 		vs_err("the store was not closed cleanly: %s", err.text);
 	mg_events_close(n->events);
-	mg_catalogue_close(n->catalogue);
+	mg_history_close(n->history);
 	if (n->lock_fd >= 0)
 		close(n->lock_fd);
 	pthread_mutex_destroy(&n->config);

@@ -10,6 +10,7 @@
 #define MG_NODE_H
 
 #include "blockstore/volume.h"
+#include "mgmt/catalogue.h"
 #include "mgmt/options.h"
 #include "mgmt/task.h"
 
@@ -33,6 +34,7 @@ struct mg_node {
 	int lock_fd;
 	uint64_t started_ns; /* monotonic */
 	pthread_mutex_t config;
+	struct mg_history *history;
 	struct mg_catalogue *catalogue;
 	struct mg_events *events;
 	struct mg_tasks *tasks;

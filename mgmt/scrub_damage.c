@@ -1,5 +1,6 @@
 #include "mgmt/scrub_impl.h"
 
+#include "blockstore/object.h"
 #include "common/text.h"
 #include "mgmt/repo.h"
 
@@ -121,6 +122,8 @@ static int name_all(struct mg_scrub *s, struct bs_scrub *sc, json_t *out, struct
 			rc = name_volume(s, sc, &infos[i], out, err);
 		}
 	}
+	if (rc == 0 && bs_own_info(s->node->store, MG_CATALOGUE_VOLUME, infos, NULL) == 0)
+		rc = name_volume(s, sc, infos, out, err);
 	free(infos);
 	return rc;
 }

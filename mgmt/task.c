@@ -96,7 +96,7 @@ void mg_task_ended(struct mg_tasks *ts, struct mg_task *t, int rc, json_t *resul
 		r.error = err->text;
 		r.code = vs_err_name(err->code);
 	}
-	if (mg_catalogue_task_put(ts->catalogue, &r, &why) != 0)
+	if (mg_history_task_put(ts->history, &r, &why) != 0)
 		mg_event(ts->events, MG_ERROR, "task.lost", t->subject,
 			 "the end of %s task %lld could not be kept: %s", t->spec.kind,
 			 (long long)t->id, why.text);
@@ -124,7 +124,7 @@ static void run_task(struct mg_tasks *ts, struct mg_task *t)
 	t->state = MG_TASK_RUNNING;
 	t->started_ns = vs_unix_ns();
 	fill_row(t, &r);
-	rc = mg_catalogue_task_put(ts->catalogue, &r, &err);
+	rc = mg_history_task_put(ts->history, &r, &err);
 	pthread_mutex_unlock(&ts->lock);
 	if (rc == 0) {
 		rc = t->spec.run(t, t->spec.arg, &result, &err);
@@ -153,7 +153,7 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-int mg_tasks_open(struct mg_catalogue *c, struct mg_events *e, struct mg_tasks **out,
+int mg_tasks_open(struct mg_history *h, struct mg_events *e, struct mg_tasks **out,
 		  struct vs_error *err)
 {
 	struct mg_tasks *ts = calloc(1, sizeof(*ts));
@@ -163,7 +163,7 @@ int mg_tasks_open(struct mg_catalogue *c, struct mg_events *e, struct mg_tasks *
 
 	if (!ts)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
-	ts->catalogue = c;
+	ts->history = h;
 	ts->events = e;
 	pthread_mutex_init(&ts->lock, NULL);
 	pthread_cond_init(&ts->work, NULL);
@@ -171,7 +171,7 @@ int mg_tasks_open(struct mg_catalogue *c, struct mg_events *e, struct mg_tasks *
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&ts->changed, &attr);
 	pthread_condattr_destroy(&attr);
-	rc = mg_catalogue_task_interrupt(c, MG_TASK_INTERRUPTED, &interrupted, err);
+	rc = mg_history_task_interrupt(h, MG_TASK_INTERRUPTED, &interrupted, err);
 	if (rc == 0 && interrupted > 0)
 		mg_event(e, MG_WARNING, "task.interrupted", "",
 			 "%lld tasks ended with the daemon before this one",
@@ -244,7 +244,7 @@ int mg_task_enter(struct mg_tasks *ts, const struct mg_task_spec *spec, enum mg_
 	t->started_ns = state == MG_TASK_RUNNING ? t->created_ns : 0;
 	t->state = state;
 	fill_row(t, &r);
-	rc = mg_catalogue_task_put(ts->catalogue, &r, err);
+	rc = mg_history_task_put(ts->history, &r, err);
 	if (rc != 0) {
 		free(t);
 		return rc;
@@ -285,7 +285,7 @@ int mg_task_get(struct mg_tasks *ts, int64_t id, json_t **json, struct vs_error 
 	if (t)
 		*json = mg_task_json(t);
 	pthread_mutex_unlock(&ts->lock);
-	return t ? 0 : mg_catalogue_task_get(ts->catalogue, id, json, err);
+	return t ? 0 : mg_history_task_get(ts->history, id, json, err);
 }
 
 int mg_task_list(struct mg_tasks *ts, json_t **json, struct vs_error *err)
@@ -296,7 +296,7 @@ int mg_task_list(struct mg_tasks *ts, json_t **json, struct vs_error *err)
 
 	/* Under the lock no task can end, so a live one's row is replaced by what is true now. */
 	pthread_mutex_lock(&ts->lock);
-	rc = mg_catalogue_task_list(ts->catalogue, 1000, &list, err);
+	rc = mg_history_task_list(ts->history, 1000, &list, err);
 	if (rc == 0) {
 		json_array_foreach(list, i, row)
 		{

@@ -1,8 +1,8 @@
 /*
- * Tasks: long work on a bounded number of threads, seen through the catalogue.
+ * Tasks: long work on a bounded number of threads, seen through the history.
  *
  * States: queued -> running -> done | failed | cancelled, and queued -> cancelled; nothing leaves
- * the last three. Each change is in the catalogue before anyone sees it. Ownership: the spec's arg
+ * the last three. Each change is in the history before anyone sees it. Ownership: the spec's arg
  * belongs to the task from mg_task_start on (also when it fails) and goes back through free. In
  * run, struct mg_task may be used by its thread only, but for the counters and mg_task_cancelled,
  * which any thread may use.
@@ -36,7 +36,7 @@ struct mg_task_spec {
 };
 
 /* Marks what an earlier daemon left as interrupted. */
-int mg_tasks_open(struct mg_catalogue *c, struct mg_events *e, struct mg_tasks **out,
+int mg_tasks_open(struct mg_history *h, struct mg_events *e, struct mg_tasks **out,
 		  struct vs_error *err) vs_must_check;
 /* Cancels what runs, waits for it, and wakes all who wait. No task starts afterwards. */
 void mg_tasks_stop(struct mg_tasks *ts);

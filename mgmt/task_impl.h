@@ -30,7 +30,7 @@ struct mg_task {
 };
 
 struct mg_tasks {
-	struct mg_catalogue *catalogue;
+	struct mg_history *history;
 	struct mg_events *events;
 	pthread_t threads[MG_TASK_THREADS];
 	unsigned nthreads;
@@ -47,7 +47,7 @@ struct mg_task *mg_task_live(struct mg_tasks *ts, int64_t id); /* NULL: it has e
 /* Takes what is in spec over; the task is not seen before the lock is given back. */
 int mg_task_enter(struct mg_tasks *ts, const struct mg_task_spec *spec, enum mg_task_state state,
 		  struct mg_task **out, struct vs_error *err) vs_must_check;
-/* Writes the end of t, which returned rc, to the catalogue, tells, and frees it. */
+/* Writes the end of t, which returned rc, to the history, tells, and frees it. */
 void mg_task_ended(struct mg_tasks *ts, struct mg_task *t, int rc, json_t *result,
 		   struct vs_error *err);
 json_t *mg_task_json(const struct mg_task *t);

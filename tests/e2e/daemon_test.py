@@ -439,24 +439,23 @@ def test_secrets_stay_secret():
                 if name == "store.img" or not os.path.isfile(path):
                     continue
                 with open(path, "rb") as f:
-                    if secret.encode() in f.read():
-                        assert name.startswith("catalogue.db"), path
-                        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600, path
+                    assert secret.encode() not in f.read(), path
+        assert stat.S_IMODE(os.stat(node.store).st_mode) == 0o600
 
 
-def test_catalogue_that_is_damaged_or_later_is_refused():
+def test_history_that_is_damaged_or_later_is_refused():
     with nodes.Node(**SMALL) as node:
         node.stop()
         base = ["--config", "/dev/null", "--iscsi", "off", "--nfs", "off", "--state", node.state, "--store", node.store]
-        path = os.path.join(node.state, "catalogue.db")
+        path = os.path.join(node.state, "history.db")
         with open(path, "rb") as f:
             good = f.read()
         with open(path, "wb") as f:
             f.write(good[:60] + (1000).to_bytes(4, "big") + good[64:])  # user_version
-        assert "catalogue version 1000" in start_fails(*base)
+        assert "history is of version 1000" in start_fails(*base)
         with open(path, "wb") as f:
             f.write(b"not a database at all" * 1000)
-        assert "catalogue" in start_fails(*base)
+        assert "history" in start_fails(*base)
         with open(path, "wb") as f:
             f.write(good)
         node.start()
@@ -480,4 +479,4 @@ if __name__ == "__main__":
             test_attachments_end_with_or_without_their_volume,
             test_exports_and_targets_come_back,
             test_secrets_stay_secret,
-            test_catalogue_that_is_damaged_or_later_is_refused)
+            test_history_that_is_damaged_or_later_is_refused)

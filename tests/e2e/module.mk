@@ -1,4 +1,4 @@
-tools_SRCS += tests/e2e/blocks.c tests/e2e/twice.c
+tools_SRCS += tests/e2e/blocks.c tests/e2e/catalogue.c tests/e2e/twice.c
 
 # Run inside a guest that has no libraries.
 file_SRCS := tests/e2e/file_load.c

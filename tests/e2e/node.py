@@ -28,6 +28,7 @@ VSTORED = os.path.join(BUILD, "vstored")
 VSTORE = os.path.join(BUILD, "vstore")
 LOAD = os.path.join(BUILD, "tests", "load", "load")
 BLOCKS = os.path.join(BUILD, "tests", "e2e", "blocks")
+CATALOGUE = os.path.join(BUILD, "tests", "e2e", "catalogue")
 IQN = "iqn.2026-11.org.example:test"
 READY_WITHIN = 300  # seconds; a bound on waiting, not a verdict on speed
 
@@ -309,6 +310,15 @@ class Node:
             if task["state"] not in ("queued", "running"):
                 return task
         raise AssertionError(f"does not end: {task}")
+
+    def catalogue(self):
+        """What the store remembers of the configuration, by kind; from a copy of it."""
+        copy = os.path.join(self.state, "copy.img")
+        run("cp", "--sparse=always", self.store, copy)
+        try:
+            return json.loads(run(CATALOGUE, copy))
+        finally:
+            os.unlink(copy)
 
     def console(self, vm):
         return Console(self.api("GET", f"/v1/vms/{vm}/console")[1]["socket"])

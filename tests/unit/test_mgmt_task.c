@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 static char folder[64], path[96];
-static struct mg_catalogue *catalogue;
+static struct mg_history *history;
 static struct mg_events *events;
 static struct mg_tasks *tasks;
 
@@ -118,9 +118,9 @@ static int open_all(void)
 {
 	struct vs_error err;
 
-	if (mg_catalogue_open(path, &catalogue, &err) != 0 ||
-	    mg_events_open(catalogue, &events, &err) != 0 ||
-	    mg_tasks_open(catalogue, events, &tasks, &err) != 0) {
+	if (mg_history_open(path, NULL, &history, &err) != 0 ||
+	    mg_events_open(history, &events, &err) != 0 ||
+	    mg_tasks_open(history, events, &tasks, &err) != 0) {
 		print_error("%s\n", err.text);
 		return -1;
 	}
@@ -131,7 +131,7 @@ static void close_all(void)
 {
 	mg_tasks_close(tasks);
 	mg_events_close(events);
-	mg_catalogue_close(catalogue);
+	mg_history_close(history);
 }
 
 static int setup(void **state)
@@ -140,7 +140,7 @@ static int setup(void **state)
 	(void)snprintf(folder, sizeof(folder), "/tmp/test_mgmt_task.XXXXXX");
 	if (!mkdtemp(folder))
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/catalogue.db", folder);
+	(void)snprintf(path, sizeof(path), "%s/history.db", folder);
 	return open_all();
 }
 
@@ -285,7 +285,7 @@ static void test_events_reach_those_who_wait(void **state)
 	(void)state;
 	mg_event(events, MG_WARNING, "test.kind", "subject", "number %d", 7);
 	mg_events_wait(events, 0, 60);
-	assert_int_equal(mg_catalogue_event_list(catalogue, 0, 0, 10, false, &list, NULL), 0);
+	assert_int_equal(mg_history_event_list(history, 0, 0, 10, false, &list, NULL), 0);
 	assert_int_equal(json_array_size(list), 1);
 	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "message")),
 			    "number 7");
