@@ -105,7 +105,7 @@ class LockGuest(Linux):
 
 
 class Lock:
-    """A program in a guest that locks a file, and holds the lock until release()."""
+    """A program in a guest that locks a file and holds the lock until release(), or counts."""
 
     count = 0
 
