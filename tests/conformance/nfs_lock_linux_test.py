@@ -109,10 +109,15 @@ def test_locks_survive_a_kill_of_the_daemon():
     counting = [Lock(guest, path, how=how).until("counts") for guest, path, how in (
         (one, "/v3/count", "count"), (two, "/v3/count", "count"), (two, "/v4/count", "trycount"))]
     until(lambda: int(two.say("cat /v3/count || true") or 0) > COUNTS // 4, "nobody counts")
+    one.cable(0, False)
     node.kill()
     assert [c.word() for c in counting] == ["counts"] * 3
     node.start()
-    assert not can_lock(two, FILE)
+    trying = Lock(two, FILE, how="try")
+    time.sleep(4)
+    assert trying.word() == "waits", "it was answered before the holder could reclaim"
+    one.cable(0, True)
+    trying.until("refused")
     assert waiting.word() == "waits"
     assert not can_lock(one, FILE, "behind")
     assert can_lock(two, "/v3/another")
