@@ -78,8 +78,9 @@ const int *ds_database_status(const struct ds_database *d)
 	return &d->vfs.status;
 }
 
-void ds_database_begin(struct ds_database *d)
+void ds_database_begin(struct ds_database *d, bool spare)
 {
+	d->vfs.flags = BS_FUA | (spare ? BS_SPARE : 0);
 	d->vfs.status = 0;
 }
 

@@ -1,7 +1,6 @@
 /*
  * A SQLite database in a volume of the node's own (blockstore/object.h), through the VFS of
- * datastores: each commit is one atomic request, durable when it returns, also on a full store, and
- * of at most 16 MiB.
+ * datastores: each commit is one atomic request, durable when it returns, and of at most 16 MiB.
  *
  * Ownership: ds_database_open gives what ds_database_close takes back; the store outlives it. The
  * connection is the database's, its statements are the caller's. Threads: one at a time, under a
@@ -27,9 +26,11 @@ void ds_database_close(struct ds_database *d); /* after the statements */
 sqlite3 *ds_database_sqlite(struct ds_database *d);
 /* VS_E_* of the store in the last call that failed; 0: it was SQLite's own. */
 const int *ds_database_status(const struct ds_database *d);
-/* Before each transaction that changes something; after each one that failed and was rolled back.
+/*
+ * Before each transaction that changes something. spare: it may take from what a full store keeps
+ * for deletions. After each one that failed and was rolled back: recovered.
  */
-void ds_database_begin(struct ds_database *d);
+void ds_database_begin(struct ds_database *d, bool spare);
 void ds_database_recovered(struct ds_database *d);
 /* Tells the engine what it gets back; else it might wait for the next call. */
 void ds_database_rest(struct ds_database *d);

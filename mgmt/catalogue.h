@@ -55,11 +55,17 @@ void mg_catalogue_close(struct mg_catalogue *c);
 
 /*
  * Objects: a JSON document by kind and name, and the volumes that it refers to. insert fails with
- * VS_E_EXIST when the name is taken, update with VS_E_NOENT when there is none.
+ * VS_E_EXIST when the name is taken, update with VS_E_NOENT when there is none. In a full store
+ * updates and deletions go on, and so does what clients were promised (MG_UNIT, MG_NFS); new
+ * objects are VS_E_NOSPC, or they would use up what deletions need. take is insert without that,
+ * for what the node had already.
  */
 int mg_catalogue_insert(struct mg_catalogue *c, enum mg_kind kind, const char *name,
 			const json_t *doc, const struct vs_uuid *volumes, size_t n,
 			struct vs_error *err) vs_must_check;
+int mg_catalogue_take(struct mg_catalogue *c, enum mg_kind kind, const char *name,
+		      const json_t *doc, const struct vs_uuid *volumes, size_t n,
+		      struct vs_error *err) vs_must_check;
 int mg_catalogue_update(struct mg_catalogue *c, enum mg_kind kind, const char *name,
 			const json_t *doc, const struct vs_uuid *volumes, size_t n,
 			struct vs_error *err) vs_must_check;

@@ -52,18 +52,19 @@ static int finish(struct mg_catalogue *c, int rc, struct vs_error *err)
 	return rc;
 }
 
-static int begin(struct mg_catalogue *c, struct vs_error *err)
+static int begin(struct mg_catalogue *c, bool spare, struct vs_error *err)
 {
 	if (c->read_only)
 		return vs_fail(err, VS_E_ROFS,
 			       "the node's catalogue is in the store, which is read-only; see "
 			       "vstore event list for why");
-	ds_database_begin(c->database);
+	ds_database_begin(c->database, spare);
 	return mg_sql_run(&c->sql, MG_ST_BEGIN, err);
 }
 
-static int put(struct mg_catalogue *c, enum mg_statement what, enum mg_kind kind, const char *name,
-	       const json_t *doc, const struct vs_uuid *volumes, size_t n, struct vs_error *err)
+static int put(struct mg_catalogue *c, enum mg_statement what, bool spare, enum mg_kind kind,
+	       const char *name, const json_t *doc, const struct vs_uuid *volumes, size_t n,
+	       struct vs_error *err)
 {
 	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	int rc;
@@ -71,7 +72,7 @@ static int put(struct mg_catalogue *c, enum mg_statement what, enum mg_kind kind
 	if (doc && !text)
 		return vs_fail(err, VS_E_NOMEM, "out of memory");
 	mg_catalogue_enter(c);
-	rc = begin(c, err);
+	rc = begin(c, spare, err);
 	if (rc == 0) {
 		rc = run_object(c, what, kind, name, text, err);
 		if (rc == VS_E_EXIST)
@@ -83,6 +84,11 @@ static int put(struct mg_catalogue *c, enum mg_statement what, enum mg_kind kind
 			rc = put_volumes(c, kind, name, volumes, n, err);
 		rc = finish(c, rc, err);
 	}
+	if (rc == VS_E_NOSPC)
+		rc = vs_fail(err, rc,
+			     "no space left in the store to remember a %s; delete something, or "
+			     "grow the store",
+			     mg_kind_name[kind]);
 	mg_catalogue_leave(c);
 	if (text)
 		vs_secret_wipe(text, strlen(text));
@@ -94,20 +100,28 @@ int mg_catalogue_insert(struct mg_catalogue *c, enum mg_kind kind, const char *n
 			const json_t *doc, const struct vs_uuid *volumes, size_t n,
 			struct vs_error *err)
 {
-	return put(c, MG_ST_OBJECT_INSERT, kind, name, doc, volumes, n, err);
+	return put(c, MG_ST_OBJECT_INSERT, kind == MG_UNIT || kind == MG_NFS, kind, name, doc,
+		   volumes, n, err);
+}
+
+int mg_catalogue_take(struct mg_catalogue *c, enum mg_kind kind, const char *name,
+		      const json_t *doc, const struct vs_uuid *volumes, size_t n,
+		      struct vs_error *err)
+{
+	return put(c, MG_ST_OBJECT_INSERT, true, kind, name, doc, volumes, n, err);
 }
 
 int mg_catalogue_update(struct mg_catalogue *c, enum mg_kind kind, const char *name,
 			const json_t *doc, const struct vs_uuid *volumes, size_t n,
 			struct vs_error *err)
 {
-	return put(c, MG_ST_OBJECT_UPDATE, kind, name, doc, volumes, n, err);
+	return put(c, MG_ST_OBJECT_UPDATE, true, kind, name, doc, volumes, n, err);
 }
 
 int mg_catalogue_delete(struct mg_catalogue *c, enum mg_kind kind, const char *name,
 			struct vs_error *err)
 {
-	return put(c, MG_ST_OBJECT_DELETE, kind, name, NULL, NULL, 0, err);
+	return put(c, MG_ST_OBJECT_DELETE, true, kind, name, NULL, NULL, 0, err);
 }
 
 /* The document in a column, or NULL with err. */

@@ -105,7 +105,7 @@ static int compare(struct mg_catalogue *c, const struct found *f, void *arg, str
 
 static int move(struct mg_catalogue *c, const struct found *f, void *arg, struct vs_error *err)
 {
-	int rc = mg_catalogue_insert(c, f->kind, f->name, f->doc, f->volumes, f->n, err);
+	int rc = mg_catalogue_take(c, f->kind, f->name, f->doc, f->volumes, f->n, err);
 
 	(void)arg;
 	return rc == VS_E_EXIST ? 0 : rc; /* by a start that was killed */

@@ -324,7 +324,8 @@ def fill(store, chance):
 
 
 def test_a_full_store_refuses():
-    """What the datastore holds takes no space but for maps: some copies are made even then."""
+    """What the datastore holds takes no space but for maps: some copies are made even then. What is
+    full first, for the copy or for the machine, is in the error; all can be deleted."""
     small.vstore("datastore", "create", "d")
     make_iso(f"{small.state}/a.iso", b"no cd", sectors=101 * MIB // SECTOR, noise=100 * MIB)
     small.vstore("datastore", "put", f"{small.state}/a.iso", "d/a.iso")
@@ -335,7 +336,7 @@ def test_a_full_store_refuses():
         status, answer = small.api("POST", "/v1/vms", {"name": f"m{made}", "cpus": 1, "memory": 64 * MIB,
                                                        "cdrom": "d/a.iso"})
     said = answer["error"]["message"]
-    assert made and "space" in said and "d/a.iso" in said, (made, said)
+    assert made and "space" in said and ("d/a.iso" in said or "remember" in said), (made, said)
     assert len(small.json("vm", "list")) == made
     assert sum(v["name"].startswith("cdrom-") for v in small.json("volume", "list")) == made
     small.vstore("datastore", "delete", "d")

@@ -239,7 +239,8 @@ def test_a_store_on_a_file():
 def test_a_server_that_stays_away():
     with FarNode(server.url(f"{share}/store.img"), "--store-hold", "1") as far:
         far.vstore("volume", "create", "w", "--size", "128M")
-        load = Load(*far.target("w"), os.path.join(folder, "gone"))
+        assert [t["iqn"] for t in far.json("target", "list")] == [vs.IQN]  # it was in the store
+        load = Load(*far.target("w", iqn=vs.IQN + "w"), os.path.join(folder, "gone"))
         time.sleep(0.3)
         server.kill()
         vs.until(lambda: far.json("store", "show")["state"] == "failed", "nothing is said of it")

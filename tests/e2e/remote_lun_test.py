@@ -201,7 +201,8 @@ def test_an_array_that_stays_away():
     url = array.iscsi_url(0, vs.IQN + "t").replace("//", "//joe@")
     with FarNode(url, "--store-secret-file", path("right"), "--store-hold", "1") as far:
         far.vstore("volume", "create", "w", "--size", "128M")
-        load = Load(*far.target("w"), path("gone"))
+        assert [t["iqn"] for t in far.json("target", "list")] == [vs.IQN]  # it was in the store
+        load = Load(*far.target("w", iqn=vs.IQN + "w"), path("gone"))
         time.sleep(0.3)
         array.kill()
         vs.until(lambda: far.json("store", "show")["state"] == "failed",

@@ -73,19 +73,26 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void put(struct scene *x, unsigned i, size_t length, int expected)
+static int put_one(struct scene *x, unsigned i, size_t length)
 {
 	char name[32], *text = calloc(1, length + 1);
 	struct vs_error err = {0};
 	json_t *doc;
+	int rc;
 
 	assert_non_null(text);
 	memset(text, 'a' + (int)(i % 26), length);
 	doc = json_pack("{s:s, s:i}", "text", text, "i", (int)i);
 	(void)snprintf(name, sizeof(name), "vm-%u", i);
-	assert_int_equal(mg_catalogue_insert(x->c, MG_VM, name, doc, NULL, 0, &err), expected);
+	rc = mg_catalogue_insert(x->c, MG_VM, name, doc, NULL, 0, &err);
 	json_decref(doc);
 	free(text);
+	return rc;
+}
+
+static void put(struct scene *x, unsigned i, size_t length, int expected)
+{
+	assert_int_equal(put_one(x, i, length), expected);
 }
 
 static uint64_t count(struct scene *x)
@@ -209,19 +216,41 @@ static unsigned fill(struct scene *x)
 	return n;
 }
 
-/* What has to be remembered is remembered, also when guests have taken all space. */
+/*
+ * What has to be remembered is remembered, also when guests have taken all space. New objects are
+ * refused, however many come, so that there is always room to delete.
+ */
 static void test_a_full_store(void **state)
 {
 	struct scene *x = *state;
+	json_t *doc = json_pack("{s:s}", "kept", "00");
+	char name[32];
+	unsigned more = 0;
+	struct vs_error err = {0};
 
-	assert_true(fill(x) > 100);
 	for (unsigned i = 0; i < 30; i++)
 		put(x, i, 500, 0);
-	assert_int_equal(count(x), 30);
+	assert_true(fill(x) > 100);
+	while (put_one(x, 100 + more, 5000) == 0) /* what is left beside pieces of 64 KiB */
+		assert_true(++more < 100);
+	for (unsigned i = 0; i < 1000; i++)
+		put(x, 1000 + i, 5000, VS_E_NOSPC);
+	for (unsigned i = 0; i < 10; i++) {
+		(void)snprintf(name, sizeof(name), "unit-%u", i);
+		assert_int_equal(mg_catalogue_insert(x->c, MG_UNIT, name, doc, NULL, 0, &err), 0);
+		(void)snprintf(name, sizeof(name), "repo-%u", i);
+		assert_int_equal(mg_catalogue_take(x->c, MG_REPO, name, doc, NULL, 0, &err), 0);
+	}
+	for (unsigned i = 0; i < 30; i++) {
+		(void)snprintf(name, sizeof(name), "vm-%u", i);
+		assert_int_equal(mg_catalogue_update(x->c, MG_VM, name, doc, NULL, 0, &err), 0);
+		assert_int_equal(mg_catalogue_delete(x->c, MG_VM, name, &err), 0);
+	}
+	json_decref(doc);
+	assert_int_equal(count(x), 20 + more);
 	reopen(x);
-	assert_int_equal(count(x), 30);
-	for (unsigned i = 30; i < 40; i++)
-		put(x, i, 500, 0);
+	assert_int_equal(count(x), 20 + more);
+	assert_int_equal(bs_volume_delete(x->s, "full", BS_DELETE_PLAIN, &err), 0);
 }
 
 static void writes_base(struct scene *x, uint64_t magic)
